@@ -1,0 +1,169 @@
+// Package check holds the words for asking a service: what is asked (Spec) and what came back (Result).
+package check
+
+import (
+	"time"
+)
+
+// Spec is one check as the collector's configuration states it and the plan carries it to agents.
+type Spec struct {
+	Name    string            `yaml:"name" json:"name"`       // unique, [a-z0-9-]
+	Service string            `yaml:"service" json:"service"` // the service whose state it feeds
+	Kind    string            `yaml:"kind" json:"kind"`       // a key of probe.Kinds: http, tcp
+	Target  string            `yaml:"target" json:"target"`   // URL for http, host:port for tcp
+	Agents  []string          `yaml:"agents,omitempty" json:"agents,omitempty"`
+	Every   time.Duration     `yaml:"every,omitempty" json:"every,omitempty"`     // default 10 s
+	Timeout time.Duration     `yaml:"timeout,omitempty" json:"timeout,omitempty"` // of the whole probe, name lookup included; default 2 s
+	Slow    time.Duration     `yaml:"slow,omitempty" json:"slow,omitempty"`       // an answer later than this is slow; default 1 s
+	HTTP    HTTP              `yaml:"http,omitempty" json:"http,omitzero"`
+	TCP     TCP               `yaml:"tcp,omitempty" json:"tcp,omitzero"`
+	TLS     TLS               `yaml:"tls,omitempty" json:"tls,omitzero"`
+	Labels  map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"` // added to the check's series
+}
+
+// HTTP is the request and what its answer must hold.
+type HTTP struct {
+	Method  string            `yaml:"method,omitempty" json:"method,omitempty"` // default GET
+	Headers map[string]string `yaml:"headers,omitempty" json:"headers,omitempty"`
+	Body    string            `yaml:"body,omitempty" json:"body,omitempty"`
+	Status  []int             `yaml:"status,omitempty" json:"status,omitempty"` // default: any 2xx
+	Expect  []Expect          `yaml:"expect,omitempty" json:"expect,omitempty"`
+}
+
+// Expect is one assertion on an HTTP answer: exactly one of Header, JSON and Body names what is looked at.
+type Expect struct {
+	Header string  `yaml:"header,omitempty" json:"header,omitempty"` // a header's name
+	JSON   string  `yaml:"json,omitempty" json:"json,omitempty"`     // a gjson path into the body
+	Body   bool    `yaml:"body,omitempty" json:"body,omitempty"`     // the whole body
+	Equals *string `yaml:"equals,omitempty" json:"equals,omitempty"`
+	Match  string  `yaml:"match,omitempty" json:"match,omitempty"`   // regular expression (RE2) that must match
+	Refuse string  `yaml:"refuse,omitempty" json:"refuse,omitempty"` // regular expression that must not match
+	Exists bool    `yaml:"exists,omitempty" json:"exists,omitempty"` // must be there, whatever its value
+}
+
+// TCP is what is said to and heard from a plain connection.
+type TCP struct {
+	Send   string `yaml:"send,omitempty" json:"send,omitempty"`
+	Expect string `yaml:"expect,omitempty" json:"expect,omitempty"` // regular expression on the first bytes heard
+	TLS    bool   `yaml:"tls,omitempty" json:"tls,omitempty"`
+}
+
+// TLS says whom to trust.
+type TLS struct {
+	CAFile     string `yaml:"ca_file,omitempty" json:"-"`       // read by the collector when it loads its configuration
+	CA         string `yaml:"ca,omitempty" json:"ca,omitempty"` // PEM, sent with the plan
+	ServerName string `yaml:"server_name,omitempty" json:"server_name,omitempty"`
+	SkipVerify bool   `yaml:"skip_verify,omitempty" json:"skip_verify,omitempty"`
+}
+
+// Outcome is what one probe says of its target.
+type Outcome string
+
+// The outcomes (DOMAIN 1.0 rule 6). Unknown means that the probe itself could not run: never an outage, never uptime.
+const (
+	OK      Outcome = "ok"
+	Slow    Outcome = "slow"
+	Fail    Outcome = "fail"
+	Unknown Outcome = "unknown"
+)
+
+// Class says at which point a probe failed; empty when it did not.
+type Class string
+
+// The classes of failure.
+const (
+	ClassDNS     Class = "dns"     // the name did not resolve
+	ClassConnect Class = "connect" // refused, unreachable
+	ClassTLS     Class = "tls"     // handshake or certificate
+	ClassTimeout Class = "timeout" // no complete answer in time
+	ClassReset   Class = "reset"   // the connection broke
+	ClassStatus  Class = "status"  // an HTTP status that the check does not accept
+	ClassAuth    Class = "auth"    // a login page instead of the answer
+	ClassContent Class = "content" // an answer that does not hold what it must
+	ClassSetup   Class = "setup"   // the check cannot run as configured; goes with Unknown
+)
+
+// Phase is one step of a probe under blackbox_exporter's name: resolve, connect, tls, processing, transfer.
+type Phase struct {
+	Name     string        `json:"name"`
+	Duration time.Duration `json:"duration"`
+}
+
+// Attempt is one asking of the target.
+type Attempt struct {
+	Start      time.Time     `json:"start"`
+	Duration   time.Duration `json:"duration"`
+	Outcome    Outcome       `json:"outcome"`
+	Class      Class         `json:"class,omitempty"`
+	Reason     string        `json:"reason,omitempty"` // for people, at most 256 bytes
+	Phases     []Phase       `json:"phases,omitempty"`
+	Status     int           `json:"status,omitempty"`     // HTTP status, 0 when none came
+	CertExpiry time.Time     `json:"cert_expiry,omitzero"` // earliest of the chain shown
+	Bytes      int64         `json:"bytes,omitempty"`      // of the body, at most the cap
+}
+
+// Result is one round of a check: the scheduled attempt, and two more on fresh connections when the first was not ok.
+type Result struct {
+	Check    string    `json:"check"`
+	Service  string    `json:"service"`
+	Target   string    `json:"target"`
+	At       time.Time `json:"at"`       // the planned tick
+	Attempts []Attempt `json:"attempts"` // at least one, the scheduled one first
+}
+
+// First is the scheduled attempt.
+func (r Result) First() Attempt { return r.Attempts[0] }
+
+// Confirmed says that every attempt of the round ended alike (all failed, or none better than slow),
+// which is what makes a single bad answer different from a fault.
+func (r Result) Confirmed() bool {
+	if len(r.Attempts) < 3 {
+		return false
+	}
+	for _, a := range r.Attempts {
+		if a.Outcome != Fail && a.Outcome != Slow {
+			return false
+		}
+	}
+	return true
+}
+
+// Outcome is the round's verdict: that of the first attempt when nothing was asked again; else Fail when all
+// attempts failed, Slow when none was ok, and the first attempt's own outcome (unconfirmed) otherwise.
+func (r Result) Outcome() Outcome {
+	if !r.Confirmed() {
+		return r.First().Outcome
+	}
+	for _, a := range r.Attempts {
+		if a.Outcome == Slow {
+			return Slow
+		}
+	}
+	return Fail
+}
+
+// Plan is what one agent must do. Equal plans have equal revisions.
+type Plan struct {
+	Revision  string        `json:"revision"`
+	HostEvery time.Duration `json:"host_every"`
+	Checks    []Spec        `json:"checks"`
+}
+
+// Service is one thing under contract: its name in series and records, its titles for people.
+type Service struct {
+	Name string `yaml:"name" json:"name"`
+	ZH   string `yaml:"zh" json:"zh"`
+	EN   string `yaml:"en" json:"en"`
+	Key  bool   `yaml:"key,omitempty" json:"key,omitempty"` // a key service (关键服务): its outage is urgent
+}
+
+// Title is the service's name for people in "en" or, for any other language, Chinese.
+func (s Service) Title(lang string) string {
+	switch {
+	case lang == "en" && s.EN != "":
+		return s.EN
+	case s.ZH != "":
+		return s.ZH
+	}
+	return s.Name
+}
