@@ -1,0 +1,188 @@
+// Package config loads strict YAML and reports every fault at once with file, line and path.
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// MaxBytes bounds a configuration file.
+const MaxBytes = 4 << 20
+
+// Fail takes one fault: the path of the key (checks[3].timeout) and what is wrong with it, remedy included.
+type Fail = func(path, format string, args ...any)
+
+// Under is fail with a prefix put before each path.
+func Under(fail Fail, prefix string) Fail {
+	return func(path, format string, args ...any) {
+		switch {
+		case path == "":
+			path = prefix
+		case strings.HasPrefix(path, "["):
+			path = prefix + path
+		default:
+			path = prefix + "." + path
+		}
+		fail(path, format, args...)
+	}
+}
+
+// Validator is a configuration that knows what it may hold; it is called once all keys are decoded over the defaults.
+type Validator interface{ Validate(fail Fail) }
+
+// Fault is one thing wrong in a file.
+type Fault struct {
+	File string
+	Line int // of the key, or of the nearest part of its path that is there; 0 when there is none
+	Path string
+	What string
+}
+
+func (f Fault) Error() string {
+	var b strings.Builder
+	b.WriteString(f.File)
+	if f.Line > 0 {
+		fmt.Fprintf(&b, ":%d", f.Line)
+	}
+	b.WriteString(": ")
+	if f.Path != "" {
+		b.WriteString(f.Path + ": ")
+	}
+	b.WriteString(f.What)
+	return b.String()
+}
+
+// Faults are all that is wrong, in the order of the file.
+type Faults []Fault
+
+func (fs Faults) Error() string {
+	lines := make([]string, len(fs))
+	for i, f := range fs {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Load reads a file over the given defaults. The error is Faults, or the reason why the file cannot be read.
+func Load[T any](file string, defaults T) (T, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return defaults, fmt.Errorf("read config: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	if err != nil {
+		return defaults, fmt.Errorf("read config: %w", err)
+	}
+	return Parse(file, b, defaults)
+}
+
+// Parse is Load on bytes; file only names them in faults.
+func Parse[T any](file string, b []byte, defaults T) (T, error) {
+	if len(b) > MaxBytes {
+		return defaults, Faults{{File: file, What: fmt.Sprintf("file is larger than %d bytes", MaxBytes)}}
+	}
+	var root yaml.Node
+	if err := yaml.Unmarshal(b, &root); err != nil {
+		return defaults, faultsOf(file, err, nil)
+	}
+	if len(root.Content) == 0 {
+		return defaults, Faults{{File: file, What: "file is empty"}}
+	}
+	out := defaults
+	var faults Faults
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(&out); err != nil {
+		faults = faultsOf(file, err, &root)
+	} else if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		faults = Faults{{File: file, What: "more than one document: remove what follows the second ---"}}
+	}
+	if !slices.ContainsFunc(faults, func(f Fault) bool { return strings.Contains(f.What, "already defined") }) {
+		faults = append(faults, validate(file, &root, &out, faults)...) // a doubled key stops the decoder half way
+	}
+	if len(faults) == 0 {
+		return out, nil
+	}
+	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
+	return defaults, faults
+}
+
+// validate asks the configuration itself. A key that did not decode holds its default and is not complained of twice.
+func validate(file string, root *yaml.Node, out any, before Faults) (faults Faults) {
+	v, ok := out.(Validator)
+	if !ok {
+		return nil
+	}
+	v.Validate(func(path, format string, args ...any) {
+		for _, f := range before {
+			if f.Path != "" && f.Path == path {
+				return
+			}
+		}
+		faults = append(faults, Fault{file, lineOf(root, path), path, fmt.Sprintf(format, args...)})
+	})
+	return faults
+}
+
+// faultsOf takes the decoder's complaints apart, one fault each.
+func faultsOf(file string, err error, root *yaml.Node) Faults {
+	var all *yaml.LoadErrors
+	if errors.As(err, &all) {
+		var fs Faults
+		for _, e := range all.Errors {
+			fs = append(fs, Fault{file, e.Mark.Line, pathAt(root, e.Mark.Line), plain(e.Message)})
+		}
+		return fs
+	}
+	var one *yaml.LoadError
+	if errors.As(err, &one) {
+		return Faults{{File: file, Line: one.Mark.Line, What: plain(one.Message)}}
+	}
+	return Faults{{File: file, What: err.Error()}}
+}
+
+var (
+	unknownKey = regexp.MustCompile(`^field (\S+) not found in type .*$`)
+	wrongType  = regexp.MustCompile("^cannot (?:unmarshal|construct) !!(\\w+)(?: `(.*)`)? into (.+)$")
+)
+
+var shapes = map[string]string{"map": "a mapping", "seq": "a list"}
+
+// plain says the decoder's message in the words of the file rather than of the program's types.
+func plain(s string) string {
+	if m := unknownKey.FindStringSubmatch(s); m != nil {
+		return fmt.Sprintf("unknown key %q", m[1])
+	}
+	m := wrongType.FindStringSubmatch(s)
+	if m == nil {
+		return s
+	}
+	got, into := strconv.Quote(m[2]), m[3]
+	if shape, ok := shapes[m[1]]; ok {
+		got = shape
+	}
+	switch {
+	case into == "time.Duration":
+		return got + " is not a duration: write a number with a unit, as 10s, 5m or 8h"
+	case into == "bool":
+		return got + " is neither true nor false"
+	case strings.HasPrefix(into, "[]"):
+		return got + " stands where a list must: begin each item with -"
+	case strings.HasPrefix(into, "int"), strings.HasPrefix(into, "uint"), strings.HasPrefix(into, "float"):
+		return got + " is not a number"
+	case into == "string":
+		return got + " is not a text"
+	}
+	return got + " stands where a mapping (key: value) must"
+}
