@@ -1,0 +1,181 @@
+// Package inspect turns the rounds of checks into the state of each service, and its changes into symptoms.
+package inspect
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/symptom"
+)
+
+// State is what is known of a service at a moment.
+type State string
+
+// The states; Unknown is neither up nor down.
+const (
+	OK      State = "ok"
+	Slow    State = "slow"
+	Partial State = "partial"
+	Down    State = "down"
+	Unknown State = "unknown"
+)
+
+// Board holds the state of all services. It is safe for concurrent use, does no I/O and starts nothing.
+type Board struct {
+	mu       sync.Mutex
+	cfg      Config
+	services []*service
+	specs    map[string]check.Spec
+}
+
+type service struct {
+	check.Service
+	vantages map[string]*vantage // check + " " + agent
+	firing   symptom.Symptom     // what was last told and has not ended
+	gap      bool                // a gap was told and has not ended
+	state    State
+	since    time.Time
+}
+
+// New makes a board on which everything is unknown.
+func New(cfg Config, services []check.Service, specs []check.Spec) *Board {
+	b := &Board{cfg: cfg}
+	b.Configure(cfg, services, specs)
+	return b
+}
+
+// Configure lays a new configuration over the board; services and checks that stay keep what is known of them.
+func (b *Board) Configure(cfg Config, services []check.Service, specs []check.Spec) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := b.services
+	b.cfg, b.services, b.specs = cfg, nil, map[string]check.Spec{}
+	for _, s := range specs {
+		b.specs[s.Name] = s
+	}
+	for _, s := range services {
+		next := &service{Service: s, vantages: map[string]*vantage{}, state: Unknown}
+		if i := slices.IndexFunc(old, func(o *service) bool { return o.Name == s.Name }); i >= 0 {
+			next = old[i]
+			next.Service = s
+			for key, v := range next.vantages {
+				if spec, ok := b.specs[v.spec.Name]; ok && spec.Service == s.Name {
+					v.spec = spec
+				} else {
+					delete(next.vantages, key)
+				}
+			}
+		}
+		b.services = append(b.services, next)
+	}
+}
+
+// Restore tells the board of a symptom that was firing before a restart, so that its end is told too.
+func (b *Board) Restore(s symptom.Symptom) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if svc := b.find(s.Service); svc != nil && s.Source == symptom.FromProbe {
+		svc.firing = s
+	}
+}
+
+func (b *Board) find(name string) *service {
+	for _, s := range b.services {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// Observe judges one round seen by an agent and returns what changed. Rounds that are older than the newest one known
+// of their vantage, or too old to say anything about now (a spool being emptied), change nothing.
+func (b *Board) Observe(now time.Time, agent string, r check.Result) []symptom.Symptom {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	spec, ok := b.specs[r.Check]
+	svc := b.find(spec.Service)
+	if !ok || svc == nil || len(r.Attempts) == 0 {
+		return nil
+	}
+	key := r.Check + " " + agent
+	v := svc.vantages[key]
+	if v == nil {
+		v = &vantage{spec: spec, agent: agent}
+		svc.vantages[key] = v
+	}
+	late := now.Sub(r.At) > time.Duration(b.cfg.StaleAfter)*spec.Every+2*spec.Timeout
+	if late || !r.At.After(v.last.At) {
+		return nil
+	}
+	v.judge(now, r, b.cfg)
+	return b.tell(now, svc)
+}
+
+// Tick lets time pass: vantages that fell silent become unknown.
+func (b *Board) Tick(now time.Time) (out []symptom.Symptom) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.services {
+		out = append(out, b.tell(now, s)...)
+	}
+	return out
+}
+
+// tell settles the service's state and reports the difference to what was told before.
+func (b *Board) tell(now time.Time, s *service) (out []symptom.Symptom) {
+	worst, state := b.weigh(now, s)
+	if state != s.state {
+		s.state, s.since = state, now
+	}
+	if state == Unknown {
+		return b.tellGap(now, s)
+	}
+	if s.gap {
+		s.gap = false
+		out = append(out, b.gapSymptom(now, s, false))
+	}
+	switch {
+	case worst != nil && news(*worst, s.firing):
+		worst.At = now
+		s.firing = *worst
+		out = append(out, *worst)
+	case worst == nil && s.firing.Firing:
+		end := s.firing
+		end.Firing, end.At, end.Since = false, now, s.goodSince(now)
+		end.Detail, end.Evidence = "answers again", s.evidence()
+		s.firing = symptom.Symptom{}
+		out = append(out, end)
+	}
+	return out
+}
+
+// tellGap reports a gap when every vantage that still speaks says that it cannot look; silent agents are fleet's to tell.
+func (b *Board) tellGap(now time.Time, s *service) []symptom.Symptom {
+	if s.gap {
+		return nil
+	}
+	for _, v := range s.vantages {
+		if v.gaps >= b.cfg.StaleAfter && !v.stale(now, b.cfg) {
+			s.gap = true
+			return []symptom.Symptom{b.gapSymptom(now, s, true)}
+		}
+	}
+	return nil
+}
+
+func (b *Board) gapSymptom(now time.Time, s *service, firing bool) symptom.Symptom {
+	detail := "checks run again"
+	for _, v := range s.ordered() {
+		if v.gaps > 0 {
+			detail = fmt.Sprintf("%s cannot run on %s: %s", v.spec.Name, v.agent, v.detail)
+		}
+	}
+	return symptom.Symptom{
+		Source: symptom.FromFleet, Service: s.Name, Class: symptom.Unknown, Level: b.cfg.level(s.Service, symptom.Unknown),
+		Detail: detail, Firing: firing, Since: now, At: now,
+	}
+}
