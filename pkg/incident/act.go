@@ -1,0 +1,91 @@
+package incident
+
+import (
+	"errors"
+	"time"
+
+	"xunjian/pkg/contract"
+	"xunjian/pkg/i18n"
+)
+
+// Act is what every act of a person carries.
+type Act struct {
+	Person  string    // who; never empty
+	Note    string    // why, or what was seen
+	At      time.Time // when; zero is now
+	Via     string    // console, cli, api, link, phone
+	Version int       // the record's version that the person saw; 0 does not care
+}
+
+// Opening is a fault that a person reports.
+type Opening struct {
+	Service    string // a configured service's name, or anything else that people would recognise
+	Component  string
+	Level      contract.Level
+	Detail     string
+	Reporter   string    // who called
+	ReportedAt time.Time // zero is now; earlier by at most Terms.Backdate, with a reason in Act.Note (R2)
+	Separate   bool      // open it beside an incident that the service already has
+}
+
+// Report is a user's call about an incident that is already open; it can only move the clocks' start earlier.
+type Report struct {
+	Reporter   string
+	ReportedAt time.Time
+}
+
+// Grading sets a level; Act.Note holds the reason.
+type Grading struct {
+	Level  contract.Level
+	PartyA string          // who of party A agreed; needed to lower a level (R11)
+	Agreed contract.Limits // 约定时间, for a minor level only
+}
+
+// Account is what a person writes down about a fault that is over.
+type Account struct{ Cause, Handling string }
+
+// Sentinels that callers branch on. ErrConflict comes as *Conflict, ErrBadAct as *BadAct.
+var (
+	ErrNotFound = errors.New("no such incident")
+	ErrConflict = errors.New("act conflicts with what has happened")
+	ErrBadAct   = errors.New("act is incomplete")
+	ErrFull     = errors.New("too many incidents are open")
+)
+
+// Conflict tells who was first.
+type Conflict struct {
+	What     string // acknowledged, changed, closed, open, recovered, watched, failing: a key incident.conflict.<What>
+	Incident string
+	Person   string // who did it, empty for the machine
+	At       time.Time
+	Version  int // of the record now
+}
+
+// Is makes errors.Is(err, ErrConflict) true.
+func (c *Conflict) Is(target error) bool { return target == ErrConflict }
+
+func (c *Conflict) Error() string { return c.Text(i18n.For("en"), time.UTC) }
+
+// Text is the conflict for people.
+func (c *Conflict) Text(p *i18n.Printer, loc *time.Location) string {
+	person := c.Person
+	if person == "" {
+		person = p.T("incident.machine")
+	}
+	return p.T("incident.conflict."+c.What, "incident", c.Incident, "person", person, "at", c.At.In(loc).Format("2006-01-02 15:04:05"))
+}
+
+// BadAct names the field that is missing or wrong; its text says what to do.
+type BadAct struct {
+	Field string   // person, note, level, service, …: as the JSON of the API names it
+	Key   string   // of the text, in the catalogue
+	Pairs []string // for the text
+}
+
+// Is makes errors.Is(err, ErrBadAct) true.
+func (b *BadAct) Is(target error) bool { return target == ErrBadAct }
+
+func (b *BadAct) Error() string { return b.Field + ": " + b.Text(i18n.For("en")) }
+
+// Text is the remedy for people.
+func (b *BadAct) Text(p *i18n.Printer) string { return p.T(b.Key, b.Pairs...) }
