@@ -24,12 +24,12 @@ type Printer struct {
 	text map[string]string
 }
 
-// For is the printer of a language; anything but "en" is Chinese.
+// For is the printer of a language; anything but English (en, en_US.UTF-8, en-GB, …) is Chinese.
 func For(lang string) *Printer {
-	if lang != "en" {
-		lang = Languages[0]
+	if lang != "en" && !strings.HasPrefix(lang, "en_") && !strings.HasPrefix(lang, "en-") {
+		return &Printer{Languages[0], catalogues[Languages[0]]}
 	}
-	return &Printer{lang, catalogues[lang]}
+	return &Printer{"en", catalogues["en"]}
 }
 
 // T is the text of a key with its {placeholders} filled from pairs (name, value, …). An unknown key shows as itself,

@@ -38,6 +38,9 @@ func TestPrinter(t *testing.T) {
 	if got := For("fr").T("common.level.urgent"); got != "紧急" {
 		t.Errorf("default language: %q", got)
 	}
+	if got := For("en_US.UTF-8").T("common.level.urgent"); got != "urgent" {
+		t.Errorf("a locale of English: %q", got)
+	}
 	if got := For("en").T("no.such.key", "a", "b"); got != "no.such.key" {
 		t.Errorf("unknown key: %q", got)
 	}

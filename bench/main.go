@@ -1,0 +1,70 @@
+// Command bench measures Xunjian side by side with its peers, in one run, and prints one line for each figure:
+//
+//	bench AREA.WHAT ours=VALUEUNIT PEER=VALUEUNIT ratio=R
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+)
+
+// areas lists what can be measured; each returns its figures.
+var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
+	"agent": agentArea,
+}
+
+type options struct {
+	bin    string        // folder of the built programs
+	warm   time.Duration // before anything is counted
+	window time.Duration // while it is counted
+}
+
+// figure is one comparison.
+type figure struct {
+	what, unit, peer string
+	ours, theirs     float64
+}
+
+func (f figure) String() string {
+	return fmt.Sprintf("bench %s ours=%.4g%s %s=%.4g%s ratio=%.3f", f.what, f.ours, f.unit, f.peer, f.theirs, f.unit, f.ours/f.theirs)
+}
+
+func main() {
+	var o options
+	area := flag.String("area", "agent", "what to measure, several with commas: "+strings.Join(slices.Sorted(maps.Keys(areas)), ", "))
+	flag.StringVar(&o.bin, "bin", "bin", "folder of the built programs")
+	flag.DurationVar(&o.warm, "warm", 45*time.Second, "warm-up before anything is counted")
+	flag.DurationVar(&o.window, "for", 150*time.Second, "how long is counted")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *area, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, names string, o options) error {
+	for name := range strings.SplitSeq(names, ",") {
+		measure := areas[name]
+		if measure == nil {
+			return fmt.Errorf("no area %q: there are %s", name, strings.Join(slices.Sorted(maps.Keys(areas)), ", "))
+		}
+		fmt.Printf("# %s: warm-up %v, then %v\n", name, o.warm, o.window)
+		figures, err := measure(ctx, o)
+		if err != nil {
+			return fmt.Errorf("measure %s: %w", name, err)
+		}
+		for _, f := range figures {
+			fmt.Println(f)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/host"
+	"xunjian/pkg/metric"
+	"xunjian/pkg/probe"
+	"xunjian/pkg/spool"
+	"xunjian/pkg/uplink"
+)
+
+// Options are the agent's surroundings, beside its Config.
+type Options struct {
+	Config
+	Version string
+	Logger  *slog.Logger
+	Host    host.Options
+	Probe   probe.Options
+	Dial    func(ctx context.Context, address string) (net.Conn, error) // for tests over memory pipes
+}
+
+// Agent reads the host and asks the services that the collector's plan names.
+type Agent struct {
+	o        Options
+	log      *slog.Logger
+	identity uplink.Identity
+	reader   *host.Reader
+	queue    *spool.Queue
+	client   *uplink.Client
+	schedule *schedule
+	plans    chan check.Plan // newest plan only: an older one that waits is replaced
+
+	mu      sync.Mutex
+	probers map[string]planned
+}
+
+type planned struct {
+	spec   []byte // as JSON, to see whether a new plan changes it
+	prober *probe.Prober
+}
+
+// New opens the spool and the identity, enrolling first when there is none: that is the only thing that needs the collector.
+func New(ctx context.Context, o Options) (*Agent, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &Agent{o: o, log: o.Logger, plans: make(chan check.Plan, 1), probers: map[string]planned{}}
+	if err := os.MkdirAll(o.State, 0o700); err != nil {
+		return nil, fmt.Errorf("make state folder: %w", err)
+	}
+	if err := a.identify(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	a.queue, err = spool.Open(spool.Options{Dir: filepath.Join(o.State, "spool"), MaxBytes: o.Spool.MaxBytes, MaxAge: o.Spool.MaxAge})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.connect(); err != nil {
+		return nil, errors.Join(err, a.queue.Close())
+	}
+	a.reader = host.New(o.Host)
+	a.schedule = newSchedule(a.identity.Name)
+	return a, nil
+}
+
+// identify loads the identity, or enrols with the one-time token.
+func (a *Agent) identify(ctx context.Context) (err error) {
+	a.identity, err = uplink.LoadIdentity(a.o.State)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	token, err := a.o.token()
+	if err != nil {
+		return fmt.Errorf("read token: %w", err)
+	}
+	if token == "" {
+		return fmt.Errorf("no identity in %s and no token: make one on the collector with `collector token create` and give it with --token-file", a.o.State)
+	}
+	a.identity, err = uplink.Enroll(ctx, uplink.EnrollOptions{Address: a.o.Collector, Token: token, Name: a.o.name(), Dial: a.o.Dial})
+	if err != nil {
+		return fmt.Errorf("enrol at %s: %w", a.o.Collector, err)
+	}
+	if err := a.identity.Save(a.o.State); err != nil {
+		return err
+	}
+	a.log.Info("enrolled", "name", a.identity.Name, "certificate_until", a.identity.NotAfter)
+	return nil
+}
+
+func (a *Agent) connect() error {
+	tls, err := a.identity.TLS()
+	if err != nil {
+		return err
+	}
+	held := a.heldPlan()
+	a.client, err = uplink.NewClient(uplink.ClientOptions{
+		Address: a.o.Collector, TLS: tls, Dial: a.o.Dial, Spool: a.queue, OnPlan: a.offer,
+		Plan: held.Revision, Version: a.o.Version, Host: machineID(), Logger: a.log,
+	})
+	if held.Revision != "" {
+		a.offer(held)
+	}
+	return err
+}
+
+// Name is the agent's name in its certificate.
+func (a *Agent) Name() string { return a.identity.Name }
+
+// Run works until ctx is done; what the collector has not acknowledged is then in the spool.
+func (a *Agent) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := a.client.Run(ctx); err != nil {
+			a.log.Error("uplink ended", "error", err)
+		}
+	})
+	err := a.followPlans(ctx)
+	a.schedule.wait()
+	wg.Wait()
+	return errors.Join(err, a.queue.Close())
+}
+
+// offer hands a plan to the loop that applies it; it never blocks the stream.
+func (a *Agent) offer(p check.Plan) {
+	for {
+		select {
+		case a.plans <- p:
+			return
+		default:
+		}
+		select {
+		case <-a.plans:
+		default:
+		}
+	}
+}
+
+// followPlans applies plans as they come. Without a plan nothing is read: intervals are the collector's to say.
+func (a *Agent) followPlans(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case p := <-a.plans:
+			a.apply(ctx, p)
+			if err := a.keepPlan(p); err != nil {
+				a.log.Warn("keep plan for the next start", "error", err)
+			}
+		}
+	}
+}
+
+// apply starts, restarts and stops jobs so that exactly the plan runs. Checks that did not change keep running undisturbed.
+func (a *Agent) apply(ctx context.Context, p check.Plan) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	wanted := map[string]bool{}
+	for _, spec := range p.Checks {
+		wanted[spec.Name] = true
+		a.startCheck(ctx, spec)
+	}
+	for name, old := range a.probers {
+		if !wanted[name] {
+			a.schedule.stop(metric.KindProbe + name)
+			if old.prober != nil {
+				old.prober.Close()
+			}
+			delete(a.probers, name)
+		}
+	}
+	a.startHost(ctx, p.HostEvery)
+	a.log.Info("plan in force", "revision", p.Revision, "checks", len(p.Checks), "host_every", p.HostEvery)
+}
+
+func (a *Agent) startHost(ctx context.Context, every time.Duration) {
+	if every <= 0 {
+		a.schedule.stop(metric.KindHost)
+		return
+	}
+	a.schedule.start(ctx, job{metric.KindHost, every, func(ctx context.Context, tick time.Time) {
+		samples := append(a.reader.Read(ctx, tick), a.selfSamples()...)
+		a.client.Send(uplink.Batch{Reports: []metric.Report{{Kind: metric.KindHost, Every: every, At: tick, Samples: samples}}}, false)
+	}})
+}
+
+func (a *Agent) startCheck(ctx context.Context, spec check.Spec) {
+	text, err := json.Marshal(spec)
+	if err != nil {
+		a.log.Error("check in plan", "check", spec.Name, "error", err)
+		return
+	}
+	old, ok := a.probers[spec.Name]
+	if ok && bytes.Equal(old.spec, text) {
+		return
+	}
+	if old.prober != nil {
+		old.prober.Close()
+	}
+	p, err := probe.New(spec, a.o.Probe)
+	a.probers[spec.Name] = planned{text, p}
+	a.schedule.start(ctx, job{metric.KindProbe + spec.Name, spec.Every, func(ctx context.Context, tick time.Time) {
+		if err != nil {
+			a.send(spec, cannotRun(spec, tick, err), nil)
+			return
+		}
+		result, samples := p.Run(ctx, tick)
+		if ctx.Err() == nil { // a probe cut off by shutdown says nothing
+			a.send(spec, result, samples)
+		}
+	}})
+}
+
+// send ships a round; bad news does not wait for company.
+func (a *Agent) send(spec check.Spec, r check.Result, samples []metric.Sample) {
+	a.client.Send(uplink.Batch{
+		Reports: []metric.Report{{Kind: metric.KindProbe + spec.Name, Every: spec.Every, At: r.At, Samples: samples}},
+		Results: []check.Result{r},
+	}, r.First().Outcome != check.OK)
+}
+
+// cannotRun is the result of a check that this agent does not know how to make.
+func cannotRun(spec check.Spec, tick time.Time, err error) check.Result {
+	reason := err.Error()
+	return check.Result{
+		Check: spec.Name, Service: spec.Service, Target: spec.Target, At: tick,
+		Attempts: []check.Attempt{{Start: tick, Outcome: check.Unknown, Class: check.ClassSetup, Reason: reason[:min(len(reason), 256)]}},
+	}
+}
