@@ -76,7 +76,9 @@ func (e *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many scrapes at one time", http.StatusServiceUnavailable)
 		return
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // a recorder in a test has none
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a recorder in a test has none
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
 	w.Header().Set("Content-Type", string(format))
 	w.Header().Set("Vary", "Accept, Accept-Encoding")
@@ -110,11 +112,11 @@ func acceptsGzip(h http.Header) bool {
 
 // write merges the collector's families with the fleet's in order of names, one family in memory at a time.
 func (e *exposition) write(w io.Writer, format expfmt.Format, now time.Time) error {
+	fleet := e.fleet(now)
 	own, err := e.Own.Gather()
 	if err != nil { // what could be gathered is shown
 		e.Logger.Error("own metrics are incomplete", "err", err)
 	}
-	fleet := e.fleet(now)
 	p := &printer{e: e, w: w, format: format}
 	for len(own) > 0 || len(fleet) > 0 {
 		switch {
