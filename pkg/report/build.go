@@ -1,0 +1,91 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"xunjian/pkg/incident"
+	"xunjian/pkg/symptom"
+)
+
+// builder works out one model.
+type builder struct {
+	cfg   Config
+	src   Sources
+	month Month
+	asOf  time.Time
+}
+
+// window is the part of a month that has passed at asOf.
+func (b *builder) window(m Month) span {
+	to := m.To()
+	if b.asOf.Before(to) {
+		to = b.asOf
+	}
+	from := m.From().UnixMilli()
+	return span{from, max(to.UnixMilli(), from)}
+}
+
+func (b *builder) build(ctx context.Context) (*Model, error) {
+	if b.src.Calendar == nil || b.src.Samples == nil {
+		return nil, fmt.Errorf("report of %s: no calendar or no samples given", b.month)
+	}
+	if b.asOf.Before(b.month.From()) {
+		return nil, fmt.Errorf("report of %s: the month has not begun at %s", b.month, b.asOf.Format(time.RFC3339))
+	}
+	m := &Model{
+		Month: b.month.String(), From: b.month.From().UTC(), To: b.month.To().UTC(), AsOf: b.asOf.UTC(),
+		Unfinished: b.asOf.Before(b.month.To()), Rules: b.rules(),
+	}
+	before, _, err := b.services(ctx, b.month.Previous())
+	if err != nil {
+		return nil, err
+	}
+	var known bool
+	if m.Services, known, err = b.services(ctx, b.month); err != nil {
+		return nil, err
+	}
+	m.Provisional = !known
+	if m.Hosts, err = b.hosts(ctx); err != nil {
+		return nil, err
+	}
+	m.Faults = b.faults(b.month)
+	m.Levels = levels(m.Faults)
+	m.Summary = b.summary(m, before, levels(b.faults(b.month.Previous())))
+	return m, nil
+}
+
+func (b *builder) rules() Rules {
+	c := b.cfg
+	r := Rules{
+		Project: c.Project, ContractNo: c.ContractNo, ServicePeriod: c.ServicePeriod, Customer: c.Customer, Vendor: c.Vendor,
+		Target: c.Target, InspectTarget: c.InspectTarget, Confirm: c.Confirm, Hold: c.Hold, GapLimit: c.GapLimit,
+		OfficeHours: c.OfficeHours, SummerHours: c.SummerHours, SummerFrom: c.SummerFrom, SummerTo: c.SummerTo,
+	}
+	for d := b.month.From(); d.Before(b.month.To()); d = d.AddDate(0, 0, 1) {
+		if work, _ := b.src.Calendar.Workday(d); work {
+			r.Workdays++
+		}
+	}
+	return r
+}
+
+// outageFaults are the spans of the incidents that say a service was not usable.
+func (b *builder) outageFaults(service string) (out []span) {
+	for _, r := range b.src.Faults {
+		if r.Service != service || r.FaultStart.IsZero() || !interrupts(r) {
+			continue
+		}
+		end := b.asOf
+		if !r.RecoveredAt.IsZero() && r.RecoveredAt.Before(end) {
+			end = r.RecoveredAt
+		}
+		out = append(out, span{r.FaultStart.UnixMilli(), end.UnixMilli() + 1})
+	}
+	return out
+}
+
+func interrupts(r incident.Record) bool {
+	return r.Class == symptom.Down || r.Class == symptom.Wrong || r.Class == symptom.Unusable
+}

@@ -1,0 +1,159 @@
+package report
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+)
+
+//go:embed calendar/*.json
+var notices embed.FS
+
+// Calendar tells working days from days off by the State Council's yearly notices, make-up days (调休) included.
+type Calendar struct {
+	off   map[string]bool // date → is off; only days that a notice names
+	years map[int]bool    // whose notice is known
+	loc   *time.Location
+}
+
+// maxNotice bounds one notice file.
+const maxNotice = 1 << 20
+
+// LoadCalendar reads the notices that come with the program and then every *.json of the given folders, a later one
+// winning. All are merged before use, since a notice may rule days of the December before.
+func LoadCalendar(loc *time.Location, over ...fs.FS) (*Calendar, error) {
+	own, err := fs.Sub(notices, "calendar")
+	if err != nil {
+		return nil, fmt.Errorf("load calendar: %w", err)
+	}
+	c := &Calendar{off: map[string]bool{}, years: map[int]bool{}, loc: loc}
+	for _, f := range append([]fs.FS{own}, over...) {
+		names, err := fs.Glob(f, "*.json")
+		if err != nil {
+			return nil, fmt.Errorf("load calendar: %w", err)
+		}
+		for _, n := range names {
+			if err := c.read(f, n); err != nil {
+				return nil, fmt.Errorf("load calendar %s: %w", path.Base(n), err)
+			}
+		}
+	}
+	return c, nil
+}
+
+// notice is a year's file in the holiday-cn shape.
+type notice struct {
+	Year int `json:"year"`
+	Days []struct {
+		Name string `json:"name"`
+		Date string `json:"date"`
+		Off  bool   `json:"isOffDay"`
+	} `json:"days"`
+}
+
+func (c *Calendar) read(f fs.FS, name string) error {
+	st, err := fs.Stat(f, name)
+	if err != nil {
+		return err
+	}
+	if st.Size() > maxNotice {
+		return fmt.Errorf("%d bytes, more than %d", st.Size(), maxNotice)
+	}
+	b, err := fs.ReadFile(f, name)
+	if err != nil {
+		return err
+	}
+	return c.add(b)
+}
+
+func (c *Calendar) add(b []byte) error {
+	var n notice
+	if err := json.Unmarshal(b, &n); err != nil {
+		return err
+	}
+	for _, d := range n.Days {
+		t, err := time.Parse(time.DateOnly, d.Date)
+		if err != nil || t.Year() < n.Year-1 || t.Year() > n.Year+1 {
+			return fmt.Errorf("date %q does not fit the year %d", d.Date, n.Year)
+		}
+		c.off[d.Date] = d.Off
+	}
+	if len(n.Days) > 0 {
+		c.years[n.Year] = true
+	}
+	return nil
+}
+
+// Workday answers for the day of t; known is false when no notice covers its year, and then it is Monday to Friday.
+func (c *Calendar) Workday(t time.Time) (work, known bool) {
+	t = t.In(c.loc)
+	known = c.years[t.Year()]
+	if off, ok := c.off[t.Format(time.DateOnly)]; ok {
+		return !off, known
+	}
+	return t.Weekday() != time.Saturday && t.Weekday() != time.Sunday, known
+}
+
+// Hours are the office hours of a day as "08:00-12:00", in order.
+type Hours []string
+
+// span is a stretch of time in milliseconds, half-open.
+type span struct{ from, to int64 }
+
+// clockSpan is a stretch of a day.
+type clockSpan struct{ from, to time.Duration }
+
+func (h Hours) spans() ([]clockSpan, error) {
+	out := make([]clockSpan, 0, len(h))
+	for _, s := range h {
+		a, b, _ := strings.Cut(s, "-")
+		from, err := clock(a)
+		if err != nil {
+			return nil, fmt.Errorf("office hours %q: %w", s, err)
+		}
+		to, err := clock(b)
+		if err != nil {
+			return nil, fmt.Errorf("office hours %q: %w", s, err)
+		}
+		if to <= from || len(out) > 0 && from < out[len(out)-1].to {
+			return nil, fmt.Errorf("office hours %q: want them in order and without overlap", s)
+		}
+		out = append(out, clockSpan{from, to})
+	}
+	return out, nil
+}
+
+func clock(s string) (time.Duration, error) {
+	if s == "24:00" {
+		return 24 * time.Hour, nil
+	}
+	t, err := time.Parse("15:04", s)
+	if err != nil {
+		return 0, fmt.Errorf("want a time as in 08:00, have %q", s)
+	}
+	return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute, nil
+}
+
+// office lists the office hours of the month in order; known is false when some of its days are only guessed.
+func (c *Calendar) office(m Month, cfg Config) (out []span, known bool, err error) {
+	known = true
+	for d := m.From(); d.Before(m.To()); d = d.AddDate(0, 0, 1) {
+		work, sure := c.Workday(d)
+		known = known && sure
+		if !work {
+			continue
+		}
+		spans, err := cfg.hoursOf(d).spans()
+		if err != nil {
+			return nil, false, err
+		}
+		for _, s := range spans {
+			out = append(out, span{d.Add(s.from).UnixMilli(), d.Add(s.to).UnixMilli()})
+		}
+	}
+	return out, known, nil
+}
