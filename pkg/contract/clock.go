@@ -76,7 +76,8 @@ type Clocks struct {
 	RecoveryDue time.Time // moves on while the clock is paused
 	Response    ResponseClock
 	Recovery    RecoveryClock
-	Breaches    []Breach // by clock, then time
+	Breaches    []Breach  // by clock, then time
+	Next        time.Time // the next deadline that passes if nothing happens before; zero: none
 }
 
 // Start is when the clocks start: the earlier of detection and report, or the fault's own start where the terms say so.
@@ -115,6 +116,9 @@ func (t Terms) response(h History, now time.Time, c *Clocks) {
 	r := newRun(t, h, Response)
 	r.walk(h.Steps, end)
 	c.ResponseDue = r.due()
+	if c.Response.Open {
+		c.Next = r.next()
+	}
 	c.Response.Elapsed = max(end.Sub(c.Start), 0)
 	c.Response.Breached = len(r.breaches) > 0
 	c.Response.Met = !c.Response.Open && !c.Response.Breached
@@ -137,6 +141,9 @@ func (t Terms) recovery(h History, now time.Time, c *Clocks) {
 	r := newRun(t, h, Recovery)
 	r.walk(h.Steps, end)
 	c.RecoveryDue = r.due()
+	if c.Recovery.Open && !c.Recovery.Verifying && (!r.paused || r.frozen) {
+		c.Next = earlier(c.Next, r.next())
+	}
 	c.Recovery.Waiting = r.paused && c.Recovery.Open && !c.Recovery.Verifying
 	c.Recovery.Raw, c.Recovery.Paused = max(end.Sub(c.Start), 0), r.pausedFor
 	c.Recovery.Net = c.Recovery.Raw
@@ -278,6 +285,17 @@ func (r *run) due() time.Time {
 		}
 	}
 	return due
+}
+
+// next is the earliest deadline that is still to be missed.
+func (r *run) next() time.Time {
+	var next time.Time
+	for l, d := range r.own {
+		if r.binds(l) && !r.missed(l) {
+			next = earlier(next, d)
+		}
+	}
+	return next
 }
 
 // earlier is the earlier of two times of which zero means none.

@@ -42,7 +42,11 @@ type Grading struct {
 }
 
 // Account is what a person writes down about a fault that is over.
-type Account struct{ Cause, Handling string }
+type Account struct {
+	Cause    string
+	Handling string
+	Declare  bool // declare the recovery although a check still watches; needs a reason in Act.Note
+}
 
 // Sentinels that callers branch on. ErrConflict comes as *Conflict, ErrBadAct as *BadAct.
 var (

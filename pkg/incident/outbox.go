@@ -1,9 +1,11 @@
 package incident
 
 import (
+	"fmt"
 	"time"
 
 	"xunjian/pkg/contract"
+	"xunjian/pkg/store"
 )
 
 // PageKind says why people are told.
@@ -24,5 +26,56 @@ type Page struct {
 	Kind   PageKind       `json:"kind"`
 	At     time.Time      `json:"at"`
 	Level  contract.Level `json:"level"`
-	Record Record         `json:"record"` // as it was then
+	Record Record         `json:"record"` // as it was then, with little evidence
 }
+
+// Outbox lists at most limit pages with a number above after, oldest first.
+func (d *Desk) Outbox(after uint64, limit int) ([]Page, error) {
+	var out []Page
+	err := d.db.View(func(tx *store.Tx) error {
+		out = nil
+		for e, err := range outbox.Scan(tx, outboxKey(after+1)) {
+			if err != nil {
+				return err
+			}
+			if len(out) == limit {
+				return nil
+			}
+			out = append(out, e.Value)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read outbox: %w", err)
+	}
+	return out, nil
+}
+
+// Forget removes pages up to a number, at most limit of them, once nobody needs them any more; it says how many went.
+func (d *Desk) Forget(upTo uint64, limit int) (n int, err error) {
+	err = d.db.Update(func(tx *store.Tx) error {
+		var gone []string
+		for e, err := range outbox.Scan(tx, "") {
+			if e.Key > outboxKey(upTo) || len(gone) == limit {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			gone = append(gone, e.Key)
+		}
+		for _, k := range gone {
+			if err := outbox.Delete(tx, k); err != nil {
+				return err
+			}
+		}
+		n = len(gone)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("forget pages: %w", err)
+	}
+	return n, nil
+}
+
+func outboxKey(seq uint64) string { return fmt.Sprintf("%016x", seq) }

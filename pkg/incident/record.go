@@ -34,7 +34,8 @@ type Record struct {
 	ServiceZH string         `json:"service_zh"`
 	ServiceEN string         `json:"service_en"`
 	Component string         `json:"component,omitempty"`
-	Class     symptom.Class  `json:"class"` // the gravest seen
+	Class     symptom.Class  `json:"class"`      // the gravest seen
+	LastClass symptom.Class  `json:"last_class"` // the one seen last
 	Rule      string         `json:"rule,omitempty"`
 	Source    symptom.Source `json:"source"` // who noticed first
 	Linked    bool           `json:"linked"` // a check or rule watches it, so that its recovery is observed and not declared
@@ -105,7 +106,7 @@ func (r Record) ServiceTitle(p *i18n.Printer) string {
 // Title says in one line what is wrong: 签章服务 中断, Signature service: down.
 func (r Record) Title(p *i18n.Printer) string {
 	key := "incident.title"
-	if r.Component != "" && r.Component != r.Service {
+	if r.Component != "" && r.Source != symptom.FromProbe {
 		key = "incident.title_component"
 	}
 	return p.T(key, "service", r.ServiceTitle(p), "component", r.Component, "class", p.T("common.class."+string(r.Class)))

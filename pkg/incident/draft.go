@@ -1,0 +1,184 @@
+package incident
+
+import (
+	"slices"
+	"time"
+
+	"xunjian/pkg/contract"
+	"xunjian/pkg/symptom"
+)
+
+// draft is a record with the events and pages that one transaction will add to it.
+type draft struct {
+	base   int // version that the store must still have
+	rec    Record
+	now    time.Time
+	day    string // of a new record: its place in the count of that day
+	events []Event
+	pages  []Page
+}
+
+func newDraft(r Record, now time.Time) *draft {
+	return &draft{base: r.Version, rec: r, now: later(clean(now), r.UpdatedAt)}
+}
+
+// add appends an event. Times never run backwards within an incident, whatever the wall clock does.
+func (w *draft) add(e Event) {
+	before := w.rec.Level
+	if e.Incident == "" {
+		e.Incident = w.rec.ID
+	}
+	e.N, e.At, e.Of = w.rec.Version+1, w.now, clean(e.Of)
+	w.rec = w.rec.with(e)
+	w.events = append(w.events, e)
+	kind, ok := pageOf[e.Kind]
+	if e.Kind == EventGraded && w.rec.Level.Graver(before) {
+		kind, ok = PageEscalated, true
+	}
+	if ok {
+		w.pages = append(w.pages, Page{Kind: kind, At: w.now, Level: w.rec.Level, Record: brief(w.rec)})
+	}
+}
+
+var pageOf = map[EventKind]PageKind{
+	EventOpened: PageOpened, EventEscalated: PageEscalated, EventProposed: PageProposed,
+	EventReopened: PageReopened, EventRecovered: PageRecovered,
+}
+
+// brief is a record with as much evidence as a message carries.
+func brief(r Record) Record {
+	r.Evidence = r.Evidence[:min(len(r.Evidence), 3)]
+	r.Handling, r.Cause = clip(r.Handling, 512), clip(r.Cause, 512)
+	return r
+}
+
+// settle writes down what time alone has brought: a recovery that held until at, deadlines missed by now,
+// and breaches that do not stand because a fact from before them came late.
+func (w *draft) settle(at time.Time) {
+	if v := w.rec.VerifyingSince; !v.IsZero() && !at.Before(v.Add(w.rec.Terms.VerifyTime(w.rec.Level))) {
+		w.add(Event{Kind: EventRecovered, Of: v})
+	}
+	due := w.rec.Clocks(w.now).Breaches
+	for _, b := range w.rec.Breaches {
+		if !slices.Contains(due, b) {
+			w.add(Event{Kind: EventCorrected, Of: b.At, Breach: &b})
+		}
+	}
+	for _, b := range due {
+		if !slices.Contains(w.rec.Breaches, b) {
+			w.add(Event{Kind: EventBreached, Of: b.At, Level: b.Level, Breach: &b})
+		}
+	}
+}
+
+// next is when settle will have something to write, if nothing happens before.
+func next(r Record, now time.Time) (time.Time, bool) {
+	at := r.Clocks(now).Next
+	if !at.IsZero() {
+		at = at.Add(time.Millisecond) // limits are inclusive
+	}
+	if !r.VerifyingSince.IsZero() {
+		if held := r.VerifyingSince.Add(r.Terms.VerifyTime(r.Level)); at.IsZero() || held.Before(at) {
+			at = held
+		}
+	}
+	return at, !at.IsZero()
+}
+
+// failing takes in a symptom that fires on an incident whose fault lasts.
+func (w *draft) failing(s symptom.Symptom) {
+	unknown := s.Class == symptom.Unknown
+	switch {
+	case !w.rec.VerifyingSince.IsZero() && unknown:
+		w.add(Event{Kind: EventGap, Of: s.Since, Symptom: &s})
+	case !w.rec.VerifyingSince.IsZero():
+		w.add(Event{Kind: EventRelapsed, Of: s.Since, Symptom: &s})
+	case w.news(s):
+		w.add(Event{Kind: EventSeen, Of: s.Since, Symptom: &s})
+	}
+	if !s.Level.Graver(w.rec.Level) {
+		return
+	}
+	switch {
+	case !w.rec.PersonLevel:
+		w.add(Event{Kind: EventEscalated, Of: later(s.At, w.rec.SLAStart), Level: s.Level, Text: s.Detail})
+	case s.Level != w.rec.Proposed:
+		w.add(Event{Kind: EventProposed, Level: s.Level, Text: s.Detail})
+	}
+}
+
+// news says whether a symptom tells more than is written down, and there is room for it.
+func (w *draft) news(s symptom.Symptom) bool {
+	r := w.rec
+	if !r.Linked {
+		return true
+	}
+	if s.Level.Graver(r.Level) && !r.PersonLevel {
+		return true
+	}
+	return r.Seen < MaxSeen && (s.Class != r.LastClass || s.Detail != r.Detail)
+}
+
+// good takes in that the symptom ended: recovery starts to be verified from the first good sample (R5).
+func (w *draft) good(s symptom.Symptom) {
+	if w.rec.VerifyingSince.IsZero() {
+		w.add(Event{Kind: EventVerifying, Of: later(s.Since, w.rec.FaultStart), Symptom: &s})
+	}
+}
+
+// imply acknowledges in the name of a person whose act shows that they have taken the fault on.
+func (w *draft) imply(a Act) {
+	if w.rec.AckAt.IsZero() {
+		w.add(Event{Kind: EventAcknowledged, Person: a.Person, Via: a.Via})
+	}
+}
+
+func (w *draft) act(kind EventKind, a Act) Event {
+	return Event{Kind: kind, Person: a.Person, Via: a.Via, Text: a.Note}
+}
+
+func clean(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Round(0)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// clip shortens a text to at most n bytes at a rune's edge.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}
+
+// tidy bounds what comes from outside: lengths, and times that no clock here can have seen.
+func tidy(s symptom.Symptom, now time.Time) (symptom.Symptom, error) {
+	if _, err := contract.ParseLevel(string(s.Level)); err != nil && s.Firing {
+		return s, err
+	}
+	s.Service, s.Component, s.Rule = clip(s.Service, 64), clip(s.Component, 256), clip(s.Rule, 128)
+	s.Detail = clip(s.Detail, 1024)
+	s.At, s.Since = clean(s.At), clean(s.Since)
+	if s.At.IsZero() || s.At.After(now) {
+		s.At = now
+	}
+	if s.Since.IsZero() || s.Since.After(s.At) {
+		s.Since = s.At
+	}
+	s.Evidence = slices.Clone(s.Evidence[max(0, len(s.Evidence)-MaxEvidence/2):])
+	for i, e := range s.Evidence {
+		s.Evidence[i] = symptom.Evidence{At: clean(e.At), Agent: clip(e.Agent, 128), Text: clip(e.Text, 256)}
+	}
+	return s, nil
+}

@@ -1,0 +1,202 @@
+package incident
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"xunjian/pkg/contract"
+	"xunjian/pkg/symptom"
+)
+
+// Fold adds events up to their record. They must be all of one incident's, in order.
+func Fold(events []Event) (Record, error) {
+	var r Record
+	for i, e := range events {
+		if e.N != i+1 || e.Incident != events[0].Incident || (e.Kind == EventOpened) != (i == 0) {
+			return Record{}, fmt.Errorf("fold %s: event %d is missing or out of place", events[0].Incident, i+1)
+		}
+		r = r.with(e)
+	}
+	return r, nil
+}
+
+// with is the record after one more event. It shares no slice with the record before.
+func (r Record) with(e Event) Record {
+	if e.Kind == EventOpened {
+		r = open(e)
+	}
+	r.Version, r.UpdatedAt = e.N, e.At
+	r.History.Steps = slices.Clone(r.History.Steps)
+	if e.Symptom != nil {
+		r.see(*e.Symptom, e.Kind)
+	}
+	if apply, ok := applies[e.Kind]; ok {
+		apply(&r, e)
+	}
+	c := r.Clocks(e.At)
+	r.SLAStart, r.ResponseDue, r.RecoveryDue = c.Start, c.ResponseDue, c.RecoveryDue
+	return r
+}
+
+// applies says what each kind of event changes; kinds that are not here only add to the list of events.
+var applies = map[EventKind]func(r *Record, e Event){
+	EventEscalated:    (*Record).grade,
+	EventGraded:       (*Record).grade,
+	EventProposed:     func(r *Record, e Event) { r.Proposed = e.Level },
+	EventReported:     (*Record).report,
+	EventAcknowledged: (*Record).acknowledge,
+	EventVerifying:    (*Record).verify,
+	EventRelapsed:     (*Record).relapse,
+	EventGap:          (*Record).relapse,
+	EventRecovered:    (*Record).recover,
+	EventReopened:     (*Record).reopen,
+	EventResolved:     (*Record).account,
+	EventClosed:       (*Record).close,
+	EventBreached:     (*Record).breach,
+	EventCorrected:    (*Record).correct,
+}
+
+// when is the time at which an event took effect.
+func (e Event) when() time.Time {
+	if e.Of.IsZero() {
+		return e.At
+	}
+	return e.Of
+}
+
+func open(e Event) Record {
+	s, o := *e.Symptom, *e.Opened
+	r := Record{
+		ID: e.Incident, State: Detected, Key: o.Key,
+		Service: s.Service, ServiceZH: o.ServiceZH, ServiceEN: o.ServiceEN, Component: s.Component, Rule: s.Rule, Source: s.Source,
+		Level: e.Level, PersonLevel: e.Person != "",
+		FaultStart: s.Since, ReportedAt: o.ReportedAt, Reporter: e.Reporter,
+		OpenedAt: e.At, OpenedBy: e.Person, RecurrenceOf: o.RecurrenceOf, Terms: o.Terms,
+	}
+	r.History = contract.History{FaultStart: s.Since, Reported: o.ReportedAt, Level: e.Level}
+	return r
+}
+
+// see takes in what a symptom says of the fault; the good news that ends one is evidence only.
+func (r *Record) see(s symptom.Symptom, kind EventKind) {
+	r.Evidence = evidence(r.Evidence, s)
+	if kind == EventVerifying {
+		return
+	}
+	if kind == EventSeen {
+		r.Seen++
+	}
+	r.Detail, r.LastClass = s.Detail, s.Class
+	if weights[s.Class] >= weights[r.Class] {
+		r.Class = s.Class
+	}
+	if s.Source == symptom.FromPerson {
+		return
+	}
+	r.Linked = true
+	if r.DetectedAt.IsZero() {
+		r.DetectedAt, r.History.Detected = s.At, s.At
+	}
+	if s.Since.Before(r.FaultStart) {
+		r.FaultStart, r.History.FaultStart = s.Since, s.Since
+	}
+}
+
+// weights order the classes, so that a record is named after the gravest.
+var weights = map[symptom.Class]int{
+	symptom.Reported: 1, symptom.Unknown: 2, symptom.Warning: 3, symptom.Slow: 4, symptom.Host: 4,
+	symptom.Partial: 5, symptom.Silent: 5, symptom.Unusable: 6, symptom.Wrong: 6, symptom.Down: 6,
+}
+
+// evidence keeps the first half of the room for what was seen first and the rest for what was seen last.
+func evidence(have []symptom.Evidence, s symptom.Symptom) []symptom.Evidence {
+	add := s.Evidence
+	if len(add) == 0 && s.Detail != "" {
+		add = []symptom.Evidence{{At: s.At, Text: s.Detail}}
+	}
+	out := slices.Concat(have, add)
+	if over := len(out) - MaxEvidence; over > 0 {
+		out = slices.Delete(out, MaxEvidence/2, MaxEvidence/2+over)
+	}
+	return out
+}
+
+func (r *Record) step(kind contract.StepKind, at time.Time, l contract.Level) {
+	r.History.Steps = append(r.History.Steps, contract.Step{Kind: kind, At: at, Level: l})
+}
+
+func (r *Record) grade(e Event) {
+	if e.Person != "" {
+		r.PersonLevel = true
+	}
+	r.Level, r.Proposed = e.Level, ""
+	if e.Agreed != (contract.Limits{}) {
+		r.History.Agreed = e.Agreed
+	}
+	r.step(contract.Graded, e.when(), e.Level)
+}
+
+func (r *Record) report(e Event) {
+	if r.ReportedAt.IsZero() || e.Of.Before(r.ReportedAt) {
+		r.ReportedAt, r.Reporter, r.History.Reported = e.Of, e.Reporter, e.Of
+	}
+}
+
+func (r *Record) acknowledge(e Event) {
+	r.AckAt, r.AckBy, r.AckVia = e.At, e.Person, e.Via
+	if r.State == Detected {
+		r.State = Acknowledged
+	}
+	r.step(contract.Acknowledged, e.At, "")
+}
+
+func (r *Record) verify(e Event) {
+	r.VerifyingSince = e.Of
+	r.step(contract.Good, e.Of, "")
+}
+
+// relapse undoes verify: a run that broke never stopped the clock.
+func (r *Record) relapse(e Event) {
+	if e.Kind == EventRelapsed {
+		r.Relapses++
+	}
+	r.VerifyingSince = time.Time{}
+	r.History.Steps = slices.DeleteFunc(r.History.Steps, func(s contract.Step) bool { return s.Kind == contract.Good })
+}
+
+func (r *Record) recover(e Event) {
+	r.State, r.RecoveredAt, r.VerifyingSince, r.Provisional = Recovered, e.when(), time.Time{}, e.Person != ""
+	r.History.Steps = slices.DeleteFunc(r.History.Steps, func(s contract.Step) bool { return s.Kind == contract.Good })
+	r.step(contract.Recovered, e.when(), "")
+}
+
+func (r *Record) reopen(e Event) {
+	r.Relapses++
+	r.RecoveredAt, r.ClosedAt, r.ClosedBy, r.Provisional = time.Time{}, time.Time{}, "", false
+	r.State = Detected
+	if !r.AckAt.IsZero() {
+		r.State = Acknowledged
+	}
+	if e.Person != "" {
+		r.Linked = false // its check is content, so the end must be declared unless the check fails again
+	}
+	r.step(contract.Failing, e.when(), "")
+}
+
+func (r *Record) account(e Event) {
+	r.Cause, r.Handling, r.ResolvedBy = e.Cause, e.Handling, e.Person
+}
+
+func (r *Record) close(e Event) {
+	r.State, r.ClosedAt, r.ClosedBy = Closed, e.At, e.Person
+	r.Cause, r.Handling = e.Cause, e.Handling
+}
+
+func (r *Record) breach(e Event) {
+	r.Breaches = slices.Concat(r.Breaches, []contract.Breach{*e.Breach})
+}
+
+func (r *Record) correct(e Event) {
+	r.Breaches = slices.DeleteFunc(slices.Clone(r.Breaches), func(b contract.Breach) bool { return b == *e.Breach })
+}

@@ -1,0 +1,96 @@
+package incident
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"xunjian/pkg/contract"
+)
+
+// metrics are the desk's own; the gauge of open incidents is read from the desk when asked.
+type metrics struct {
+	opened   *prometheus.CounterVec
+	breached *prometheus.CounterVec
+	refused  prometheus.Counter
+	response *prometheus.HistogramVec
+	recovery *prometheus.HistogramVec
+}
+
+func newMetrics(reg prometheus.Registerer, d *Desk) *metrics {
+	minutes := func(m ...float64) []float64 {
+		for i := range m {
+			m[i] *= 60
+		}
+		return m
+	}
+	m := &metrics{
+		opened:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_incidents_total", Help: "Incidents opened since the collector started."}, []string{"level"}),
+		breached: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_incident_breaches_total", Help: "Contract deadlines missed since the collector started."}, []string{"clock", "level"}),
+		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "xunjian_incidents_refused_total", Help: "Symptoms that could not open an incident because too many are open."}),
+		response: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "xunjian_incident_response_seconds", Help: "Time from the start of the contract clock to the acknowledgement by a person.", Buckets: minutes(1, 2, 5, 10, 15, 30, 60, 240)}, []string{"level"}),
+		recovery: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "xunjian_incident_recovery_seconds", Help: "Net time from the start of the contract clock to recovery.", Buckets: minutes(5, 15, 30, 60, 120, 240, 480, 1440)}, []string{"level"}),
+	}
+	if reg == nil {
+		reg = prometheus.NewRegistry()
+	}
+	reg.MustRegister(m.opened, m.breached, m.refused, m.response, m.recovery, openIncidents{d})
+	for _, l := range contract.Levels {
+		m.opened.WithLabelValues(string(l))
+	}
+	return m
+}
+
+func (m *metrics) count(w *draft) {
+	level := string(w.rec.Level)
+	for _, e := range w.events {
+		switch e.Kind {
+		case EventOpened:
+			m.opened.WithLabelValues(string(e.Level)).Inc()
+		case EventBreached:
+			m.breached.WithLabelValues(string(e.Breach.Clock), string(e.Breach.Level)).Inc()
+		case EventAcknowledged:
+			m.response.WithLabelValues(level).Observe(w.rec.Clocks(e.At).Response.Elapsed.Seconds())
+		case EventRecovered:
+			m.recovery.WithLabelValues(level).Observe(w.rec.Clocks(e.At).Recovery.Net.Seconds())
+		}
+	}
+}
+
+// openIncidents counts the faults that last. Services that are not configured share one label value.
+type openIncidents struct{ d *Desk }
+
+var openDesc = prometheus.NewDesc("xunjian_incidents_open", "Incidents whose fault lasts.", []string{"level", "service"}, nil)
+
+func (openIncidents) Describe(ch chan<- *prometheus.Desc) { ch <- openDesc }
+
+func (o openIncidents) Collect(ch chan<- prometheus.Metric) {
+	for k, n := range o.d.openCounts() {
+		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(n), string(k.level), k.service)
+	}
+}
+
+type openKey struct {
+	level   contract.Level
+	service string
+}
+
+func (d *Desk) openCounts() map[openKey]int {
+	counts := map[openKey]int{}
+	for name := range d.services {
+		for _, l := range contract.Levels {
+			counts[openKey{l, name}] = 0
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range d.unclosed {
+		if !r.Open() {
+			continue
+		}
+		service := r.Service
+		if _, ok := d.services[service]; !ok && service != "host" {
+			service = "other"
+		}
+		counts[openKey{r.Level, service}]++
+	}
+	return counts
+}
