@@ -1,0 +1,230 @@
+// Package ingest checks what agents send, stores it once, and hands probe results on to be judged beside the commit.
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/metric"
+	"xunjian/pkg/symptom"
+	"xunjian/pkg/tsdb"
+	"xunjian/pkg/uplink"
+)
+
+// skewLimit is the difference of clocks from which stamps are moved to the collector's time (DOMAIN 4.4: its time rules).
+const skewLimit = 5 * time.Second
+
+// Store keeps reports; durable is called once the outcome is on disk.
+type Store interface {
+	Append(ctx context.Context, s tsdb.Stream, r metric.Report, durable func(tsdb.Outcome, error)) error
+}
+
+// Judge turns one round of a check into what changed.
+type Judge interface {
+	Observe(now time.Time, agent string, r check.Result) []symptom.Symptom
+}
+
+// Options is what a Receiver works with.
+type Options struct {
+	Store    Store
+	Judge    Judge
+	Sink     func(context.Context, []symptom.Symptom) // takes what changed; called at once, before the commit
+	Assigned func(agent, check string) bool           // whether the plan gives the check to the agent
+	Heard    func(agent string, h uplink.Hello)       // learns of every greeting; may be nil
+	Reports  func(agent string, at time.Time)         // learns that an agent reported; may be nil
+
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+}
+
+// Receiver is the collector's uplink.Receiver and uplink.Hearer.
+type Receiver struct {
+	o       Options
+	metrics *metrics
+
+	mu   sync.Mutex
+	skew map[string]time.Duration // by agent, only where it matters
+}
+
+// New makes a receiver.
+func New(o Options) *Receiver {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Receiver{o: o, metrics: newMetrics(o.Registerer), skew: map[string]time.Duration{}}
+}
+
+// Heard remembers how far an agent's clock is off.
+func (r *Receiver) Heard(agent string, h uplink.Hello) {
+	r.mu.Lock()
+	if h.Skew.Abs() > skewLimit {
+		r.skew[agent] = h.Skew
+	} else {
+		delete(r.skew, agent)
+	}
+	r.mu.Unlock()
+	if r.o.Heard != nil {
+		r.o.Heard(agent, h)
+	}
+}
+
+func (r *Receiver) offset(agent string) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return -r.skew[agent]
+}
+
+// Receive judges the results at once and stores the reports; durable follows when the last of them is on disk.
+func (r *Receiver) Receive(ctx context.Context, agent string, b uplink.Batch, durable func(error)) error {
+	if err := sane(b); err != nil {
+		r.metrics.refused.WithLabelValues(agent, "malformed").Inc()
+		return err
+	}
+	now, offset := time.Now(), r.offset(agent)
+	if r.o.Reports != nil {
+		r.o.Reports(agent, now)
+	}
+	r.judge(ctx, now, agent, offset, b.Results)
+	return r.store(ctx, agent, offset, b, durable)
+}
+
+// judge hands each result on; what the plan does not give to this agent is not believed.
+func (r *Receiver) judge(ctx context.Context, now time.Time, agent string, offset time.Duration, results []check.Result) {
+	for _, res := range results {
+		if !r.o.Assigned(agent, res.Check) {
+			r.metrics.refused.WithLabelValues(agent, "not_assigned").Inc()
+			continue
+		}
+		r.metrics.results.WithLabelValues(string(res.Outcome())).Inc()
+		if found := r.o.Judge.Observe(now, agent, moved(res, offset)); len(found) > 0 {
+			r.o.Sink(ctx, found)
+		}
+	}
+}
+
+// moved is the result in the collector's time.
+func moved(res check.Result, offset time.Duration) check.Result {
+	if offset == 0 {
+		return res
+	}
+	res.At = res.At.Add(offset)
+	attempts := make([]check.Attempt, len(res.Attempts))
+	for i, a := range res.Attempts {
+		a.Start = a.Start.Add(offset)
+		attempts[i] = a
+	}
+	res.Attempts = attempts
+	return res
+}
+
+// store appends each report and calls durable when all are done with. A refusal by the store is final and counted:
+// the agent must not send it again.
+func (r *Receiver) store(ctx context.Context, agent string, offset time.Duration, b uplink.Batch, durable func(error)) error {
+	if len(b.Reports) == 0 {
+		durable(nil)
+		return nil
+	}
+	urgent := len(b.Results) > 0 && b.Results[0].First().Outcome != check.OK
+	wait := &pending{left: len(b.Reports), durable: durable}
+	for _, rep := range b.Reports {
+		rep.Agent = agent
+		rep.At = rep.At.Add(offset)
+		s := stream(agent, rep)
+		s.Urgent = urgent
+		err := r.o.Store.Append(ctx, s, rep, func(o tsdb.Outcome, err error) {
+			r.count(agent, o, err)
+			wait.done(err)
+		})
+		if err != nil {
+			r.count(agent, 0, err)
+			wait.done(err)
+		}
+	}
+	return nil
+}
+
+// pending waits for the reports of one batch.
+type pending struct {
+	mu      sync.Mutex
+	left    int
+	err     error
+	durable func(error)
+}
+
+func (p *pending) done(err error) {
+	p.mu.Lock()
+	p.left--
+	if err != nil {
+		p.err = err
+	}
+	last, err := p.left == 0, p.err
+	p.mu.Unlock()
+	if last {
+		p.durable(err)
+	}
+}
+
+func (r *Receiver) count(agent string, o tsdb.Outcome, err error) {
+	switch {
+	case err != nil:
+		r.metrics.failed.Inc()
+	case o == tsdb.Stored:
+		r.metrics.stored.Inc()
+	case o == tsdb.Duplicate:
+		r.metrics.duplicates.Inc()
+	default:
+		r.metrics.refused.WithLabelValues(agent, outcomeNames[o]).Inc()
+		r.o.Logger.Warn("report refused", "agent", agent, "reason", outcomeNames[o])
+	}
+}
+
+var outcomeNames = map[tsdb.Outcome]string{
+	tsdb.TooOld: "too_old", tsdb.Future: "future", tsdb.SameTime: "same_time", tsdb.TooManySeries: "too_many_series",
+	tsdb.BadSeries: "bad_series", tsdb.SeriesLimit: "series_limit", tsdb.StreamLimit: "stream_limit",
+}
+
+// stream names the report's stream. Identity labels come from the certificate: every series gets agent, who reported;
+// the host's own also instance, while a check's series have their target as instance.
+func stream(agent string, rep metric.Report) tsdb.Stream {
+	s := tsdb.Stream{Agent: agent, Kind: rep.Kind, Every: rep.Every}
+	if rep.Kind == metric.KindHost {
+		s.Labels = []metric.Label{{Name: "agent", Value: agent}, {Name: "instance", Value: agent}, {Name: "job", Value: "node"}}
+	} else {
+		s.Labels = []metric.Label{{Name: "agent", Value: agent}, {Name: "job", Value: "probe"}}
+	}
+	return s
+}
+
+// sane refuses what no agent of ours sends.
+func sane(b uplink.Batch) error {
+	for _, rep := range b.Reports {
+		name, isProbe := strings.CutPrefix(rep.Kind, metric.KindProbe)
+		if rep.Kind != metric.KindHost && (!isProbe || !check.ValidName(name)) {
+			return fmt.Errorf("report of kind %q: want host or probe/<check>", rep.Kind)
+		}
+		owned := map[string]bool{}
+		for _, l := range stream("", rep).Labels {
+			owned[l.Name] = true
+		}
+		for _, s := range rep.Samples {
+			for _, l := range s.Series.Labels {
+				if owned[l.Name] {
+					return fmt.Errorf("series %s: label %s is the collector's to set", s.Series.Name, l.Name)
+				}
+			}
+		}
+	}
+	for _, res := range b.Results {
+		if len(res.Attempts) == 0 {
+			return fmt.Errorf("result of check %q without an attempt", res.Check)
+		}
+	}
+	return nil
+}
