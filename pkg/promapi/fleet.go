@@ -23,10 +23,10 @@ type last struct {
 }
 
 // fleet is what the hosts say at present, in order of names and labels, each series once.
-func (e *exposition) fleet(now time.Time) []last {
+func (e *exposition) fleet(now time.Time) ([]last, error) {
 	oldest := now.Add(-staleAfter).UnixMilli()
 	var out []last
-	e.Lasts.Last(func(s metric.Series, at int64, v float64) {
+	err := e.Lasts.Last(func(s metric.Series, at int64, v float64) {
 		switch {
 		case at < oldest, math.IsNaN(v):
 		case s.Get("instance") == "":
@@ -38,7 +38,7 @@ func (e *exposition) fleet(now time.Time) []last {
 	slices.SortFunc(out, func(a, b last) int {
 		return cmp.Or(compareSeries(a.series, b.series), cmp.Compare(b.at, a.at))
 	})
-	return slices.CompactFunc(out, func(a, b last) bool { return compareSeries(a.series, b.series) == 0 })
+	return slices.CompactFunc(out, func(a, b last) bool { return compareSeries(a.series, b.series) == 0 }), err
 }
 
 func compareSeries(a, b metric.Series) int {

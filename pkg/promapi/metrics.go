@@ -2,7 +2,7 @@ package promapi
 
 import "github.com/prometheus/client_golang/prometheus"
 
-type counters struct{ busy, failed, clash, anonymous prometheus.Counter }
+type counters struct{ busy, failed, clash, anonymous, unread prometheus.Counter }
 
 func newMetrics(reg prometheus.Registerer) *counters {
 	vec := func(name, label, help string) *prometheus.CounterVec {
@@ -11,11 +11,12 @@ func newMetrics(reg prometheus.Registerer) *counters {
 		return v
 	}
 	refused := vec("scrapes_refused_total", "reason", "Scrapes that were not answered.")
-	omitted := vec("series_omitted_total", "reason", "Series that a scrape could not show.")
+	omitted := vec("series_omitted_total", "reason", "Series, or reads of the store, that a scrape could not show.")
 	return &counters{
 		busy:      refused.WithLabelValues("busy"),
 		failed:    omitted.WithLabelValues("encoding"),
 		clash:     omitted.WithLabelValues("type_clash"),
+		unread:    omitted.WithLabelValues("store"),
 		anonymous: omitted.WithLabelValues("no_instance"),
 	}
 }

@@ -27,7 +27,7 @@ const (
 
 // Lasts gives the newest sample of every series. fn is called without a transaction open.
 type Lasts interface {
-	Last(fn func(series metric.Series, atMS int64, v float64))
+	Last(fn func(series metric.Series, atMS int64, v float64)) error
 }
 
 // Options are what the exposition is made of.
@@ -112,7 +112,11 @@ func acceptsGzip(h http.Header) bool {
 
 // write merges the collector's families with the fleet's in order of names, one family in memory at a time.
 func (e *exposition) write(w io.Writer, format expfmt.Format, now time.Time) error {
-	fleet := e.fleet(now)
+	fleet, err := e.fleet(now)
+	if err != nil { // as a scrape of a host that is down: what else there is is shown, what is missing is counted
+		e.unread.Inc()
+		e.Logger.Error("the fleet's last samples are incomplete", "err", err)
+	}
 	own, err := e.Own.Gather()
 	if err != nil { // what could be gathered is shown
 		e.Logger.Error("own metrics are incomplete", "err", err)

@@ -25,11 +25,12 @@ import (
 // present is a fleet whose readings are always of now.
 type present struct{}
 
-func (present) Last(fn func(metric.Series, int64, float64)) {
+func (present) Last(fn func(metric.Series, int64, float64)) error {
 	at := time.Now().Truncate(time.Second).UnixMilli()
 	fn(metric.New("node_load1", "instance", "web-1"), at, 1.25)
 	fn(metric.New("node_load1", "instance", "web-2"), at, 0.5)
 	fn(metric.New("node_filesystem_avail_bytes", "instance", "web-1", "mountpoint", `/数据 "a"\b`), at, 4096)
+	return nil
 }
 
 // TestPrometheusScrapes lets a real Prometheus scrape with honor_labels and asks it for what it has.

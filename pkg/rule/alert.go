@@ -3,6 +3,7 @@ package rule
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -18,7 +19,9 @@ const (
 	labelLevel     = "level"    // urgent, general or minor; every alert has it
 	labelService   = "service"  // default: host
 	labelClass     = "class"    // a symptom.Class; default: host
-	labelInstance  = "instance" // the host
+	labelInstance  = "instance" // the host, or a probe's target
+	labelCheck     = "check"
+	labelAgent     = "agent" // who reported
 	annotationZH   = "summary"
 	annotationEN   = "summary_en"
 	annotationElse = "description"
@@ -85,20 +88,16 @@ func toSymptom(a *rules.Alert) symptom.Symptom {
 	s.Detail = cut(cmp.Or(a.Annotations.Get(annotationZH), a.Annotations.Get(annotationElse), s.Rule), maxDetail)
 	s.Evidence = []symptom.Evidence{{
 		At:    a.FiredAt,
-		Agent: a.Labels.Get(labelInstance),
+		Agent: cmp.Or(a.Labels.Get(labelAgent), a.Labels.Get(labelInstance)),
 		Text:  cut(cmp.Or(a.Annotations.Get(annotationEN), s.Detail), maxDetail),
 	}}
 	return s
 }
 
-// component is the host, or the check when no single host is meant, and the part of it: web-1:/data.
+// component is the host, target or check, and the part of it: "web-1 /data".
 func component(l labels.Labels) string {
-	whole := cmp.Or(l.Get(labelInstance), l.Get("check"), l.Get("target"))
-	part := cmp.Or(l.Get("mountpoint"), l.Get("device"))
-	if whole == "" || part == "" {
-		return whole + part
-	}
-	return whole + ":" + part
+	whole := cmp.Or(l.Get(labelInstance), l.Get(labelCheck))
+	return strings.TrimSpace(whole + " " + cmp.Or(l.Get("mountpoint"), l.Get("device")))
 }
 
 // cut shortens s to at most n bytes without breaking a character.

@@ -21,7 +21,7 @@ import (
 
 const (
 	maxTold = 10_000          // symptoms firing at one time; more are counted and tried again
-	fresh   = 2 * time.Minute // a host whose series are older than this cannot witness that its trouble is over
+	fresh   = 2 * time.Minute // series older than this cannot witness that trouble is over
 )
 
 type bookOptions struct {
@@ -257,20 +257,23 @@ func (b *book) unsettled(name string) bool {
 	return false
 }
 
-// witnessed says whether the series that the rule looks at still come in from the symptom's host. An alert also goes
-// away when its data does, and time without data is unknown, never a recovery.
+// witnessed says whether the series that the rule looks at still come in for the symptom's host, target or check.
+// An alert also goes away when its data does, and time without data is unknown, never a recovery.
 func (b *book) witnessed(ctx context.Context, s symptom.Symptom, at time.Time) bool {
-	if len(s.Evidence) == 0 || s.Evidence[0].Agent == "" {
-		return true
-	}
 	looks := b.looks(s.Rule)
-	for _, sel := range looks {
-		v, err := b.Query(ctx, fmt.Sprintf("max(timestamp(%s))", narrowed(sel, s.Evidence[0].Agent)), at)
-		if err == nil && len(v) == 1 && at.Sub(time.UnixMilli(int64(v[0].F*1000))) <= fresh {
-			return true
+	whole, _, _ := strings.Cut(s.Component, " ")
+	if len(looks) == 0 || whole == "" {
+		return true // its rule was removed or looks at nothing, or speaks of no one in particular
+	}
+	for _, label := range []string{labelInstance, labelCheck} {
+		for _, sel := range looks {
+			v, err := b.Query(ctx, fmt.Sprintf("max(timestamp(%s))", narrowed(sel, label, whole)), at)
+			if err == nil && len(v) == 1 && at.Sub(time.UnixMilli(int64(v[0].F*1000))) <= fresh {
+				return true
+			}
 		}
 	}
-	return len(looks) == 0 // its rule was removed, or looks at nothing
+	return false
 }
 
 func (b *book) looks(name string) (out [][]*labels.Matcher) {
@@ -284,11 +287,11 @@ func (b *book) looks(name string) (out [][]*labels.Matcher) {
 	return out
 }
 
-// narrowed is a selector restricted to one host.
-func narrowed(sel []*labels.Matcher, instance string) string {
-	parts := []string{labels.MustNewMatcher(labels.MatchEqual, labelInstance, instance).String()}
+// narrowed is a selector restricted to one value of a label.
+func narrowed(sel []*labels.Matcher, label, value string) string {
+	parts := []string{labels.MustNewMatcher(labels.MatchEqual, label, value).String()}
 	for _, m := range sel {
-		if m.Name != labelInstance {
+		if m.Name != label {
 			parts = append(parts, m.String())
 		}
 	}
