@@ -131,6 +131,8 @@ func TestGrading(t *testing.T) {
 		"extension in time":           {opened(General, ack, extended("16:00", "20:00")), "19:00", "09:30", "20:00", nil},
 		"extension too late":          {opened(General, ack, extended("17:00:00.001", "20:00")), "17:30", "09:30", "17:00", []Breach{missed(Recovery, General, "17:00")}},
 		"no extension for urgent":     {opened(Urgent, ack, extended("10:00", "20:00")), "10:01", "09:10", "13:00", nil},
+		"no extension once escalated": {opened(General, ack, graded(Urgent, "15:00"), extended("16:00", "20:00")), "16:30", "09:30", "17:00", nil},
+		"paused after the miss":       {opened(Urgent, ack, step(Paused, "14:00")), "16:00", "09:10", "13:00", []Breach{missed(Recovery, Urgent, "13:00")}},
 		"lowered after a pause":       {opened(Urgent, ack, step(Paused, "10:00"), step(Resumed, "11:00"), graded(General, "12:00")), "12:01", "09:10", "18:00", nil},
 		"escalated after recovery":    {opened(General, ack, step(Recovered, "16:00"), graded(Urgent, "16:30")), "23:00", "09:30", "17:00", nil},
 		"both limits missed":          {opened(General, ack, graded(Urgent, "09:20")), "23:59", "09:30", "13:20", []Breach{missed(Recovery, Urgent, "13:20"), missed(Recovery, General, "17:00")}},
