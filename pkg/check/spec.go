@@ -1,0 +1,240 @@
+package check
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kinds names the kinds of check that agents know.
+var Kinds = []string{"http", "tcp"}
+
+// Nonce stands in a target's query, a header, a body, a text to send or an Equals for a token drawn anew at each attempt,
+// so that an answer out of a cache does not pass for a living service.
+const Nonce = "{nonce}"
+
+// Caps on what a configuration or a plan may hold; they bound what an agent compiles and keeps.
+const (
+	maxName     = 63
+	maxTarget   = 2048
+	maxHeaders  = 32
+	maxExpects  = 32
+	maxPattern  = 512
+	maxSent     = 64 << 10
+	maxLabels   = 16
+	maxCA       = 256 << 10
+	minEvery    = 500 * time.Millisecond
+	minTimeout  = 50 * time.Millisecond
+	maxEvery    = 24 * time.Hour
+	defaultWait = 2 * time.Second
+)
+
+var (
+	nameForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	labelForm  = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+	methodForm = regexp.MustCompile(`^[A-Z]{1,16}$`)
+	headerForm = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+)
+
+// ownLabels are set by the probe or the receiver and not to be overridden.
+var ownLabels = []string{"__name__", "agent", "check", "instance", "job", "phase", "service"}
+
+// WithDefaults fills what was left out: every 10 s, a timeout of 2 s but at most half of Every, slow from half the timeout.
+func (s Spec) WithDefaults() Spec {
+	if s.Every == 0 {
+		s.Every = 10 * time.Second
+	}
+	if s.Timeout == 0 {
+		s.Timeout = min(defaultWait, s.Every/2)
+	}
+	if s.Slow == 0 {
+		s.Slow = s.Timeout / 2
+	}
+	if s.Kind == "http" && s.HTTP.Method == "" {
+		s.HTTP.Method = "GET"
+	}
+	return s
+}
+
+// Validate tells fail of every fault in the check, defaults applied; whether the service exists is the collector's to know.
+func (s Spec) Validate(fail func(path, format string, args ...any)) {
+	s = s.WithDefaults()
+	s.validateNames(fail)
+	s.validateTimes(fail)
+	switch {
+	case !slices.Contains(Kinds, s.Kind):
+		fail("kind", "%q is not a kind of check: want one of %s", s.Kind, strings.Join(Kinds, ", "))
+	case s.Kind == "http":
+		s.validateURL(fail)
+		s.HTTP.validate(fail)
+	case s.Kind == "tcp":
+		s.validateAddress(fail)
+		s.TCP.validate(fail)
+	}
+	s.TLS.validate(fail)
+}
+
+func (s Spec) validateNames(fail func(path, format string, args ...any)) {
+	for _, n := range [...]struct{ path, value string }{{"name", s.Name}, {"service", s.Service}} {
+		if len(n.value) > maxName || !nameForm.MatchString(n.value) {
+			fail(n.path, "%q: want 1 to %d of a-z, 0-9 and -, no - at the ends", n.value, maxName)
+		}
+	}
+	if len(s.Labels) > maxLabels {
+		fail("labels", "%d labels: want at most %d", len(s.Labels), maxLabels)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
+		if !labelForm.MatchString(name) || slices.Contains(ownLabels, name) {
+			fail("labels."+name, "%q cannot be a label here", name)
+		}
+		if len(s.Labels[name]) > maxTarget {
+			fail("labels."+name, "longer than %d bytes", maxTarget)
+		}
+	}
+}
+
+func (s Spec) validateTimes(fail func(path, format string, args ...any)) {
+	if s.Every < minEvery || s.Every > maxEvery {
+		fail("every", "%v: want %v to %v", s.Every, minEvery, maxEvery)
+	}
+	if s.Timeout < minTimeout || s.Timeout >= s.Every {
+		fail("timeout", "%v: want at least %v and less than every (%v)", s.Timeout, minTimeout, s.Every)
+	}
+	if s.Slow <= 0 || s.Slow > s.Timeout {
+		fail("slow", "%v: want more than 0 and at most the timeout (%v)", s.Slow, s.Timeout)
+	}
+}
+
+func (s Spec) validateURL(fail func(path, format string, args ...any)) {
+	u, err := url.Parse(s.Target)
+	switch {
+	case err != nil:
+		// The parser's text repeats the URL, which may hold a password.
+		fail("target", "not a URL")
+	case len(s.Target) > maxTarget:
+		fail("target", "longer than %d bytes", maxTarget)
+	case u.Scheme != "http" && u.Scheme != "https":
+		fail("target", "scheme %q: want http or https", u.Scheme)
+	case u.Hostname() == "" || !validPort(u.Port(), true):
+		fail("target", "host %q: want host or host:port", u.Host)
+	case strings.Contains(u.Host, Nonce):
+		fail("target", "%s cannot be part of the host", Nonce)
+	case u.Fragment != "":
+		fail("target", "a fragment (#%s) is never sent", u.Fragment)
+	}
+}
+
+func (s Spec) validateAddress(fail func(path, format string, args ...any)) {
+	host, port, err := net.SplitHostPort(s.Target)
+	if err != nil || host == "" || len(s.Target) > maxTarget || !validPort(port, false) {
+		fail("target", "%q: want host:port", s.Target)
+	}
+}
+
+func validPort(port string, empty bool) bool {
+	if port == "" {
+		return empty
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+func (h HTTP) validate(fail func(path, format string, args ...any)) {
+	if !methodForm.MatchString(h.Method) {
+		fail("http.method", "%q: want an HTTP method in capitals", h.Method)
+	}
+	if len(h.Headers) > maxHeaders {
+		fail("http.headers", "%d headers: want at most %d", len(h.Headers), maxHeaders)
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+		value := h.Headers[name]
+		if !headerForm.MatchString(name) || strings.ContainsAny(value, "\r\n\x00") || len(value) > maxTarget {
+			fail("http.headers."+name, "not a header")
+		}
+	}
+	if len(h.Body) > maxSent {
+		fail("http.body", "longer than %d bytes", maxSent)
+	}
+	for i, code := range h.Status {
+		if code < 200 || code > 599 {
+			fail(fmt.Sprintf("http.status[%d]", i), "%d: want 200 to 599", code)
+		}
+	}
+	if len(h.Expect) > maxExpects {
+		fail("http.expect", "%d assertions: want at most %d", len(h.Expect), maxExpects)
+	}
+	for i, e := range h.Expect {
+		e.validate(fail, fmt.Sprintf("http.expect[%d]", i))
+	}
+}
+
+func (e Expect) validate(fail func(path, format string, args ...any), path string) {
+	if n := count(e.Header != "", e.JSON != "", e.Body); n != 1 {
+		fail(path, "names %d of header, json and body: want exactly one", n)
+	}
+	if count(e.Equals != nil, e.Match != "", e.Refuse != "", e.Exists) == 0 {
+		fail(path, "asserts nothing: want equals, match, refuse or exists")
+	}
+	validatePattern(fail, path+".match", e.Match)
+	validatePattern(fail, path+".refuse", e.Refuse)
+}
+
+func count(set ...bool) int {
+	n := 0
+	for _, s := range set {
+		if s {
+			n++
+		}
+	}
+	return n
+}
+
+func validatePattern(fail func(path, format string, args ...any), path, pattern string) {
+	if len(pattern) > maxPattern {
+		fail(path, "longer than %d bytes", maxPattern)
+		return
+	}
+	if _, err := regexp.Compile(pattern); err != nil {
+		fail(path, "%v", err)
+	}
+}
+
+func (t TCP) validate(fail func(path, format string, args ...any)) {
+	if len(t.Send) > maxSent {
+		fail("tcp.send", "longer than %d bytes", maxSent)
+	}
+	validatePattern(fail, "tcp.expect", t.Expect)
+}
+
+func (t TLS) validate(fail func(path, format string, args ...any)) {
+	switch {
+	case len(t.CA) > maxCA:
+		fail("tls.ca", "longer than %d bytes", maxCA)
+	case t.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(t.CA)):
+		fail("tls.ca", "holds no PEM certificate")
+	}
+	if t.SkipVerify && (t.CA != "" || t.CAFile != "") {
+		fail("tls.skip_verify", "trusts everybody although a CA is given: want one of the two")
+	}
+}
+
+// Stamp sets the revision to a digest of everything else in the plan.
+func (p *Plan) Stamp() {
+	p.Revision = ""
+	b, err := json.Marshal(p)
+	if err != nil { // strings, numbers and maps of strings: cannot be
+		panic("encode plan: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	p.Revision = hex.EncodeToString(sum[:12])
+}

@@ -1,0 +1,232 @@
+package probe
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"xunjian/pkg/check"
+)
+
+// maxDepth bounds the nesting of a JSON body: the parser's stack grows with it.
+const maxDepth = 200
+
+// maxSeen is how much of an answer a reason may show.
+const maxSeen = 80
+
+// judge says whether an HTTP answer is what the check expects.
+type judge struct {
+	status     []int
+	assertions []assertion
+	readsJSON  bool
+	readsBody  bool // an assertion on the content: then a login page is what it says it is
+	login      bool // the target itself is a login page
+}
+
+// answer is what there is to judge.
+type answer struct {
+	*http.Response
+	body  []byte
+	nonce string
+}
+
+type assertion struct {
+	check.Expect
+	match, refuse *regexp.Regexp
+}
+
+func newJudge(spec check.Spec) (judge, error) {
+	j := judge{status: spec.HTTP.Status, login: isLoginURL(spec.Target)}
+	for i, e := range spec.HTTP.Expect {
+		a := assertion{Expect: e}
+		var err error
+		if a.match, err = compile(e.Match); err != nil {
+			return j, fmt.Errorf("http.expect[%d].match: %w", i, err)
+		}
+		if a.refuse, err = compile(e.Refuse); err != nil {
+			return j, fmt.Errorf("http.expect[%d].refuse: %w", i, err)
+		}
+		j.assertions = append(j.assertions, a)
+		j.readsJSON = j.readsJSON || e.JSON != ""
+		j.readsBody = j.readsBody || e.JSON != "" || e.Body
+	}
+	return j, nil
+}
+
+func compile(pattern string) (*regexp.Regexp, error) {
+	if pattern == "" {
+		return nil, nil
+	}
+	return regexp.Compile(pattern)
+}
+
+// judge looks at the status first: a refused status is the news, however the body ended.
+func (j judge) judge(a answer, badBody *fault) *fault {
+	if !j.accepts(a.StatusCode) {
+		return j.refuseStatus(a)
+	}
+	if badBody != nil {
+		return badBody
+	}
+	if bad := j.content(a); bad != nil {
+		if !j.login && isLoginPage(a.Header.Get("Content-Type"), a.body) {
+			return failed(check.ClassAuth, "a login page instead of the answer")
+		}
+		return bad
+	}
+	if !j.login && !j.readsBody && isLoginPage(a.Header.Get("Content-Type"), a.body) {
+		return failed(check.ClassAuth, "a login page instead of the answer")
+	}
+	return nil
+}
+
+func (j judge) accepts(code int) bool {
+	if len(j.status) > 0 {
+		return slices.Contains(j.status, code)
+	}
+	return code >= 200 && code < 300
+}
+
+func (j judge) refuseStatus(a answer) *fault {
+	if a.StatusCode >= 300 && a.StatusCode < 400 {
+		location := a.Header.Get("Location")
+		if isLoginURL(location) && !j.login {
+			return failed(check.ClassAuth, "%s to the login page %s", formatStatus(a.StatusCode), shortURL(location))
+		}
+		return failed(check.ClassStatus, "%s to %s, %s", formatStatus(a.StatusCode), shortURL(location), j.wanted())
+	}
+	if shown := shownBody(a); shown != "" {
+		return failed(check.ClassStatus, "%s, %s: %s", formatStatus(a.StatusCode), j.wanted(), shown)
+	}
+	return failed(check.ClassStatus, "%s, %s", formatStatus(a.StatusCode), j.wanted())
+}
+
+func (j judge) wanted() string {
+	if len(j.status) > 0 {
+		return fmt.Sprintf("want one of %v", j.status)
+	}
+	return "want 2xx"
+}
+
+// shownBody is the start of a body that is made of words rather than of a page.
+func shownBody(a answer) string {
+	kind := a.Header.Get("Content-Type")
+	if a.Header.Get("Content-Encoding") != "" || !strings.Contains(kind, "json") && !strings.HasPrefix(kind, "text/plain") {
+		return ""
+	}
+	return clipTo(string(bytes.TrimSpace(a.body[:min(len(a.body), 4*maxSeen)])), maxSeen)
+}
+
+// shortURL leaves out the user and the query, where tickets and tokens are.
+func shortURL(location string) string {
+	u, err := url.Parse(location)
+	if err != nil {
+		return "an unreadable Location"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	u.Path, _, _ = strings.Cut(u.Path, ";") // ;jsessionid=…
+	u.RawPath = ""
+	return clipTo(u.String(), 2*maxSeen)
+}
+
+func (j judge) content(a answer) *fault {
+	if j.readsJSON {
+		if err := validJSON(a.body); err != nil {
+			return failed(check.ClassContent, "%v%s", err, encoded(a))
+		}
+	}
+	for _, s := range j.assertions {
+		if err := s.hold(a); err != nil {
+			return failed(check.ClassContent, "%v%s", err, encoded(a))
+		}
+	}
+	return nil
+}
+
+func encoded(a answer) string {
+	if e := a.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return fmt.Sprintf(" (the body came %s-encoded unasked and is not decoded)", clipTo(e, 16))
+	}
+	return ""
+}
+
+// validJSON refuses deep nesting before the parser meets it.
+func validJSON(body []byte) error {
+	if depth(body) > maxDepth {
+		return fmt.Errorf("body is JSON nested over %d deep", maxDepth)
+	}
+	if !gjson.ValidBytes(body) {
+		return fmt.Errorf("body is not JSON")
+	}
+	return nil
+}
+
+// depth is the deepest nesting of brackets outside strings.
+func depth(body []byte) int {
+	level, deepest, quoted := 0, 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			level++
+			deepest = max(deepest, level)
+		case c == '}' || c == ']':
+			level--
+		}
+	}
+	return deepest
+}
+
+// hold is nil when the assertion does. A header that comes several times holds when one of its values does, and is refused
+// when one of them is.
+func (s assertion) hold(a answer) error {
+	values, what := s.subject(a)
+	switch {
+	case len(values) == 0 && s.positive():
+		return fmt.Errorf("%s is missing", what)
+	case s.Equals != nil && !slices.Contains(values, strings.ReplaceAll(*s.Equals, check.Nonce, a.nonce)):
+		return fmt.Errorf("%s is %s, want %s", what, s.show(values[0]), s.show(*s.Equals))
+	case s.match != nil && !slices.ContainsFunc(values, s.match.MatchString):
+		return fmt.Errorf("%s is %s, want a match of %s", what, s.show(values[0]), clipTo(s.Match, maxSeen))
+	case s.refuse != nil && slices.ContainsFunc(values, s.refuse.MatchString):
+		return fmt.Errorf("%s is %s, refused by %s", what, s.show(values[0]), clipTo(s.Refuse, maxSeen))
+	}
+	return nil
+}
+
+// positive says that the assertion needs something to be there.
+func (s assertion) positive() bool { return s.Exists || s.Equals != nil || s.match != nil }
+
+func (s assertion) subject(a answer) (values []string, what string) {
+	switch {
+	case s.Header != "":
+		return a.Header.Values(s.Header), "header " + s.Header
+	case s.JSON != "":
+		if r := gjson.GetBytes(a.body, s.JSON); r.Exists() {
+			values = []string{r.String()}
+		}
+		return values, "json " + clipTo(s.JSON, maxSeen)
+	}
+	if len(a.body) > 0 || !s.Exists {
+		values = []string{string(a.body)}
+	}
+	return values, "body"
+}
+
+// show quotes a value, unless the name says that it is a secret.
+func (s assertion) show(value string) string {
+	if isSecretName(s.Header) || isSecretName(s.JSON) {
+		return masked
+	}
+	return fmt.Sprintf("%q", clipTo(value, maxSeen))
+}

@@ -1,0 +1,152 @@
+// Package probe asks services whether they work: one attempt on time, two more at once when it is not ok.
+package probe
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/metric"
+)
+
+// Kind makes the asker of a check: it compiles once what each attempt would compile again.
+type Kind func(check.Spec, Env) (Asker, error)
+
+// Kinds lists what can be asked; one more kind is one file and one line here.
+var Kinds = map[string]Kind{
+	"http": newHTTP,
+	"tcp":  newTCP,
+}
+
+// Asker makes attempts at one target; safe for concurrent use.
+type Asker interface {
+	// Ask ends when ctx does. Fresh forbids a kept connection. It leaves Start, Duration and Slow to its caller.
+	Ask(ctx context.Context, fresh bool) check.Attempt
+	// Close gives back a kept connection.
+	Close() error
+}
+
+// Resolver looks names up; *net.Resolver is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Env is what askers reach the world through.
+type Env struct {
+	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // addr is always an IP address and a port
+	Resolver  Resolver
+	FullEvery time.Duration // a kept connection is used no longer than this
+}
+
+// Options are a prober's surroundings; the zero value is the real world.
+type Options struct {
+	Dial      func(ctx context.Context, network, addr string) (net.Conn, error)
+	Resolver  Resolver
+	Logger    *slog.Logger
+	FullEvery time.Duration // pace of full connections (name, connect, TLS) while all is well; default 60 s
+}
+
+// Prober runs one check, round by round.
+type Prober struct {
+	spec   check.Spec
+	asker  Asker
+	logger *slog.Logger
+	schema schema
+	target string // without secrets
+	sound  state
+}
+
+// New compiles the check. On error, Refused makes the prober that reports it.
+func New(spec check.Spec, o Options) (*Prober, error) {
+	spec = spec.WithDefaults()
+	kind, ok := Kinds[spec.Kind]
+	if !ok {
+		return nil, fmt.Errorf("check %s: this agent knows no kind %q", spec.Name, spec.Kind)
+	}
+	asker, err := kind(spec, o.env())
+	if err != nil {
+		return nil, fmt.Errorf("check %s: %w", spec.Name, err)
+	}
+	return newProber(spec, asker, o), nil
+}
+
+// Refused is a prober whose every round is Unknown for the reason given: a check that cannot run is a gap, never silence.
+func Refused(spec check.Spec, reason error) *Prober {
+	return newProber(spec.WithDefaults(), refusal{reason}, Options{})
+}
+
+func newProber(spec check.Spec, asker Asker, o Options) *Prober {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Prober{
+		spec:   spec,
+		asker:  asker,
+		logger: o.Logger.With("check", spec.Name),
+		schema: newSchema(spec),
+		target: maskTarget(spec.Target),
+	}
+}
+
+func (o Options) env() Env {
+	e := Env{Dial: o.Dial, Resolver: o.Resolver, FullEvery: o.FullEvery}
+	if e.Dial == nil {
+		e.Dial = plainDialer.DialContext
+	}
+	if e.Resolver == nil {
+		e.Resolver = net.DefaultResolver
+	}
+	if e.FullEvery == 0 {
+		e.FullEvery = time.Minute
+	}
+	return e
+}
+
+// Run makes one round and blocks until its verdict; at is the planned tick. Samples keep their order and number from round
+// to round, NaN for what this one lacks.
+func (p *Prober) Run(ctx context.Context, at time.Time) (check.Result, []metric.Sample) {
+	r := check.Result{
+		Check:    p.spec.Name,
+		Service:  p.spec.Service,
+		Target:   p.target,
+		At:       at,
+		Attempts: p.round(ctx),
+	}
+	return r, p.schema.samples(r)
+}
+
+// Close gives back what the prober keeps between rounds.
+func (p *Prober) Close() error { return p.asker.Close() }
+
+// Spec is the check, defaults filled in.
+func (p *Prober) Spec() check.Spec { return p.spec }
+
+// attempt asks once and grades the answer by the time it took. A panic in a kind costs that attempt, not the agent.
+func (p *Prober) attempt(ctx context.Context, fresh bool) (a check.Attempt) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	defer cancel()
+	defer func() {
+		if v := recover(); v != nil {
+			p.logger.Error("probe panicked", "panic", v, "stack", string(debug.Stack()))
+			a = setup(fmt.Errorf("the probe itself broke: %v", v))
+		}
+		a.Start, a.Duration = start, time.Since(start)
+		a.Reason = clip(a.Reason)
+		if a.Outcome == check.OK && a.Duration > p.spec.Slow {
+			a.Outcome = check.Slow
+			a.Reason = fmt.Sprintf("answered after %v, slow from %v", round(a.Duration), p.spec.Slow)
+		}
+	}()
+	return p.asker.Ask(ctx, fresh)
+}
+
+type refusal struct{ reason error }
+
+func (r refusal) Ask(context.Context, bool) check.Attempt { return setup(r.reason) }
+func (r refusal) Close() error                            { return nil }

@@ -1,0 +1,104 @@
+package probe
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxReason bounds what an attempt says for people.
+const maxReason = 256
+
+// masked stands for what must not be shown.
+const masked = "***"
+
+// clip makes a text printable, one line, and at most maxReason bytes.
+func clip(s string) string { return clipTo(s, maxReason) }
+
+func clipTo(s string, limit int) string {
+	if len(s) > 4*limit {
+		s = s[:4*limit]
+	}
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case r == utf8.RuneError, !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) <= limit {
+		return s
+	}
+	end := limit - len("…")
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
+}
+
+// secretWords are the parts of names whose values are not shown.
+var secretWords = []string{"auth", "cookie", "credential", "key", "pass", "pwd", "secret", "session", "sign", "ticket", "token"}
+
+func isSecretName(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(secretWords, func(w string) bool { return strings.Contains(name, w) })
+}
+
+// maskTarget is a target as it may be shown: no user, no values of secret-looking query keys.
+func maskTarget(target string) string {
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" {
+		return clipTo(target, maxTargetShown)
+	}
+	if u.User != nil {
+		u.User = url.User(masked)
+	}
+	u.RawQuery = maskQuery(u.RawQuery)
+	shown := strings.NewReplacer("%2A%2A%2A", masked, "***", masked).Replace(u.String())
+	return clipTo(shown, maxTargetShown)
+}
+
+const maxTargetShown = 512
+
+func maskQuery(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	pairs := strings.Split(raw, "&")
+	for i, pair := range pairs {
+		name, _, ok := strings.Cut(pair, "=")
+		if ok && isSecretName(name) {
+			pairs[i] = name + "=" + masked
+		}
+	}
+	return strings.Join(pairs, "&")
+}
+
+// secrets are values that no reason may repeat, even when the target does.
+type secrets []string
+
+// add keeps values long enough to be a secret rather than a word.
+func (s *secrets) add(value string) {
+	if len(value) >= 4 {
+		*s = append(*s, value)
+	}
+}
+
+func (s secrets) hide(reason string) string {
+	for _, v := range s {
+		reason = strings.ReplaceAll(reason, v, masked)
+	}
+	return reason
+}
+
+func round(d time.Duration) time.Duration {
+	if d < 10*time.Millisecond {
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
+}

@@ -1,0 +1,147 @@
+package probe
+
+import (
+	"math"
+	"net/url"
+	"time"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/metric"
+)
+
+// column is one series of a check and how to read it from a round.
+type column struct {
+	series metric.Series
+	value  func(check.Result) float64
+}
+
+// schema is a check's fixed list of series.
+type schema []column
+
+// phases in the order in which they happen, under blackbox_exporter's names.
+var phases = []string{"resolve", "connect", "tls", "processing", "transfer"}
+
+func newSchema(spec check.Spec) schema {
+	s := schema{
+		{metric.New("probe_success"), success},
+		{metric.New("probe_duration_seconds"), duration},
+		{metric.New("probe_failed_due_to_regex"), failedContent},
+		{metric.New("xunjian_probe_attempts"), func(r check.Result) float64 { return float64(len(r.Attempts)) }},
+		{metric.New("xunjian_probe_failures"), failures},
+	}
+	if spec.Kind == "http" {
+		for _, name := range phases {
+			s = append(s, column{metric.New("probe_http_duration_seconds", "phase", name), phase(name)})
+		}
+		s = append(s, column{metric.New("probe_http_status_code"), status}, column{metric.New("probe_http_uncompressed_body_length"), length})
+	} else {
+		s = append(s, column{metric.New("probe_dns_lookup_time_seconds"), phase("resolve")})
+	}
+	if overTLS(spec) {
+		s = append(s, column{metric.New("probe_ssl_earliest_cert_expiry"), expiry})
+	}
+	s.label(spec)
+	return s
+}
+
+func (s schema) label(spec check.Spec) {
+	for i := range s {
+		series := s[i].series
+		for name, value := range spec.Labels {
+			series = series.With(name, value)
+		}
+		s[i].series = series.With("check", spec.Name).With("service", spec.Service).With("instance", maskTarget(spec.Target))
+	}
+}
+
+func (s schema) samples(r check.Result) []metric.Sample {
+	out := make([]metric.Sample, len(s))
+	for i, c := range s {
+		out[i] = metric.Sample{Series: c.series, Value: c.value(r)}
+	}
+	return out
+}
+
+func overTLS(spec check.Spec) bool {
+	if spec.Kind == "tcp" {
+		return spec.TCP.TLS
+	}
+	u, err := url.Parse(spec.Target)
+	return err == nil && u.Scheme == "https"
+}
+
+// success is of the scheduled attempt, as blackbox_exporter's; a probe that could not run is neither up nor down.
+func success(r check.Result) float64 {
+	switch r.First().Outcome {
+	case check.OK, check.Slow:
+		return 1
+	case check.Fail:
+		return 0
+	}
+	return math.NaN()
+}
+
+func duration(r check.Result) float64 {
+	if r.First().Outcome == check.Unknown {
+		return math.NaN()
+	}
+	return seconds(r.First().Duration)
+}
+
+func failedContent(r check.Result) float64 {
+	switch a := r.First(); {
+	case a.Outcome == check.Unknown:
+		return math.NaN()
+	case a.Class == check.ClassContent:
+		return 1
+	}
+	return 0
+}
+
+func failures(r check.Result) float64 {
+	n := 0
+	for _, a := range r.Attempts {
+		if a.Outcome == check.Fail {
+			n++
+		}
+	}
+	return float64(n)
+}
+
+func phase(name string) func(check.Result) float64 {
+	return func(r check.Result) float64 {
+		for _, p := range r.First().Phases {
+			if p.Name == name {
+				return seconds(p.Duration)
+			}
+		}
+		return math.NaN()
+	}
+}
+
+func status(r check.Result) float64 {
+	if s := r.First().Status; s != 0 {
+		return float64(s)
+	}
+	if r.First().Outcome == check.Fail {
+		return 0 // as blackbox_exporter writes an answer that never came
+	}
+	return math.NaN()
+}
+
+func length(r check.Result) float64 {
+	if r.First().Status == 0 {
+		return math.NaN()
+	}
+	return float64(r.First().Bytes)
+}
+
+func expiry(r check.Result) float64 {
+	if r.First().CertExpiry.IsZero() {
+		return math.NaN()
+	}
+	return float64(r.First().CertExpiry.Unix())
+}
+
+// seconds keeps microseconds: finer digits are noise that storing would have to pay for.
+func seconds(d time.Duration) float64 { return float64(d.Round(time.Microsecond).Microseconds()) / 1e6 }
