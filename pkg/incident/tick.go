@@ -2,6 +2,9 @@ package incident
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,7 +14,7 @@ func (d *Desk) Tick(now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var drafts []*draft
-	for _, r := range d.unclosed {
+	for _, r := range d.ranked() {
 		w := newDraft(r, now)
 		if w.settle(w.now); len(w.events) > 0 {
 			drafts = append(drafts, w)
@@ -25,6 +28,19 @@ func (d *Desk) Tick(now time.Time) error {
 		drafts = drafts[n:]
 	}
 	return nil
+}
+
+// ranked are the incidents that are not closed, the gravest and oldest first, so that their pages go first.
+func (d *Desk) ranked() []Record {
+	return slices.SortedFunc(maps.Values(d.unclosed), func(a, b Record) int {
+		switch {
+		case a.Level.Graver(b.Level):
+			return -1
+		case b.Level.Graver(a.Level):
+			return 1
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
 }
 
 // Next is when Tick will next have something to write, if nothing happens before; false when nothing is pending.
@@ -50,7 +66,7 @@ func (d *Desk) Gap(from, to time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var drafts []*draft
-	for _, r := range d.unclosed {
+	for _, r := range d.ranked() {
 		if r.VerifyingSince.IsZero() {
 			continue
 		}

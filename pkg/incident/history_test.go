@@ -1,0 +1,159 @@
+package incident
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"xunjian/pkg/contract"
+	"xunjian/pkg/symptom"
+)
+
+// move is one thing that can happen to a desk.
+type move struct {
+	name string
+	do   func(h *house, now time.Time) error
+}
+
+func moves(t *rapid.T) move {
+	service := rapid.SampledFrom([]string{"signature", "sms"}).Draw(t, "service")
+	class := rapid.SampledFrom([]symptom.Class{symptom.Down, symptom.Slow, symptom.Unknown}).Draw(t, "class")
+	level := rapid.SampledFrom(contract.Levels).Draw(t, "level")
+	nth := rapid.IntRange(1, 3).Draw(t, "incident")
+	ago := time.Duration(rapid.IntRange(0, 600).Draw(t, "ago")) * time.Second
+	symptomAt := func(now time.Time, firing bool) symptom.Symptom {
+		return symptom.Symptom{
+			Source: symptom.FromProbe, Service: service, Class: class, Level: level, Detail: string(class), Firing: firing, Since: now.Add(-ago), At: now,
+		}
+	}
+	act := func(name string, fn func(h *house, id string, a Act) (Record, error)) move {
+		return move{name, func(h *house, now time.Time) error {
+			_, err := fn(h, fmt.Sprintf("INC-20261123-%04d", nth), Act{Person: "张三", Note: name, At: now})
+			return err
+		}}
+	}
+	account := Account{Cause: "c", Handling: "h", Declare: level == contract.Minor}
+	return rapid.SampledFrom([]move{
+		{"fail", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, true)); return err }},
+		{"fail", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, true)); return err }},
+		{"good", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, false)); return err }},
+		{"good", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, false)); return err }},
+		{"tick", func(h *house, now time.Time) error { return h.Tick(now) }},
+		{"gap", func(h *house, now time.Time) error { return h.Gap(now.Add(-ago), now) }},
+		{"open", func(h *house, now time.Time) error {
+			_, err := h.Open(Act{Person: "李四", Note: "x", At: now}, Opening{Service: service, Level: level, Detail: "x", ReportedAt: now.Add(-ago)})
+			return err
+		}},
+		act("ack", func(h *house, id string, a Act) (Record, error) { return h.Ack(id, a) }),
+		act("level", func(h *house, id string, a Act) (Record, error) {
+			return h.SetLevel(id, a, Grading{Level: level, PartyA: "王处"})
+		}),
+		act("report", func(h *house, id string, a Act) (Record, error) {
+			return h.Report(id, a, Report{Reporter: "陈", ReportedAt: a.At.Add(-ago)})
+		}),
+		act("resolve", func(h *house, id string, a Act) (Record, error) { return h.Resolve(id, a, account) }),
+		act("close", func(h *house, id string, a Act) (Record, error) { return h.Close(id, a, account) }),
+		act("reopen", func(h *house, id string, a Act) (Record, error) { return h.Reopen(id, a) }),
+	}).Draw(t, "move")
+}
+
+// In any history a desk that restarts after each step ends where one does that never restarts; each record is the sum
+// of its events; breaches written down step by step are those that one look at the whole history finds; and at most
+// one incident of a key is open.
+func TestAnyHistory(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		steady, restarted := newHouse(t), newHouse(t)
+		defer steady.db.Close()
+		defer func() { restarted.db.Close() }()
+		now := nine
+		for range rapid.IntRange(1, 14).Draw(rt, "steps") {
+			now = now.Add(time.Duration(rapid.SampledFrom([]int{1, 20, 300, 700, 2000, 9000}).Draw(rt, "pause")) * time.Second)
+			m := moves(rt)
+			e1, e2 := m.do(steady, now), m.do(restarted, now)
+			if fmt.Sprint(e1) != fmt.Sprint(e2) {
+				rt.Fatalf("%s: %v, restarted: %v", m.name, e1, e2)
+			}
+			if e1 != nil && !errors.Is(e1, ErrConflict) && !errors.Is(e1, ErrNotFound) {
+				rt.Fatalf("%s: %v", m.name, e1)
+			}
+			restarted.reopen()
+		}
+		now = now.Add(time.Hour)
+		steady.tick(now.Sub(nine).Minutes())
+		restarted.tick(now.Sub(nine).Minutes())
+		sameDesks(rt, steady, restarted)
+		sound(rt, restarted, now)
+	})
+}
+
+func sameDesks(t *rapid.T, a, b *house) {
+	for _, f := range []Filter{{State: "all"}, {State: "unclosed"}} {
+		ra, err1 := a.List(f)
+		rb, err2 := b.List(f)
+		if diff := cmp.Diff(ra, rb, cmpopts.EquateEmpty()); diff != "" || err1 != nil || err2 != nil {
+			t.Fatalf("%v %v, a restart changed (-steady +restarted):\n%s", err1, err2, diff)
+		}
+	}
+	pa, _ := a.Outbox(0, 1000)
+	pb, _ := b.Outbox(0, 1000)
+	if diff := cmp.Diff(pa, pb, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("a restart changed the pages:\n%s", diff)
+	}
+}
+
+func sound(t *rapid.T, h *house, now time.Time) {
+	rs, err := h.List(Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := map[string]string{}
+	for _, r := range rs {
+		stored, es := h.get(r.ID)
+		folded, err := Fold(es)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(stored, folded, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("record is not the sum of its events (-stored +folded):\n%s", diff)
+		}
+		if !slices.IsSortedFunc(es, func(a, b Event) int { return a.At.Compare(b.At) }) {
+			t.Fatalf("%s: times run backwards", r.ID)
+		}
+		if other := open[r.Key]; r.Open() && other != "" {
+			t.Fatalf("%s and %s are both open for %s", r.ID, other, r.Key)
+		} else if r.Open() {
+			open[r.Key] = r.ID
+		}
+		want := r.Clocks(now).Breaches
+		byAll := func(a, b contract.Breach) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }
+		slices.SortFunc(want, byAll)
+		got := slices.Clone(r.Breaches)
+		slices.SortFunc(got, byAll)
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); r.State != Closed && diff != "" {
+			t.Fatalf("%s: breaches of the whole history and step by step differ:\n%s", r.ID, diff)
+		}
+	}
+}
+
+func TestFoldRefuses(t *testing.T) {
+	h := newHouse(t)
+	r := h.see(down(0))
+	must(t)(h.Ack(r.ID, by("张三", 1, "")))
+	_, es := h.get(r.ID)
+	for name, bad := range map[string][]Event{
+		"hole":   {es[0], {Incident: r.ID, N: 3}},
+		"middle": {es[1]},
+		"other":  {es[0], {Incident: "INC-1", N: 2}},
+	} {
+		if _, err := Fold(bad); err == nil {
+			t.Errorf("%s: folded", name)
+		}
+	}
+}
