@@ -122,9 +122,15 @@ var services = []string{"cloud-doc", "signature", "sms", "gateway"}
 // choosePorts takes the preferred ports where they are free, so that a second run finds its series again.
 func choosePorts(o options) ports {
 	taken := map[int]bool{}
-	p := ports{http: freePort(o.HTTP, taken), grpc: freePort(o.GRPC, taken), control: freePort(o.HTTP+10, taken), services: map[string]int{}}
+	above := func(n int) int {
+		if o.HTTP == 0 {
+			return 0 // any
+		}
+		return o.HTTP + n
+	}
+	p := ports{http: freePort(o.HTTP, taken), grpc: freePort(o.GRPC, taken), control: freePort(above(10), taken), services: map[string]int{}}
 	for i, s := range services {
-		p.services[s] = freePort(o.HTTP+11+i, taken)
+		p.services[s] = freePort(above(11+i), taken)
 	}
 	return p
 }

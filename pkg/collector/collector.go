@@ -1,0 +1,260 @@
+// Package collector wires the collecting half and the accountable half into one program.
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"xunjian/pkg/access"
+	"xunjian/pkg/fleet"
+	"xunjian/pkg/incident"
+	"xunjian/pkg/ingest"
+	"xunjian/pkg/inspect"
+	"xunjian/pkg/pager"
+	"xunjian/pkg/promapi"
+	"xunjian/pkg/query"
+	"xunjian/pkg/rule"
+	"xunjian/pkg/store"
+	"xunjian/pkg/tsdb"
+	"xunjian/pkg/uplink"
+)
+
+// Options are the collector's surroundings, beside its Config.
+type Options struct {
+	Config  Config
+	File    string // of the configuration, for reloads; empty: no reload
+	Version string
+	Logger  *slog.Logger
+
+	// For tests: listeners in place of those that the configuration names.
+	HTTP, GRPC net.Listener
+}
+
+// Collector is the whole program. New opens everything that may fail, Run works, Close releases in reverse order.
+type Collector struct {
+	o        Options
+	log      *slog.Logger
+	registry *prometheus.Registry
+	metrics  *metrics
+
+	mu  sync.Mutex // guards cfg
+	cfg Config
+
+	records *store.DB
+	series  *tsdb.DB
+	access  *access.Directory
+	fleet   *fleet.Registry
+	board   *inspect.Board
+	desk    *incident.Desk
+	teller  *teller
+	pager   *pager.Pager
+	engine  *query.Engine
+	rules   *rule.Manager
+	plans   *planner
+	uplink  *uplink.Server
+	web     *http.Server
+	doors   struct{ http, grpc net.Listener }
+
+	closers []closer
+	reloads chan struct{} // holds one: a reload asks for no second one while it waits
+}
+
+type closer struct {
+	name string
+	fn   func() error
+}
+
+// New opens the store, reads what is kept, and binds the listeners. What was opened is closed again when a later step fails.
+func New(o Options) (_ *Collector, err error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), plans: newPlanner(), reloads: make(chan struct{}, 1)}
+	c.metrics = newMetrics(c.registry, o.Version)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	for _, step := range []func() error{c.openStores, c.openAccountable, c.openFleet, c.openJudges, c.openPager, c.openUplink, c.openWeb} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *Collector) later(name string, fn func() error) {
+	c.closers = append(c.closers, closer{name, fn})
+}
+
+// Close releases what New opened, the last first.
+func (c *Collector) Close() (err error) {
+	for i := len(c.closers) - 1; i >= 0; i-- {
+		if e := c.closers[i].fn(); e != nil {
+			err = errors.Join(err, fmt.Errorf("close %s: %w", c.closers[i].name, e))
+		}
+	}
+	c.closers = nil
+	return err
+}
+
+func (c *Collector) openStores() (err error) {
+	if err := os.MkdirAll(c.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("make data folder: %w", err)
+	}
+	if c.records, err = store.Open(recordsFile(c.cfg.Data), store.Options{}); err != nil {
+		return err
+	}
+	c.later("records", c.records.Close)
+	c.series, err = tsdb.Open(filepath.Join(c.cfg.Data, "series"), tsdb.Options{Linger: c.cfg.Storage.Linger, Registerer: c.registry, Logger: c.log})
+	if err != nil {
+		return err
+	}
+	c.later("series", c.series.Close)
+	return nil
+}
+
+func recordsFile(data string) string { return filepath.Join(data, "records.db") }
+
+func (c *Collector) openAccountable() (err error) {
+	if c.access, err = access.New(c.records, access.Options{Logger: c.log, Registerer: c.registry}); err != nil {
+		return err
+	}
+	c.desk, err = incident.New(c.records, incident.Options{
+		Services: c.cfg.Services, Terms: c.cfg.Contract, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
+	})
+	if err != nil {
+		return err
+	}
+	c.teller = &teller{desk: c.desk, log: c.log}
+	return nil
+}
+
+func (c *Collector) openFleet() (err error) {
+	c.fleet, err = fleet.New(c.records, fleet.Options{
+		Dir: c.cfg.Data, Config: c.cfg.Fleet, Lang: c.cfg.Language, Observe: c.teller.observe, Logger: c.log, Registerer: c.registry,
+	})
+	return err
+}
+
+// openJudges makes the board and the rules, and tells both what was firing when the last process ended.
+func (c *Collector) openJudges() error {
+	before, err := firing(c.desk)
+	if err != nil {
+		return err
+	}
+	c.board = inspect.New(c.cfg.Inspect, c.cfg.Services, c.cfg.Checks)
+	for _, s := range before {
+		c.board.Restore(s)
+	}
+	files, err := c.ruleFiles(c.cfg)
+	if err != nil {
+		return err
+	}
+	c.engine = query.New(query.Options{Store: c.series, Logger: c.log, Registerer: c.registry})
+	c.rules, err = rule.New(rule.Options{
+		Files: files, Interval: c.cfg.Rules.Interval, Queryable: c.engine.Queryable(), Query: c.engine.QueryFunc(),
+		Sink: c.ruled, ExternalURL: c.cfg.externalURL(), Logger: c.log, Registerer: c.registry,
+	})
+	if err != nil {
+		return err
+	}
+	c.rules.Adopt(before)
+	return nil
+}
+
+func (c *Collector) openPager() error {
+	channels, err := c.cfg.Pages.Channels()
+	if err != nil {
+		return err
+	}
+	c.pager, err = pager.New(c.desk, c.records, pager.Options{
+		Channels: channels, ExternalURL: c.cfg.externalURL(), Language: c.cfg.Language, Location: c.cfg.location(),
+		Registerer: c.registry, Logger: c.log,
+	})
+	return err
+}
+
+func (c *Collector) openUplink() (err error) {
+	receiver := ingest.New(ingest.Options{
+		Store: c.series, Judge: c.board, Sink: c.teller.tell, Assigned: c.plans.assigned,
+		Heard: c.heard, Reports: c.seen, Registerer: c.registry, Logger: c.log,
+	})
+	c.plans.set(c.cfg.Host.Every, c.cfg.Checks)
+	c.uplink, err = uplink.NewServer(uplink.ServerOptions{
+		Receiver: receiver, Planner: c.plans, Enroller: enroller{c.fleet}, Certs: c.fleet.Certificate, Logger: c.log,
+	})
+	if err != nil {
+		return err
+	}
+	if c.doors.grpc = c.o.GRPC; c.doors.grpc == nil {
+		if c.doors.grpc, err = net.Listen("tcp", c.cfg.Uplink.Listen); err != nil {
+			return fmt.Errorf("listen for agents: %w", err)
+		}
+	}
+	c.later("uplink listener", ignoreClosed(c.doors.grpc.Close))
+	return nil
+}
+
+func ignoreClosed(fn func() error) func() error {
+	return func() error {
+		if err := fn(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// Run works until ctx is done or a part fails, then stops in order: doors first, so that nothing new comes in, stores last.
+func (c *Collector) Run(ctx context.Context) error {
+	parts, stopParts := context.WithCancel(context.WithoutCancel(ctx)) // outlive the doors: what was read must become durable
+	defer stopParts()
+	g, parts := errgroup.WithContext(parts)
+	for name, run := range map[string]func(context.Context) error{
+		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "pager": c.pager.Run,
+		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.board.Tick) },
+		"reloads": c.followReloads,
+		"uplink":  func(context.Context) error { return c.uplink.Serve(c.doors.grpc) },
+		"web":     func(context.Context) error { return c.serveWeb() },
+	} {
+		g.Go(func() error {
+			if err := run(parts); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	if err := c.announce(); err != nil {
+		c.log.Warn("command line will not find this collector", "error", err)
+	}
+	select {
+	case <-ctx.Done():
+	case <-parts.Done(): // a part failed
+	}
+	c.stopDoors()
+	stopParts()
+	return g.Wait()
+}
+
+// stopDoors lets what has come in be finished, for at most ten seconds.
+func (c *Collector) stopDoors() {
+	c.retract()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c.uplink.Stop(ctx)
+	if err := c.web.Shutdown(ctx); err != nil {
+		c.web.Close() // event streams have no end of their own
+	}
+}

@@ -1,0 +1,211 @@
+package collector
+
+import (
+	"encoding/pem"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/config"
+	"xunjian/pkg/contract"
+	"xunjian/pkg/fleet"
+	"xunjian/pkg/inspect"
+	"xunjian/pkg/pager"
+	"xunjian/pkg/report"
+	"xunjian/pkg/rule"
+)
+
+// Config is the collector's YAML file: it configures the whole fleet.
+type Config struct {
+	Data     string          `yaml:"data"`     // folder of all that is kept
+	Location string          `yaml:"location"` // time zone of days, months and what people read
+	Language string          `yaml:"language"` // of pages and reports: zh-CN or en
+	HTTP     HTTPConfig      `yaml:"http"`     // console, API, metrics
+	Uplink   UplinkConfig    `yaml:"uplink"`   // agents
+	Storage  StorageConfig   `yaml:"storage"`  // series
+	Project  report.Project  `yaml:"project"`  // what stands on the monthly record's cover
+	Contract contract.Terms  `yaml:"contract"` // limits and clocks
+	Host     HostConfig      `yaml:"host"`     // what agents read of their hosts
+	Services []check.Service `yaml:"services"` // under contract
+	Checks   []check.Spec    `yaml:"checks"`   // how they are asked
+	Inspect  inspect.Config  `yaml:"inspect"`  // how answers become verdicts
+	Rules    rule.Config     `yaml:"rules"`    // Prometheus alerting rules; the built-in ones when no file is named
+	Fleet    fleet.Config    `yaml:"fleet"`    // silence of agents
+	Pages    pager.Config    `yaml:"pages"`    // who is told
+
+	dir string // of the file: relative paths in it start here
+}
+
+// HTTPConfig is the door for people and tools.
+type HTTPConfig struct {
+	Listen      string `yaml:"listen"`
+	ExternalURL string `yaml:"external_url,omitempty"` // as people reach it, for links in pages; default from listen
+	TLS         string `yaml:"tls,omitempty"`          // auto (default): plain on loopback, else a certificate of the collector's own CA; on; off
+	CertFile    string `yaml:"cert_file,omitempty"`    // a certificate of the site's own instead
+	KeyFile     string `yaml:"key_file,omitempty"`
+}
+
+// UplinkConfig is the door for agents.
+type UplinkConfig struct {
+	Listen string `yaml:"listen"`
+}
+
+// StorageConfig tunes the series store.
+type StorageConfig struct {
+	Linger time.Duration `yaml:"linger"` // how long a commit waits for company
+}
+
+// HostConfig is what agents read of their hosts.
+type HostConfig struct {
+	Every time.Duration `yaml:"every"`
+}
+
+// DefaultConfig is everything but the services.
+func DefaultConfig() Config {
+	return Config{
+		Data: "data", Location: "Asia/Shanghai", Language: "zh-CN",
+		HTTP:    HTTPConfig{Listen: "127.0.0.1:9480", TLS: "auto"},
+		Uplink:  UplinkConfig{Listen: ":9481"},
+		Storage: StorageConfig{Linger: 250 * time.Millisecond},
+		Report:  report.DefaultConfig(), Contract: contract.DefaultTerms(), Host: HostConfig{Every: 15 * time.Second},
+		Inspect: inspect.DefaultConfig(), Rules: rule.DefaultConfig(), Fleet: fleet.DefaultConfig(), Pages: pager.DefaultConfig(),
+	}
+}
+
+// LoadConfig reads the file, fills in the checks' defaults and certificates, and reports every fault at once.
+func LoadConfig(file string) (Config, error) {
+	c := DefaultConfig()
+	c.dir = filepath.Dir(file)
+	c, err := config.Load(file, c)
+	if err != nil {
+		return c, err
+	}
+	c.Data = c.path(c.Data)
+	for i := range c.Rules.Files {
+		c.Rules.Files[i] = c.path(c.Rules.Files[i])
+	}
+	for i, s := range c.Checks {
+		if s.TLS.CAFile != "" { // read by Validate before: only a file that vanished since can be missed
+			pem, err := os.ReadFile(c.path(s.TLS.CAFile))
+			if err != nil {
+				return c, fmt.Errorf("read CA of check %s: %w", s.Name, err)
+			}
+			s.TLS.CA = string(pem)
+		}
+		c.Checks[i] = s.WithDefaults()
+	}
+	return c, nil
+}
+
+// path resolves a path in the file against the file's folder.
+func (c *Config) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+// Validate asks every part, and sees that they fit together.
+func (c *Config) Validate(fail config.Fail) {
+	if c.Data == "" {
+		fail("data", "missing: give a folder")
+	}
+	if _, err := time.LoadLocation(c.Location); err != nil || c.Location == "" {
+		fail("location", "%q is not a time zone: write one as Asia/Shanghai", c.Location)
+	}
+	if c.Language != "zh-CN" && c.Language != "en" {
+		fail("language", "%q: want zh-CN or en", c.Language)
+	}
+	c.HTTP.Validate(config.Under(fail, "http"))
+	address(c.Uplink.Listen, "uplink.listen", fail)
+	if c.Storage.Linger < 0 || c.Storage.Linger > time.Second {
+		fail("storage.linger", "%v: want 0s to 1s", c.Storage.Linger)
+	}
+	if c.Host.Every != 0 && (c.Host.Every < time.Second || c.Host.Every > time.Hour) {
+		fail("host.every", "%v: want 1s to 1h, or 0s for never", c.Host.Every)
+	}
+	c.Contract.Validate(config.Under(fail, "contract"))
+	c.Inspect.Validate(config.Under(fail, "inspect"))
+	if len(c.Rules.Files) > 0 || c.Rules.Interval != rule.DefaultConfig().Interval {
+		c.Rules.Validate(config.Under(fail, "rules"))
+	}
+	c.Fleet.Validate(config.Under(fail, "fleet"))
+	c.Pages.Validate(config.Under(fail, "pages"))
+	c.Report.Validate(config.Under(fail, "report"))
+	c.validateServices(fail)
+	c.validateChecks(fail)
+}
+
+// Validate sees that the door can be opened.
+func (h HTTPConfig) Validate(fail config.Fail) {
+	address(h.Listen, "listen", fail)
+	switch h.TLS {
+	case "", "auto", "on", "off":
+	default:
+		fail("tls", "%q: want auto, on or off", h.TLS)
+	}
+	if (h.CertFile == "") != (h.KeyFile == "") {
+		fail("cert_file", "give cert_file and key_file together")
+	}
+	if h.TLS == "off" && h.CertFile != "" {
+		fail("tls", "off, but cert_file is given: remove one of them")
+	}
+}
+
+func address(addr, path string, fail config.Fail) {
+	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+		fail(path, "%q is not an address: write one as 127.0.0.1:9480 or :9481", addr)
+	}
+}
+
+func (c *Config) validateServices(fail config.Fail) {
+	seen := map[string]bool{}
+	for i, s := range c.Services {
+		at := config.Under(fail, fmt.Sprintf("services[%d]", i))
+		if !check.ValidName(s.Name) {
+			at("name", "%q: want lower-case letters, digits and hyphens, at most 63", s.Name)
+		}
+		if seen[s.Name] {
+			at("name", "service %q is there twice", s.Name)
+		}
+		seen[s.Name] = true
+	}
+}
+
+func (c *Config) validateChecks(fail config.Fail) {
+	services, seen := map[string]bool{}, map[string]bool{}
+	for _, s := range c.Services {
+		services[s.Name] = true
+	}
+	for i, s := range c.Checks {
+		at := config.Under(fail, fmt.Sprintf("checks[%d]", i))
+		s.WithDefaults().Validate(at)
+		if !services[s.Service] {
+			at("service", "%q is not among the services", s.Service)
+		}
+		if seen[s.Name] {
+			at("name", "check %q is there twice", s.Name)
+		}
+		seen[s.Name] = true
+		if s.TLS.CAFile != "" {
+			b, err := os.ReadFile(c.path(s.TLS.CAFile))
+			if err != nil {
+				at("tls.ca_file", "%v", err)
+			} else if block, _ := pem.Decode(b); block == nil {
+				at("tls.ca_file", "%s holds no PEM certificate", s.TLS.CAFile)
+			}
+		}
+	}
+}
+
+// location is the zone that Validate has seen to exist.
+func (c *Config) location() *time.Location {
+	loc, err := time.LoadLocation(c.Location)
+	if err != nil {
+		return time.UTC
+	}
+	return loc
+}

@@ -1,0 +1,148 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	builtin "xunjian/configs/rules"
+	"xunjian/pkg/config"
+	"xunjian/pkg/rule"
+	"xunjian/pkg/symptom"
+)
+
+// ruleFiles are the files that the configuration names, or the built-in ones, laid out in the data folder.
+func (c *Collector) ruleFiles(cfg Config) ([]string, error) {
+	if len(cfg.Rules.Files) > 0 {
+		return cfg.Rules.Files, nil
+	}
+	file := filepath.Join(cfg.Data, "rules-builtin.yml")
+	if err := os.WriteFile(file, builtin.Host, 0o600); err != nil {
+		return nil, fmt.Errorf("write built-in rules: %w", err)
+	}
+	return []string{file}, nil
+}
+
+// ruled is the sink of rules, which tell again what was not taken.
+func (c *Collector) ruled(ctx context.Context, found []symptom.Symptom) error {
+	for _, s := range found {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := c.teller.observe(s.At, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reload asks for the configuration to be read again; Run does it. It is what SIGHUP calls.
+func (c *Collector) Reload() {
+	select {
+	case c.reloads <- struct{}{}:
+	default: // one waits already and will read the newest file
+	}
+}
+
+func (c *Collector) followReloads(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.reloads:
+			if err := c.ReloadNow(ctx); err != nil {
+				c.log.Error("reload refused, the old configuration stays in force", "error", err)
+			}
+		}
+	}
+}
+
+// ReloadNow reads the file and swaps the configuration, or keeps the old one whole and says all that is wrong.
+func (c *Collector) ReloadNow(context.Context) error {
+	err := c.reload()
+	if err != nil {
+		c.metrics.reloadOK.Set(0)
+		return err
+	}
+	c.metrics.reloadOK.Set(1)
+	c.metrics.reloadAt.SetToCurrentTime()
+	c.log.Info("configuration reloaded", "file", c.o.File)
+	return nil
+}
+
+// reload first does all that may fail, then swaps.
+func (c *Collector) reload() error {
+	if c.o.File == "" {
+		return errors.New("no configuration file to read again")
+	}
+	next, err := LoadConfig(c.o.File)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.needsRestart(next); err != nil {
+		return err
+	}
+	files, err := c.ruleFiles(next)
+	if err != nil {
+		return err
+	}
+	if err := rule.Check(files); err != nil {
+		return err
+	}
+	channels, err := next.Pages.Channels()
+	if err != nil {
+		return err
+	}
+	if err := c.pager.Configure(channels); err != nil {
+		return err
+	}
+	if err := c.rules.Reload(files); err != nil {
+		return err
+	}
+	c.desk.Configure(next.Services, next.Contract)
+	c.board.Configure(next.Inspect, next.Services, next.Checks)
+	c.fleet.Configure(next.Fleet)
+	c.plans.set(next.Host.Every, next.Checks)
+	c.cfg = next
+	return nil
+}
+
+// needsRestart refuses changes that a running collector cannot make, naming all of them.
+func (c *Collector) needsRestart(next Config) error {
+	var faults config.Faults
+	for _, k := range []struct {
+		path     string
+		old, new any
+	}{
+		{"data", c.cfg.Data, next.Data}, {"location", c.cfg.Location, next.Location}, {"language", c.cfg.Language, next.Language},
+		{"http", c.cfg.HTTP, next.HTTP}, {"uplink", c.cfg.Uplink, next.Uplink}, {"storage", c.cfg.Storage, next.Storage},
+		{"rules.interval", c.cfg.Rules.Interval, next.Rules.Interval},
+	} {
+		if !reflect.DeepEqual(k.old, k.new) {
+			faults = append(faults, config.Fault{File: c.o.File, Path: k.path, What: "changed: this needs a restart of the collector"})
+		}
+	}
+	if faults != nil {
+		return faults
+	}
+	return nil
+}
+
+// Check reads a configuration and its rule files as a start would, without opening anything.
+func Check(file string) error {
+	cfg, err := LoadConfig(file)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if len(cfg.Rules.Files) > 0 {
+		errs = append(errs, rule.Check(cfg.Rules.Files))
+	}
+	_, err = cfg.Pages.Channels()
+	return errors.Join(append(errs, err)...)
+}

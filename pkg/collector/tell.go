@@ -1,0 +1,89 @@
+package collector
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"xunjian/pkg/incident"
+	"xunjian/pkg/symptom"
+)
+
+// maxUntold bounds the symptoms that wait for a desk that cannot write; the oldest go first, and each is logged.
+const maxUntold = 10_000
+
+// teller hands symptoms to the incident desk in the order in which they were found. When the desk cannot write
+// (a full disk), they wait and are told again each second: a page must not be lost because a record could not be kept.
+type teller struct {
+	desk *incident.Desk
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	untold []symptom.Symptom
+}
+
+// tell is the sink of inspect and of everybody who does not repeat himself.
+func (t *teller) tell(_ context.Context, found []symptom.Symptom) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.untold = append(t.untold, found...)
+	for len(t.untold) > maxUntold {
+		t.log.Error("symptom dropped: the incident desk has not been able to write for too long", "symptom", t.untold[0].Key())
+		t.untold = t.untold[1:]
+	}
+	t.flush(time.Now())
+}
+
+// flush tells what waits, up to the first that cannot be written. The caller holds mu.
+func (t *teller) flush(now time.Time) {
+	for len(t.untold) > 0 {
+		if err := t.observe(now, t.untold[0]); err != nil {
+			t.log.Error("symptom not written, will be told again", "symptom", t.untold[0].Key(), "waiting", len(t.untold), "error", err)
+			return
+		}
+		t.untold = t.untold[1:]
+	}
+}
+
+// observe is the sink of those who tell again what was not taken.
+func (t *teller) observe(now time.Time, s symptom.Symptom) error {
+	r, changed, err := t.desk.Observe(now, s)
+	if err == nil && changed {
+		t.log.Info("incident", "id", r.ID, "state", r.State, "level", r.Level, "service", r.Service, "class", s.Class, "firing", s.Firing, "detail", s.Detail)
+	}
+	return err
+}
+
+// run tells again what waits, and lets time pass for those who need it, each second.
+func (t *teller) run(ctx context.Context, tick func(now time.Time) []symptom.Symptom) error {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-every.C:
+			t.tell(ctx, tick(now))
+		}
+	}
+}
+
+// firing are the symptoms behind incidents whose fault lasts: what a process that starts must know to tell their end.
+func firing(desk *incident.Desk) ([]symptom.Symptom, error) {
+	records, err := desk.List(incident.Filter{State: "open"})
+	if err != nil {
+		return nil, err
+	}
+	var out []symptom.Symptom
+	for _, r := range records {
+		if !r.Linked || !r.VerifyingSince.IsZero() {
+			continue
+		}
+		out = append(out, symptom.Symptom{
+			Source: r.Source, Service: r.Service, Component: r.Component, Class: r.Class, Level: r.Level, Rule: r.Rule,
+			Detail: r.Detail, Firing: true, Since: r.FaultStart, At: r.DetectedAt,
+		})
+	}
+	return out, nil
+}
