@@ -61,7 +61,7 @@ type link struct {
 	raw      net.Conn // below it
 	reader   *bufio.Reader
 	meter    meter
-	used     bool      // an answer has come over it before
+	used     bool // an answer has come over it before
 	opened   time.Time
 	expiry   time.Time // earliest end of the certificates shown
 }

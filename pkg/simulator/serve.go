@@ -1,0 +1,83 @@
+package simulator
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ServeHTTP answers as the fault in force has it.
+func (v *venue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f, changed := v.fault.request()
+	switch f.Mode {
+	case Hang:
+		select {
+		case <-r.Context().Done():
+		case <-changed:
+		}
+		panic(http.ErrAbortHandler)
+	case Slow:
+		if !wait(r, time.Duration(f.DelayMS)*time.Millisecond) {
+			return
+		}
+	case Error500:
+		http.Error(w, `{"message":"An unexpected error occurred"}`, http.StatusInternalServerError)
+		return
+	case Reset, Refuse: // refused requests come in by the control door, which cannot be shut
+		cut(w)
+		return
+	case LoginPage:
+		loginPage(w, r)
+		return
+	case LoginRedirect:
+		http.Redirect(w, r, "/cas/login?service="+r.URL.Path, http.StatusFound)
+		return
+	case Wrong, HealthFalse:
+		v.wrongAnswer(f.Mode).ServeHTTP(w, r)
+		return
+	}
+	v.plain.ServeHTTP(w, r)
+}
+
+func (v *venue) wrongAnswer(m Mode) http.Handler {
+	if m == HealthFalse {
+		return healthFalse
+	}
+	return v.wrong
+}
+
+func wait(r *http.Request, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
+// cut ends the connection with a reset instead of an orderly end.
+func cut(w http.ResponseWriter) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	var raw net.Conn = conn
+	if t, ok := conn.(*tls.Conn); ok {
+		raw = t.NetConn()
+	}
+	raw.(*guest).SetLinger(0)
+	raw.Close()
+}
+
+func loginPage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Write([]byte(`<!DOCTYPE html>
+<html lang="zh-CN"><head><meta charset="utf-8"><title>统一身份认证平台</title></head>
+<body><form method="post" action="/cas/login">
+<input name="username" placeholder="用户名"><input name="password" type="password" placeholder="密码">
+<button type="submit">登录</button></form></body></html>
+`))
+}

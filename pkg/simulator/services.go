@@ -1,0 +1,130 @@
+package simulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// The names of the services.
+const (
+	CloudDoc  = "cloud-doc"
+	Signature = "signature"
+	SMS       = "sms"
+	Gateway   = "gateway"
+)
+
+// Services lists them in the contract's order.
+var Services = []string{CloudDoc, Signature, SMS, Gateway}
+
+// services answer as the products do that they stand for.
+func services() []*venue {
+	return []*venue{
+		{name: CloudDoc, title: "云文档服务", plain: cloudDoc("true", discovery, capabilities(true)), wrong: cloudDoc(`{"status":"starting"}`, emptyDiscovery, capabilities(false))},
+		{name: Signature, title: "签章服务", plain: signature(0, "SUCCESS", "valid"), wrong: signature(50012, "SEAL_REVOKED", "revoked")},
+		{name: SMS, title: "短信服务", plain: sms(true, "success", 10000), wrong: sms(false, "InvalidUsrOrPwd", 0)},
+		{name: Gateway, title: "网关服务", plain: gateway(true), wrong: gateway(false)},
+	}
+}
+
+const (
+	discovery = `<?xml version="1.0" encoding="utf-8"?>
+<wopi-discovery><net-zone name="external-http"><app name="writer">
+<action name="edit" ext="docx" urlsrc="https://%[1]s/browser/edit?"/>
+<action name="view" ext="pdf" urlsrc="https://%[1]s/browser/view?"/>
+</app></net-zone></wopi-discovery>
+`
+	emptyDiscovery = `<?xml version="1.0" encoding="utf-8"?>
+<wopi-discovery><net-zone name="external-http"/><!-- %[1]s --></wopi-discovery>
+`
+)
+
+func capabilities(convert bool) any {
+	return map[string]any{
+		"convert-to":     map[string]any{"available": convert, "endpoint": "/cool/convert-to"},
+		"productName":    "Demo Document Server",
+		"productVersion": "24.04.1.2",
+	}
+}
+
+func cloudDoc(health, discovery string, capabilities any) http.Handler {
+	mux := routes(notFound)
+	mux.HandleFunc("GET /healthcheck", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprint(w, health)
+	})
+	mux.HandleFunc("GET /hosting/discovery", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+		fmt.Fprintf(w, discovery, r.Host)
+	})
+	mux.HandleFunc("GET /hosting/capabilities", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, capabilities)
+	})
+	return mux
+}
+
+var healthFalse = cloudDoc("false", discovery, capabilities(true))
+
+func signature(code int, message, status string) http.Handler {
+	mux := routes(notFound)
+	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{
+			"code": code, "message": message,
+			"result": map[string]any{"seal": "监测专用章", "status": status, "time": time.Now().UTC().Format(time.RFC3339)},
+		})
+	})
+	return mux
+}
+
+func sms(success bool, code string, balance int) http.Handler {
+	mux := routes(notFound)
+	mux.HandleFunc("GET /balance", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{"success": success, "rspcod": code, "balance": balance})
+	})
+	return mux
+}
+
+// gateway gives the nonce back; a wrong one answers out of its cache.
+func gateway(live bool) http.Handler {
+	mux := routes(noRoute)
+	mux.HandleFunc("GET /get/echo", func(w http.ResponseWriter, r *http.Request) {
+		nonce := r.URL.Query().Get("nonce")
+		if nonce == "" {
+			nonce = r.Header.Get("X-Nonce")
+		}
+		if !live {
+			nonce = "cached-answer"
+		}
+		w.Header().Set("X-Gateway-Route", "echo")
+		w.Header().Set("X-Kong-Proxy-Latency", "1")
+		w.Header().Set("X-Kong-Upstream-Latency", "2")
+		writeJSON(w, http.StatusOK, map[string]any{"route": "echo", "nonce": nonce, "url": r.URL.Path})
+	})
+	return mux
+}
+
+// routes is a mux with the login page, where redirects lead, and what a product answers to the rest.
+func routes(missing http.HandlerFunc) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /cas/login", loginPage)
+	mux.HandleFunc("/", missing)
+	return mux
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusNotFound, map[string]any{"code": 404, "message": "Not Found"})
+}
+
+// noRoute is what Kong says of a route it has lost.
+func noRoute(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusNotFound, map[string]any{"message": "no Route matched with those values"})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.Encode(v)
+}
