@@ -276,4 +276,3 @@ func readEnv(file string) (map[string]string, error) {
 	}
 	return out, nil
 }
-
