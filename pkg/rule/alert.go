@@ -88,7 +88,7 @@ func toSymptom(a *rules.Alert) symptom.Symptom {
 	s.Detail = cut(cmp.Or(a.Annotations.Get(annotationZH), a.Annotations.Get(annotationElse), s.Rule), maxDetail)
 	s.Evidence = []symptom.Evidence{{
 		At:    a.FiredAt,
-		Agent: cmp.Or(a.Labels.Get(labelAgent), a.Labels.Get(labelInstance)),
+		Agent: a.Labels.Get(labelAgent),
 		Text:  cut(cmp.Or(a.Annotations.Get(annotationEN), s.Detail), maxDetail),
 	}}
 	return s

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 
+	shipped "xunjian/configs/rules"
 	"xunjian/pkg/config"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/symptom"
@@ -26,6 +27,9 @@ const (
 	maxFiles = 100
 	maxRules = 5000
 )
+
+// builtIn stands for the file's name when the rules that ship with the program are used.
+const builtIn = "built-in/host.yml"
 
 var promParser = parser.NewParser(parser.Options{})
 
@@ -66,7 +70,7 @@ func (s *set) each(fn func(file string, g rulefmt.RuleGroup, r rulefmt.Rule)) {
 	}
 }
 
-// Check parses rule files as the manager would and reports every fault with its file and line (config.Faults).
+// Check parses rule files (none: the built-in ones) as the manager would and reports every fault with its file and line (config.Faults).
 func Check(files []string) error {
 	_, err := load(files)
 	return err
@@ -74,10 +78,14 @@ func Check(files []string) error {
 
 func load(patterns []string) (*set, error) {
 	files, faults := expand(patterns)
+	read := loadFile
+	if len(patterns) == 0 {
+		files, read = []string{builtIn}, func(string) (*rulefmt.RuleGroups, config.Faults) { return parse(builtIn, shipped.Host) }
+	}
 	s := &set{groups: map[string]*rulefmt.RuleGroups{}}
 	n := 0
 	for _, file := range files {
-		groups, fs := loadFile(file)
+		groups, fs := read(file)
 		faults = append(faults, fs...)
 		if groups == nil {
 			continue
@@ -100,9 +108,6 @@ func load(patterns []string) (*set, error) {
 // end in _test.yml are promtool's unit tests and are passed over.
 func expand(patterns []string) (files []string, faults config.Faults) {
 	fail := func(pattern, what string) { faults = append(faults, config.Fault{File: pattern, What: what}) }
-	if len(patterns) == 0 {
-		fail("rules", "no rule file is named: list files, globs or a directory")
-	}
 	for _, p := range patterns {
 		found, what := match(p)
 		if what != "" {
@@ -257,7 +262,9 @@ func (g ruleGroup) validate(fail config.Fail) {
 		}
 		at := fmt.Sprintf("group %q, alert %q: ", g.Name, r.Alert)
 		labels := rules.FromMaps(g.Labels, r.Labels)
-		if _, err := contract.ParseLevel(labels.Get(labelLevel)); err != nil {
+		if l := labels.Get(labelLevel); l == "" {
+			under("labels.level", "%sno label level: add level: urgent, general or minor", at)
+		} else if _, err := contract.ParseLevel(l); err != nil {
 			under("labels.level", "%slabel %v", at, err)
 		}
 		if c := labels.Get(labelClass); c != "" && !slices.Contains(classes, symptom.Class(c)) {

@@ -21,11 +21,11 @@ import (
 
 // Config names the rule files and how often groups without an interval of their own are evaluated.
 type Config struct {
-	Files    []string      `yaml:"files"` // files, globs or directories
+	Files    []string      `yaml:"files"` // files, globs or directories; none: the built-in rules
 	Interval time.Duration `yaml:"interval"`
 }
 
-// DefaultConfig evaluates every 15 s and names no files.
+// DefaultConfig evaluates the built-in rules every 15 s.
 func DefaultConfig() Config { return Config{Interval: 15 * time.Second} }
 
 // Validate checks the keys only; Check reads the files.
@@ -33,14 +33,11 @@ func (c Config) Validate(fail config.Fail) {
 	if c.Interval < time.Second || c.Interval > time.Hour {
 		fail("interval", "%s is not between 1s and 1h", c.Interval)
 	}
-	if len(c.Files) == 0 {
-		fail("files", "no rule file is named: list files, globs or a directory")
-	}
 }
 
 // Options are what a Manager stands on.
 type Options struct {
-	Files       []string      // files, globs or directories; names in *_test.yml are passed over unless named outright
+	Files       []string      // files, globs or directories, in which *_test.yml are passed over; none: the built-in rules
 	Interval    time.Duration // default 15 s
 	Queryable   storage.Queryable
 	Query       rules.QueryFunc
@@ -134,7 +131,7 @@ func (m *Manager) start(ctx context.Context) (*rules.Manager, error) {
 	return prom, nil
 }
 
-// Reload swaps in the rules of files, or keeps the old ones and says all that is wrong with the new. Alerts of rules
+// Reload swaps in the rules of files (none: the built-in ones), or keeps the old ones and says all that is wrong with the new. Alerts of rules
 // that stay as they are keep their state; what removed rules had told ends.
 func (m *Manager) Reload(files []string) error {
 	s, err := load(files)
