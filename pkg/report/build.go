@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"xunjian/pkg/incident"
@@ -36,7 +37,7 @@ func (b *builder) build(ctx context.Context) (*Model, error) {
 	}
 	m := &Model{
 		Month: b.month.String(), From: b.month.From().UTC(), To: b.month.To().UTC(), AsOf: b.asOf.UTC(),
-		Unfinished: b.asOf.Before(b.month.To()), Rules: b.rules(),
+		Zone: b.month.loc.String(), loc: b.month.loc, Unfinished: b.asOf.Before(b.month.To()), Rules: b.rules(),
 	}
 	before, _, err := b.services(ctx, b.month.Previous())
 	if err != nil {
@@ -51,8 +52,9 @@ func (b *builder) build(ctx context.Context) (*Model, error) {
 		return nil, err
 	}
 	m.Faults = b.faults(b.month)
+	m.Watched = watched(m.Services, m.Faults)
 	m.Levels = levels(m.Faults)
-	m.Summary = b.summary(m, before, levels(b.faults(b.month.Previous())))
+	m.Summary = b.summary(m, before, b.faults(b.month.Previous()))
 	return m, nil
 }
 
@@ -88,4 +90,9 @@ func (b *builder) outageFaults(service string) (out []span) {
 
 func interrupts(r incident.Record) bool {
 	return r.Class == symptom.Down || r.Class == symptom.Wrong || r.Class == symptom.Unusable
+}
+
+// watched says whether anything was recorded: a count of nothing means something only where somebody looked.
+func watched(services []ServiceLine, faults []Fault) bool {
+	return len(faults) > 0 || slices.ContainsFunc(services, func(s ServiceLine) bool { return s.Done > 0 })
 }

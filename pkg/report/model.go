@@ -51,8 +51,10 @@ type Model struct {
 	Month       string    `json:"month"`
 	From        time.Time `json:"from"`
 	To          time.Time `json:"to"`
-	AsOf        time.Time `json:"as_of"`
+	AsOf        time.Time `json:"as_of"` // up to when records were seen; the report's own time
+	Zone        string    `json:"zone"`
 	Unfinished  bool      `json:"unfinished"`  // the month was not over at AsOf
+	Watched     bool      `json:"watched"`     // anything at all was recorded in the month
 	Provisional bool      `json:"provisional"` // no holiday notice covers the month: working days are guessed
 
 	Rules    Rules         `json:"rules"`
@@ -61,6 +63,19 @@ type Model struct {
 	Hosts    []HostLine    `json:"hosts"`
 	Faults   []Fault       `json:"faults"`
 	Levels   []LevelSum    `json:"levels"` // one for each level, then their total
+
+	loc *time.Location
+}
+
+// zone is where the report's days begin.
+func (m *Model) zone() *time.Location {
+	if m.loc != nil {
+		return m.loc
+	}
+	if loc, err := time.LoadLocation(m.Zone); err == nil {
+		return loc
+	}
+	return time.FixedZone(m.Zone, 8*3600)
 }
 
 // Rules are the names, targets and thresholds in force when the figures were worked out.

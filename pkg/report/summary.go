@@ -2,8 +2,8 @@ package report
 
 import "xunjian/pkg/contract"
 
-// summary is chapter 1: this month beside the one before.
-func (b *builder) summary(m *Model, before []ServiceLine, sums []LevelSum) (out []Headline) {
+// summary is chapter 1: this month beside the one before, whose faults are old.
+func (b *builder) summary(m *Model, before []ServiceLine, old []Fault) (out []Headline) {
 	for i, s := range m.Services {
 		h := Headline{
 			Key: "availability", Subject: s.Name, TitleZH: s.ZH, TitleEN: s.EN, Unit: Share,
@@ -14,34 +14,21 @@ func (b *builder) summary(m *Model, before []ServiceLine, sums []LevelSum) (out 
 	done := Headline{Key: "inspections", Unit: Share, Now: inspected(m.Services), Previous: inspected(before), Target: Known(b.cfg.InspectTarget)}
 	done.Verdict = reach(done.Now, done.Target)
 	out = append(out, done)
+	sums := levels(old)
 	for i, l := range contract.Levels {
 		out = append(out, Headline{
 			Key: "faults", Subject: string(l), Unit: Count, Verdict: NoTarget,
-			Now: Known(float64(m.Levels[i].Count)), Previous: b.countBefore(sums[i], before),
+			Now: counted(m.Levels[i].Count, m.Watched), Previous: counted(sums[i].Count, watched(before, old)),
 		})
 	}
-	all, old := m.Levels[len(m.Levels)-1], sums[len(sums)-1]
-	sla := Headline{Key: "sla", Unit: Share, Now: kept(all), Previous: kept(old), Target: Known(1.0)}
+	last := len(sums) - 1
+	sla := Headline{Key: "sla", Unit: Share, Now: kept(m.Levels[last]), Previous: kept(sums[last]), Target: Known(1.0)}
 	sla.Verdict = reach(sla.Now, sla.Target)
 	return append(out, sla)
 }
 
-// countBefore is the number of faults of the month before; in a month without any record of anything it says nothing.
-func (b *builder) countBefore(s LevelSum, before []ServiceLine) Maybe[float64] {
-	if s.Count > 0 || inspected(before).Known && doneAny(before) {
-		return Known(float64(s.Count))
-	}
-	return Maybe[float64]{}
-}
-
-func doneAny(lines []ServiceLine) bool {
-	for _, s := range lines {
-		if s.Done > 0 {
-			return true
-		}
-	}
-	return false
-}
+// counted is a count of faults; in a month of which nothing was recorded it says nothing.
+func counted(n int64, watched bool) Maybe[float64] { return Maybe[float64]{float64(n), watched} }
 
 // inspected is the share of the planned rounds that were done.
 func inspected(lines []ServiceLine) Maybe[float64] {
