@@ -35,9 +35,15 @@ type Desk struct {
 	services map[string]check.Service
 	metrics  *metrics
 
-	mu       sync.Mutex        // one writer; also guards what follows
-	unclosed map[string]Record // as stored
+	mu       sync.Mutex // one writer; also guards what follows
+	unclosed map[string]live
 	waiting  map[chan struct{}]bool
+}
+
+// live is an incident that is not closed, as stored, and when time alone will next change it; zero: never.
+type live struct {
+	Record
+	due time.Time
 }
 
 // The tables. Only this package writes them.
@@ -67,7 +73,7 @@ func New(db *store.DB, o Options) (*Desk, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Desk{db: db, o: o, services: map[string]check.Service{}, unclosed: map[string]Record{}, waiting: map[chan struct{}]bool{}}
+	d := &Desk{db: db, o: o, services: map[string]check.Service{}, unclosed: map[string]live{}, waiting: map[chan struct{}]bool{}}
 	for _, s := range o.Services {
 		d.services[s.Name] = s
 	}
@@ -77,7 +83,7 @@ func New(db *store.DB, o Options) (*Desk, error) {
 				return err
 			}
 			if e.Value.State != Closed {
-				d.unclosed[e.Key] = e.Value
+				d.unclosed[e.Key] = live{e.Value, next(e.Value, e.Value.UpdatedAt)}
 			}
 		}
 		return nil
@@ -99,7 +105,7 @@ func (d *Desk) Run(ctx context.Context) error {
 			d.o.Logger.Error("incident clocks not written", "err", err)
 		}
 		wait := time.Minute // a stepped wall clock is found out within it
-		if at, ok := d.Next(now); ok {
+		if at, ok := d.Next(); ok {
 			wait = min(wait, max(at.Sub(now), time.Second))
 		}
 		t := time.NewTimer(wait)
@@ -267,7 +273,7 @@ func (d *Desk) save(drafts ...*draft) error {
 		if w.rec.State == Closed {
 			delete(d.unclosed, w.rec.ID)
 		} else {
-			d.unclosed[w.rec.ID] = w.rec
+			d.unclosed[w.rec.ID] = live{w.rec, next(w.rec, w.now)}
 		}
 		d.metrics.count(w)
 	}

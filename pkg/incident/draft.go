@@ -71,8 +71,8 @@ func (w *draft) settle(at time.Time) {
 	}
 }
 
-// next is when settle will have something to write, if nothing happens before.
-func next(r Record, now time.Time) (time.Time, bool) {
+// next is when settle will have something to write, if nothing happens before; zero: never.
+func next(r Record, now time.Time) time.Time {
 	at := r.Clocks(now).Next
 	if !at.IsZero() {
 		at = at.Add(time.Millisecond) // limits are inclusive
@@ -82,7 +82,7 @@ func next(r Record, now time.Time) (time.Time, bool) {
 			at = held
 		}
 	}
-	return at, !at.IsZero()
+	return at
 }
 
 // failing takes in a symptom that fires on an incident whose fault lasts.

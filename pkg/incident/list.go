@@ -65,9 +65,9 @@ func (d *Desk) List(f Filter) ([]Record, error) {
 func (d *Desk) list(f Filter) (out []Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, r := range d.unclosed {
-		if f.match(r) {
-			out = append(out, r)
+	for _, l := range d.unclosed {
+		if f.match(l.Record) {
+			out = append(out, l.Record)
 		}
 	}
 	return out
@@ -119,8 +119,8 @@ func (d *Desk) Get(id string) (Record, []Event, error) {
 
 // find is the record alone. The caller holds mu.
 func (d *Desk) find(id string) (Record, error) {
-	if r, ok := d.unclosed[id]; ok {
-		return r, nil
+	if l, ok := d.unclosed[id]; ok {
+		return l.Record, nil
 	}
 	var r Record
 	err := d.db.View(func(tx *store.Tx) (err error) {

@@ -2,7 +2,6 @@ package incident
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,8 @@ func (d *Desk) Tick(now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var drafts []*draft
-	for _, r := range d.ranked() {
+	due := func(l live) bool { return !l.due.IsZero() && !l.due.After(now) }
+	for _, r := range d.ranked(due) {
 		w := newDraft(r, now)
 		if w.settle(w.now); len(w.events) > 0 {
 			drafts = append(drafts, w)
@@ -30,9 +30,14 @@ func (d *Desk) Tick(now time.Time) error {
 	return nil
 }
 
-// ranked are the incidents that are not closed, the gravest and oldest first, so that their pages go first.
-func (d *Desk) ranked() []Record {
-	return slices.SortedFunc(maps.Values(d.unclosed), func(a, b Record) int {
+// ranked are the incidents that are not closed and match, the gravest and oldest first, so that their pages go first.
+func (d *Desk) ranked(match func(live) bool) (out []Record) {
+	for _, l := range d.unclosed {
+		if match(l) {
+			out = append(out, l.Record)
+		}
+	}
+	slices.SortFunc(out, func(a, b Record) int {
 		switch {
 		case a.Level.Graver(b.Level):
 			return -1
@@ -41,16 +46,17 @@ func (d *Desk) ranked() []Record {
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
+	return out
 }
 
 // Next is when Tick will next have something to write, if nothing happens before; false when nothing is pending.
-func (d *Desk) Next(now time.Time) (time.Time, bool) {
+func (d *Desk) Next() (time.Time, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var first time.Time
-	for _, r := range d.unclosed {
-		if at, ok := next(r, now); ok && (first.IsZero() || at.Before(first)) {
-			first = at
+	for _, l := range d.unclosed {
+		if !l.due.IsZero() && (first.IsZero() || l.due.Before(first)) {
+			first = l.due
 		}
 	}
 	return first, !first.IsZero()
@@ -66,10 +72,7 @@ func (d *Desk) Gap(from, to time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var drafts []*draft
-	for _, r := range d.ranked() {
-		if r.VerifyingSince.IsZero() {
-			continue
-		}
+	for _, r := range d.ranked(func(l live) bool { return !l.VerifyingSince.IsZero() }) {
 		w := newDraft(r, to)
 		w.settle(from)
 		if !w.rec.VerifyingSince.IsZero() {
