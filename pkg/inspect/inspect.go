@@ -2,12 +2,12 @@
 package inspect
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/symptom"
 )
 
@@ -25,6 +25,7 @@ const (
 
 // Board holds the state of all services. It is safe for concurrent use, does no I/O and starts nothing.
 type Board struct {
+	text     *i18n.Printer // of details
 	mu       sync.Mutex
 	cfg      Config
 	services []*service
@@ -40,9 +41,9 @@ type service struct {
 	since    time.Time
 }
 
-// New makes a board on which everything is unknown.
-func New(cfg Config, services []check.Service, specs []check.Spec) *Board {
-	b := &Board{cfg: cfg}
+// New makes a board on which everything is unknown; lang is the language of what symptoms tell.
+func New(lang string, cfg Config, services []check.Service, specs []check.Spec) *Board {
+	b := &Board{cfg: cfg, text: i18n.For(lang)}
 	b.Configure(cfg, services, specs)
 	return b
 }
@@ -111,7 +112,7 @@ func (b *Board) Observe(now time.Time, agent string, r check.Result) []symptom.S
 	if late || !r.At.After(v.last.At) {
 		return nil
 	}
-	v.judge(now, r, b.cfg)
+	v.judge(now, r, b.cfg, b.text)
 	return b.tell(now, svc)
 }
 
@@ -146,7 +147,7 @@ func (b *Board) tell(now time.Time, s *service) (out []symptom.Symptom) {
 	case worst == nil && s.firing.Firing:
 		end := s.firing
 		end.Firing, end.At, end.Since = false, now, s.goodSince(now)
-		end.Detail, end.Evidence = "answers again", s.evidence()
+		end.Detail, end.Evidence = b.text.T("inspect.again"), s.evidence(b.text)
 		s.firing = symptom.Symptom{}
 		out = append(out, end)
 	}
@@ -168,10 +169,10 @@ func (b *Board) tellGap(now time.Time, s *service) []symptom.Symptom {
 }
 
 func (b *Board) gapSymptom(now time.Time, s *service, firing bool) symptom.Symptom {
-	detail := "checks run again"
+	detail := b.text.T("inspect.runs_again")
 	for _, v := range s.ordered() {
 		if v.gaps > 0 {
-			detail = fmt.Sprintf("%s cannot run on %s: %s", v.spec.Name, v.agent, v.detail)
+			detail = b.text.T("inspect.cannot_run", "check", v.spec.Name, "agent", v.agent, "what", v.detail)
 		}
 	}
 	return symptom.Symptom{

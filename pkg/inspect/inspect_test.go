@@ -27,7 +27,7 @@ func newRig(t *testing.T, services ...check.Service) *rig {
 	if services == nil {
 		services = []check.Service{sealing}
 	}
-	return &rig{T: t, b: New(DefaultConfig(), services, []check.Spec{spec}), now: t0}
+	return &rig{T: t, b: New("en", DefaultConfig(), services, []check.Spec{spec}), now: t0}
 }
 
 func attempt(o check.Outcome, class check.Class, d time.Duration, at time.Time) check.Attempt {

@@ -1,10 +1,11 @@
 package inspect
 
 import (
-	"fmt"
+	"strconv"
 	"time"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/symptom"
 )
 
@@ -29,7 +30,7 @@ type vantage struct {
 }
 
 // judge takes one round and updates what the vantage says.
-func (v *vantage) judge(now time.Time, r check.Result, c Config) {
+func (v *vantage) judge(now time.Time, r check.Result, c Config, text *i18n.Printer) {
 	v.last, v.heard = r, now
 	if r.Outcome() == check.Unknown {
 		v.gaps++
@@ -43,7 +44,7 @@ func (v *vantage) judge(now time.Time, r check.Result, c Config) {
 		v.window = v.window[len(v.window)-c.SporadicOf:]
 	}
 	if class, found := v.finding(r, c); found {
-		v.turnBad(class, first)
+		v.turnBad(class, first, text)
 		return
 	}
 	v.turnGood(r, c)
@@ -72,22 +73,23 @@ func count(window []bool) (n int) {
 	return n
 }
 
-func (v *vantage) turnBad(class symptom.Class, first check.Attempt) {
+func (v *vantage) turnBad(class symptom.Class, first check.Attempt, text *i18n.Printer) {
 	if v.bad == "" && v.badSince.IsZero() {
 		v.badSince = first.Start
 	}
 	v.bad, v.good, v.calmFrom = class, 0, time.Time{}
-	v.detail = describe(first)
+	v.detail = describe(first, text)
 	if class == symptom.Partial && first.Class != check.ClassAuth {
-		v.detail = fmt.Sprintf("%d of %d rounds failed at first: %s", count(v.window), len(v.window), v.detail)
+		v.detail = text.T("inspect.sporadic", "n", strconv.Itoa(count(v.window)), "of", strconv.Itoa(len(v.window)), "what", v.detail)
 	}
 }
 
-func describe(a check.Attempt) string {
-	if a.Outcome == check.Slow {
-		return fmt.Sprintf("answered after %v", a.Duration.Round(time.Millisecond))
+// describe says what one attempt saw: the class in words, the probe's own reason as it is.
+func describe(a check.Attempt, text *i18n.Printer) string {
+	if a.Outcome == check.Slow || a.Outcome == check.OK {
+		return text.T("inspect.took", "time", a.Duration.Round(time.Millisecond).String())
 	}
-	return fmt.Sprintf("%s: %s", a.Class, a.Reason)
+	return text.T("inspect.class."+string(a.Class)) + ": " + a.Reason
 }
 
 // turnGood counts the way back: rounds in a row for a fault, time below the threshold for slowness (R15).

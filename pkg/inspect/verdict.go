@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/symptom"
 )
 
@@ -21,7 +22,7 @@ func (b *Board) weigh(now time.Time, s *service) (*symptom.Symptom, State) {
 		}
 		next := &symptom.Symptom{
 			Source: symptom.FromProbe, Service: s.Name, Component: name, Class: class, Level: b.cfg.level(s.Service, class),
-			Firing: true, Since: since, Detail: s.detail(name), Evidence: s.evidence(),
+			Firing: true, Since: since, Detail: s.detail(name), Evidence: s.evidence(b.text),
 		}
 		if worst == nil || graver(next, worst) {
 			worst = next
@@ -126,17 +127,17 @@ func (s *service) detail(name string) string {
 }
 
 // evidence is every attempt of the newest round of each vantage, at most 20.
-func (s *service) evidence() (out []symptom.Evidence) {
+func (s *service) evidence(text *i18n.Printer) (out []symptom.Evidence) {
 	for _, v := range s.ordered() {
 		for _, a := range v.last.Attempts {
 			if len(out) == 20 {
 				return out
 			}
-			text := v.spec.Name + " " + string(a.Outcome) + " " + a.Duration.Round(time.Millisecond).String()
+			line := v.spec.Name + " " + text.T("inspect.outcome."+string(a.Outcome))
 			if a.Outcome == check.Fail || a.Outcome == check.Unknown {
-				text += " " + describe(a)
+				line += " " + a.Duration.Round(time.Millisecond).String()
 			}
-			out = append(out, symptom.Evidence{At: a.Start, Agent: v.agent, Text: text})
+			out = append(out, symptom.Evidence{At: a.Start, Agent: v.agent, Text: line + " " + describe(a, text)})
 		}
 	}
 	return out

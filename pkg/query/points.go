@@ -1,0 +1,33 @@
+package query
+
+import (
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+
+	"xunjian/pkg/metric"
+)
+
+// Point is one series' value in an instant answer.
+type Point struct {
+	Series metric.Series
+	Value  float64
+}
+
+// Points are the answer's vector in our own words, empty when it is no vector.
+func (r Result) Points() []Point {
+	v, ok := r.Value.(promql.Vector)
+	if !ok {
+		return nil
+	}
+	out := make([]Point, 0, len(v))
+	for _, s := range v {
+		p := Point{Value: s.F, Series: metric.Series{Name: s.Metric.Get(labels.MetricName)}}
+		s.Metric.Range(func(l labels.Label) {
+			if l.Name != labels.MetricName {
+				p.Series.Labels = append(p.Series.Labels, metric.Label{Name: l.Name, Value: l.Value})
+			}
+		})
+		out = append(out, p)
+	}
+	return out
+}
