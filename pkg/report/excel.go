@@ -152,7 +152,7 @@ func (x *book) sheet(t table) error {
 			return err
 		}
 	}
-	return x.page(name, true)
+	return x.page(name, t)
 }
 
 // top is the merged title, the line about the data, the columns' widths and the frozen head.
@@ -250,9 +250,19 @@ func cells(s string) (n int) {
 	return max(n, 1)
 }
 
-// page sets the paper: A4 landscape, one page wide, the head repeated on each page.
-func (x *book) page(name string, repeat bool) error {
-	paper, orient, wide, high, fit := 9, "landscape", 1, 0, true
+// Paper sizes as Excel numbers them.
+const (
+	paperA3 = 8
+	paperA4 = 9
+)
+
+// page sets the paper: landscape, one page wide, the head of a table repeated on each page. A table that would be too small
+// to read on A4 goes on A3.
+func (x *book) page(name string, t table) error {
+	paper, orient, wide, high, fit := paperA4, "landscape", 1, 0, true
+	if t.width() > 200 {
+		paper = paperA3
+	}
 	if err := x.SetPageLayout(name, &excelize.PageLayoutOptions{Size: &paper, Orientation: &orient, FitToWidth: &wide, FitToHeight: &high}); err != nil {
 		return err
 	}
@@ -266,7 +276,7 @@ func (x *book) page(name string, repeat bool) error {
 	if err := x.SetHeaderFooter(name, &excelize.HeaderFooterOptions{OddFooter: "&C" + x.t("xlsx.page")}); err != nil {
 		return err
 	}
-	if !repeat {
+	if t.key == "" {
 		return nil
 	}
 	return x.SetDefinedName(&excelize.DefinedName{Name: "_xlnm.Print_Titles", Scope: name, RefersTo: fmt.Sprintf("'%s'!$%d:$%d", name, titleRow, headRow)})
@@ -304,7 +314,7 @@ func (x *book) notes() error {
 			return err
 		}
 	}
-	return x.page(name, false)
+	return x.page(name, table{})
 }
 
 // plainRule is a rule of the form with its placeholders filled.

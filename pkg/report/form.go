@@ -38,6 +38,14 @@ var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 func escape(s string) string { return escaper.Replace(s) }
 
+// widths are those of the language: English heads have longer words, Chinese ones break anywhere.
+func (f form) widths(zh, en []int) []int {
+	if f.Lang == "en" {
+		return en
+	}
+	return zh
+}
+
 // Widths are in twentieths of a point: a portrait page 156 mm, a landscape page 257 mm between the margins.
 const (
 	portrait  = 8844
@@ -73,7 +81,7 @@ func (f form) cover() string {
 }
 
 func (f form) overview() string {
-	cols := []int{2744, 1200, 1200, 1600, 900, 1200}
+	cols := f.widths([]int{2574, 1100, 1100, 1850, 1000, 1220}, []int{2974, 1100, 1100, 1450, 1000, 1220})
 	keys := []string{"metric", "now", "previous", "change", "target", "verdict"}
 	return para("Heading1", f.t("form.h1")) + para("BodyText", "{{summary_text}}") + para("Caption", f.t("form.c1")) +
 		table1("summary", cols, f.heads("summary", keys), keys, 1) +
@@ -81,38 +89,39 @@ func (f form) overview() string {
 }
 
 func (f form) inspections() string {
-	cols := []int{1650, 1250, 1000, 1080, 1080, 1500, 800, 1300, 1300, 1650, 1960}
+	cols := f.widths([]int{1350, 1650, 1000, 1080, 1080, 1760, 660, 1400, 1400, 1450, 1740}, []int{1350, 1650, 1000, 1180, 1180, 1760, 920, 1350, 1350, 1350, 1480})
 	heads := f.heads("form.services", []string{"service", "rounds", "success", "always", "office", "latency", "outages", "longest", "mttr", "unknown", "verdict"})
 	cells := []string{"service", "planned}}/{{done", "success", "always", "office", "p50}}/{{p95}}/{{max", "outages", "longest", "mttr", "unknown", "verdict"}
 	out := para("Heading1", f.t("form.h2")) + para("Heading2", f.t("form.h21")) + para("Caption", f.t("form.c21")) +
 		table1("services", cols, heads, cells, 1) + para("Note", f.t("form.n21"))
-	cols = []int{1300, 1350, 1250, 1750, 1300, 1750, 900, 1150, 1120, 1100, 1600}
+	cols = []int{1300, 1350, 1320, 2080, 1450, 1700, 850, 1250, 1000, 1000, 1270}
 	heads = f.heads("form.hosts", []string{"host", "ip", "role", "cpu", "memory", "mount", "used", "growth", "full", "online", "verdict"})
 	cells = []string{"=host", "=ip", "=role", "=cpu_mean}}/{{cpu_p95}}/{{cpu_peak", "=mem_mean}}/{{mem_peak", "mount", "used", "growth", "full", "=online", "=verdict"}
 	return out + para("Heading2", f.t("form.h23")) + para("Caption", f.t("form.c23")) + table1("hosts", cols, heads, cells, 1) + para("Note", f.t("form.n23"))
 }
 
-// incidents lays the sixteen columns of 3.1 over four rows for each incident: thirteen short ones side by side, and the
-// three long texts below, each as wide as the page.
+// incidents lays the sixteen columns of 3.1 over two rows for each incident: thirteen short ones side by side, and the three
+// long texts below them, as wide as the page.
 func (f form) incidents() string {
-	cols := []int{1850, 720, 800, 1230, 1230, 1230, 1230, 1230, 1000, 1150, 900, 950, 1050}
+	cols := f.widths([]int{1850, 700, 660, 1200, 1200, 1200, 1200, 1200, 1080, 1330, 980, 1020, 950}, []int{1350, 850, 900, 1200, 1200, 1220, 1230, 1230, 1080, 1330, 1030, 1050, 900})
 	keys := []string{"id", "level", "found_by", "start", "found_at", "responded", "recovered", "confirmed", "response", "recovery", "paused", "late", "report_no"}
 	out := para("Heading1", f.t("form.h3")) + para("Heading2", f.t("form.h31")) + para("Caption", f.t("form.c31"))
 	var heads, first []field
 	for i, k := range keys {
-		heads = append(heads, field{cols[i], "TableHead", f.t("faults." + k), shade, 0})
-		first = append(first, field{cols[i], "TableKeep", "{{" + k + "}}", "", 0})
+		head := f.t("faults." + k)
+		if k == "recovery" {
+			head = strings.Replace(head, "(", "{{br}}(", 1)
+		}
+		heads = append(heads, field{cols[i], "TableHead", head, shade, 0})
+		first = append(first, field{cols[i], "TableKeep", "{{" + k + "}}", pale, 0})
 	}
 	first[0].text = "{{#faults}}" + first[0].text
-	rows := row(tableHead, heads...) + row("", first...)
-	long := []string{"symptom", "cause", "handling"}
-	for i, k := range long {
-		style, text := "TableLeftKeep", "{{"+k+"}}"
-		if i == len(long)-1 {
-			style, text = "TableLeft", text+"{{/faults}}"
-		}
-		rows += row("", field{cols[0], "TableKeep", f.t("faults." + k), pale, 0}, field{landscape - cols[0], style, text, "", len(cols) - 1})
+	texts := ""
+	for _, k := range []string{"symptom", "cause", "handling"} {
+		texts += labelled("TableLeft", f.t("faults."+k)+f.t("colon"), "{{"+k+"}}")
 	}
+	texts = strings.Replace(texts, "{{handling}}", "{{handling}}{{/faults}}", 1)
+	rows := row(tableHead, heads...) + row(keepRow, first...) + `<w:tr><w:trPr>` + keepRow + `</w:trPr>` + cellOf(field{landscape, "", "", "", len(cols)}, texts) + `</w:tr>`
 	out += `<w:tbl>` + tableProps(landscape) + grid(cols...) + rows + `</w:tbl>` + para("Note", f.t("form.n31"))
 	cols = []int{2000, 1800, 1800, 1800, 2700, 2700, 1770}
 	lk := []string{"level", "count", "met", "breached", "response", "recovery", "repeats"}
@@ -183,13 +192,23 @@ func row(props string, fields ...field) string {
 		out += `<w:trPr>` + props + `</w:trPr>`
 	}
 	for _, c := range fields {
-		span := ""
-		if c.span > 0 {
-			span = fmt.Sprintf(`<w:gridSpan w:val="%d"/>`, c.span)
-		}
-		out += fmt.Sprintf(`<w:tc><w:tcPr><w:tcW w:w="%d" w:type="dxa"/>%s%s<w:vAlign w:val="center"/></w:tcPr>%s</w:tc>`, c.width, span, c.props, para(c.style, c.text))
+		out += cellOf(c, para(c.style, c.text))
 	}
 	return out + `</w:tr>`
+}
+
+// cellOf is a cell that holds the given paragraphs.
+func cellOf(c field, body string) string {
+	span := ""
+	if c.span > 0 {
+		span = fmt.Sprintf(`<w:gridSpan w:val="%d"/>`, c.span)
+	}
+	return fmt.Sprintf(`<w:tc><w:tcPr><w:tcW w:w="%d" w:type="dxa"/>%s%s<w:vAlign w:val="center"/></w:tcPr>%s</w:tc>`, c.width, span, c.props, body)
+}
+
+// labelled is a paragraph that opens with its name.
+func labelled(style, label, text string) string {
+	return `<w:p><w:pPr><w:pStyle w:val="` + style + `"/></w:pPr><w:r><w:rPr><w:rFonts w:eastAsia="黑体"/></w:rPr><w:t xml:space="preserve">` + label + `</w:t></w:r>` + run(text) + `</w:p>`
 }
 
 func grid(cols ...int) string {

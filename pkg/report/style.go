@@ -43,9 +43,9 @@ type look struct{ id, name, base, para, run string }
 // 楷体 3号; tables are smaller, since the standard says nothing of them and the contract's have sixteen columns.
 func (f form) styles() string {
 	const keep = `<w:keepNext/>`
-	indent := `<w:ind w:firstLineChars="200" w:firstLine="640"/>`
+	indent, even, spread := `<w:ind w:firstLineChars="200" w:firstLine="640"/>`, "both", "distribute"
 	if f.Lang == "en" {
-		indent = ""
+		indent, even, spread = "", "left", "left"
 	}
 	out := xmlHead + `<w:styles ` + xmlNames + `><w:docDefaults><w:rPrDefault><w:rPr>` + font("仿宋_GB2312", 32, "") +
 		`<w:lang w:val="en-US" w:eastAsia="zh-CN"/></w:rPr></w:rPrDefault><w:pPrDefault/></w:docDefaults>` +
@@ -54,11 +54,11 @@ func (f form) styles() string {
 		{"Title", "Title", "Normal", `<w:spacing w:before="0" w:after="120" w:line="720" w:lineRule="exact"/><w:jc w:val="center"/>`, font("方正小标宋简体", 52, "")},
 		{"CoverGap", "Cover Gap", "Normal", `<w:spacing w:before="1300" w:after="0"/>`, font("仿宋_GB2312", 32, "")},
 		{"CoverMonth", "Cover Month", "Normal", `<w:spacing w:before="360" w:after="0"/><w:jc w:val="center"/>`, font("楷体_GB2312", 36, "")},
-		{"CoverLabel", "Cover Label", "Normal", `<w:spacing w:before="120" w:after="20"/><w:jc w:val="distribute"/>`, font("黑体", 28, "")},
+		{"CoverLabel", "Cover Label", "Normal", `<w:spacing w:before="120" w:after="20"/><w:jc w:val="` + spread + `"/>`, font("黑体", 28, "")},
 		{"CoverValue", "Cover Value", "Normal", `<w:spacing w:before="120" w:after="20"/><w:jc w:val="center"/>`, font("仿宋_GB2312", 28, "")},
 		{"Heading1", "heading 1", "Normal", keep + `<w:keepLines/><w:spacing w:before="240" w:after="120" w:line="560" w:lineRule="exact"/><w:outlineLvl w:val="0"/>`, font("黑体", 32, "")},
 		{"Heading2", "heading 2", "Normal", keep + `<w:keepLines/><w:spacing w:before="120" w:after="60" w:line="560" w:lineRule="exact"/><w:outlineLvl w:val="1"/>`, font("楷体_GB2312", 32, "")},
-		{"BodyText", "Body Text", "Normal", `<w:spacing w:line="560" w:lineRule="exact"/>` + indent + `<w:jc w:val="both"/>`, font("仿宋_GB2312", 32, "")},
+		{"BodyText", "Body Text", "Normal", `<w:spacing w:line="560" w:lineRule="exact"/>` + indent + `<w:jc w:val="` + even + `"/>`, font("仿宋_GB2312", 32, "")},
 		{"Caption", "caption", "Normal", keep + `<w:spacing w:before="120" w:after="60"/><w:jc w:val="center"/>`, font("黑体", 21, "")},
 		{"Note", "Table Note", "Normal", `<w:spacing w:before="60" w:after="120" w:line="260" w:lineRule="exact"/>`, font("宋体", 17, "")},
 		{"TableHead", "Table Head", "Normal", keep + `<w:jc w:val="center"/>`, font("黑体", 18, "")},
@@ -66,7 +66,7 @@ func (f form) styles() string {
 		{"TableLeft", "Table Left", "Normal", `<w:jc w:val="left"/>`, font("宋体", 18, "")},
 		{"TableKeep", "Table Keep", "TableText", keep, ""},
 		{"TableLeftKeep", "Table Left Keep", "TableLeft", keep, ""},
-		{"Rule", "Rule", "Normal", `<w:spacing w:before="40" w:after="40" w:line="400" w:lineRule="exact"/><w:jc w:val="both"/>`, font("仿宋_GB2312", 24, "")},
+		{"Rule", "Rule", "Normal", `<w:spacing w:before="40" w:after="40" w:line="400" w:lineRule="exact"/><w:jc w:val="` + even + `"/>`, font("仿宋_GB2312", 24, "")},
 		{"Digest", "Digest", "Normal", `<w:spacing w:before="40" w:after="120" w:line="320" w:lineRule="exact"/>`, `<w:rFonts w:ascii="Courier New" w:hAnsi="Courier New" w:cs="Courier New" w:eastAsia="宋体"/><w:sz w:val="20"/>`},
 		{"SignBox", "Sign Box", "Normal", `<w:spacing w:before="80" w:after="80" w:line="440" w:lineRule="exact"/>`, font("仿宋_GB2312", 24, "")},
 		{"Tiny", "Tiny", "Normal", `<w:spacing w:line="20" w:lineRule="exact"/>`, `<w:sz w:val="2"/>`},

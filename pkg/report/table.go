@@ -15,6 +15,13 @@ type table struct {
 	rows    [][]cell
 }
 
+func (t table) width() (w float64) {
+	for _, c := range t.columns {
+		w += c.width
+	}
+	return w
+}
+
 // column names a table's column; its head is in the catalogue under report.<table>.<key>.
 type column struct {
 	key   string
@@ -31,6 +38,9 @@ type cell struct {
 }
 
 func words(s string) cell { return cell{text: s} }
+
+// stacked breaks a moment between date and time, so that its column can be narrow.
+func stacked(s string) cell { return words(strings.Replace(s, " ", "\n", 1)) }
 
 func number(text string, v float64, format string) cell {
 	return cell{text: text, number: v, format: format}
@@ -119,7 +129,7 @@ func (w writer) services(m *Model) table {
 	t := table{key: "services", columns: []column{
 		{"service", 18, true}, {"planned", 11, false}, {"done", 11, false}, {"success", 11, false}, {"always", 13, false}, {"office", 13, false},
 		{"p50", 10, false}, {"p95", 10, false}, {"max", 10, false}, {"outages", 9, false}, {"longest", 15, false}, {"mttr", 15, false},
-		{"unknown", 16, false}, {"verdict", 16, false},
+		{"unknown", 16, false}, {"verdict", 20, false},
 	}}
 	for _, s := range m.Services {
 		longest, mttr := w.nodata(), w.nodata()
@@ -192,15 +202,15 @@ func (w writer) full(d Mount) cell {
 
 func (w writer) faults(m *Model) table {
 	t := table{key: "faults", columns: []column{
-		{"id", 20, false}, {"level", 7, false}, {"symptom", 34, true}, {"found_by", 10, false}, {"start", 19, false}, {"found_at", 24, false},
-		{"responded", 19, false}, {"recovered", 19, false}, {"confirmed", 19, false}, {"response", 15, false}, {"recovery", 20, false},
-		{"paused", 13, false}, {"late", 14, false}, {"cause", 34, true}, {"handling", 40, true}, {"report_no", 12, false},
+		{"id", 19, false}, {"level", 6, false}, {"symptom", 28, true}, {"found_by", 9, false}, {"start", 11.5, false}, {"found_at", 11.5, false},
+		{"responded", 11.5, false}, {"recovered", 11.5, false}, {"confirmed", 11.5, false}, {"response", 12, false}, {"recovery", 18, false},
+		{"paused", 11, false}, {"late", 11, false}, {"cause", 28, true}, {"handling", 46, true}, {"report_no", 9, false},
 	}}
 	for _, f := range m.Faults {
 		t.rows = append(t.rows, []cell{
 			words(f.ID), words(w.T("common.level." + string(f.Level))), words(w.symptom(f)), words(w.t(foundBy(f))),
-			words(w.time(f.Start)), words(w.foundAt(f)), words(w.responded(f)), words(w.pending(f.Recovered, "not_recovered")),
-			words(w.pending(f.Confirmed, "not_confirmed")), words(w.maybeDuration(f.Response, w.t("not_responded"))),
+			stacked(w.time(f.Start)), stacked(w.foundAt(f)), stacked(w.responded(f)), stacked(w.pending(f.Recovered, "not_recovered")),
+			stacked(w.pending(f.Confirmed, "not_confirmed")), words(w.maybeDuration(f.Response, w.t("not_responded"))),
 			words(w.recovery(f)), words(w.paused(f)), words(w.t("late." + string(f.Late()))),
 			words(w.or(short(f.Cause))), words(w.or(short(f.Handling))), words(w.nodata()),
 		})
@@ -220,7 +230,8 @@ func (w writer) foundAt(f Fault) string {
 	if f.Detected.IsZero() || f.Reported.IsZero() {
 		return w.time(later(f.Detected, f.Reported))
 	}
-	return w.t("by_monitoring") + " " + w.time(f.Detected) + "\n" + w.t("by_user") + " " + w.time(f.Reported)
+	stack := func(who string, at time.Time) string { return w.t(who) + "\n" + stacked(w.time(at)).text }
+	return stack("by_monitoring", f.Detected) + "\n" + stack("by_user", f.Reported)
 }
 
 func later(a, b time.Time) time.Time {
@@ -234,7 +245,7 @@ func (w writer) responded(f Fault) string {
 	if f.Responded.IsZero() {
 		return w.t("not_responded")
 	}
-	return strings.TrimSpace(w.time(f.Responded) + " " + short(f.Responder))
+	return strings.TrimSpace(w.time(f.Responded) + "\n" + short(f.Responder))
 }
 
 func (w writer) pending(t time.Time, key string) string {
@@ -251,7 +262,7 @@ func (w writer) recovery(f Fault) string {
 	if f.Paused == 0 {
 		return w.duration(f.Net.Value)
 	}
-	return w.duration(f.Net.Value) + " / " + w.duration(f.Raw.Value)
+	return w.duration(f.Net.Value) + " /\n" + w.duration(f.Raw.Value)
 }
 
 func (w writer) paused(f Fault) string {

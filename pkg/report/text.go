@@ -1,7 +1,6 @@
 package report
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -71,9 +70,13 @@ func (w writer) maybeDuration(d Maybe[time.Duration], none string) string {
 	return w.duration(d.Value)
 }
 
-// latency is a response time in milliseconds.
+// latency is a response time in milliseconds: to a tenth below 100, and whole from there on.
 func latency(d time.Duration) float64 {
-	return math.Round(float64(d)/float64(time.Millisecond)*10) / 10
+	ms := float64(d) / float64(time.Millisecond)
+	if ms >= 100 {
+		return math.Round(ms)
+	}
+	return math.Round(ms*10) / 10
 }
 
 // cut shortens a share to three decimals of its percentage, downwards: what is not all never prints as 100%, and what
@@ -92,7 +95,7 @@ func share(v float64) string {
 
 func load(v float64) string { return strconv.FormatFloat(v*100, 'f', 1, 64) + "%" }
 
-// bytes is a change in GB with its sign.
+// gigabytes is a change in GB, to two decimals.
 func gigabytes(n int64) float64 { return math.Round(float64(n)/1e7) / 100 }
 
 func signed(v float64, decimals int) string {
@@ -152,11 +155,11 @@ func (w writer) symptom(f Fault) string {
 	return short(s)
 }
 
-// digest is a hash in groups that a person can compare.
+// groups is a hash in groups that a person can compare.
 func groups(hash string) string {
 	var out []string
 	for len(hash) > 8 {
 		out, hash = append(out, hash[:8]), hash[8:]
 	}
-	return fmt.Sprint(strings.Join(append(out, hash), " "))
+	return strings.Join(append(out, hash), " ")
 }

@@ -42,24 +42,13 @@ func values(m *Model, p *i18n.Printer) (Values, error) {
 		for _, r := range t.rows {
 			it := map[string]string{}
 			for i, c := range t.columns {
-				it[c.key] = stack(c.key, r[i].text)
+				it[c.key] = r[i].text
 			}
 			items = append(items, it)
 		}
 		v.Lists[t.key] = items
 	}
 	return v, nil
-}
-
-// stack breaks moments and pairs where a narrow cell should break them.
-func stack(key, s string) string {
-	switch key {
-	case "start", "found_at", "responded", "recovered", "confirmed":
-		return strings.ReplaceAll(s, " ", "\n")
-	case "recovery":
-		return strings.Replace(s, " / ", "\n/ ", 1)
-	}
-	return s
 }
 
 func (w writer) texts(m *Model) (map[string]string, error) {
