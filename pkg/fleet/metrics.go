@@ -44,7 +44,7 @@ func (c agentCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	states := map[string]int{"heard": 0, "silent": 0, "never": 0, "revoked": 0}
 	for _, a := range c.r.Agents() {
-		states[a.state()]++
+		states[a.State()]++
 		if !a.RevokedAt.IsZero() {
 			continue
 		}
@@ -59,7 +59,8 @@ func (c agentCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (a Agent) state() string {
+// State is heard, silent, never (enrolled and not heard yet) or revoked.
+func (a Agent) State() string {
 	switch {
 	case !a.RevokedAt.IsZero():
 		return "revoked"

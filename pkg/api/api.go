@@ -1,0 +1,109 @@
+// Package api is the collector's JSON door for programs and the command line: /api/xunjian/v1 with bearer tokens, health and reload.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"xunjian/pkg/access"
+	"xunjian/pkg/fleet"
+	"xunjian/pkg/incident"
+	"xunjian/pkg/inspect"
+)
+
+// Prefix is where the API's routes begin; the health routes begin with HealthPrefix.
+const (
+	Prefix       = "/api/xunjian/v1"
+	HealthPrefix = "/-/"
+)
+
+// Incidents is the desk: what is open, and what people do about it.
+type Incidents interface {
+	List(f incident.Filter) ([]incident.Record, error)
+	Get(id string) (incident.Record, []incident.Event, error)
+	Open(a incident.Act, o incident.Opening) (incident.Record, error)
+	Report(id string, a incident.Act, r incident.Report) (incident.Record, error)
+	Ack(id string, a incident.Act) (incident.Record, error)
+	Note(id string, a incident.Act) (incident.Record, error)
+	SetLevel(id string, a incident.Act, g incident.Grading) (incident.Record, error)
+	Resolve(id string, a incident.Act, c incident.Account) (incident.Record, error)
+	Close(id string, a incident.Act, c incident.Account) (incident.Record, error)
+	Reopen(id string, a incident.Act) (incident.Record, error)
+}
+
+// Services tells the state of each service.
+type Services interface {
+	Services(now time.Time) []inspect.Status
+}
+
+// Agents is the fleet and its one-time tokens.
+type Agents interface {
+	Agents() []fleet.Agent
+	Revoke(now time.Time, name, by, reason string) error
+	Tokens(now time.Time) ([]fleet.Token, error)
+	CreateToken(now time.Time, q fleet.TokenRequest) (text string, t fleet.Token, err error)
+	RevokeToken(now time.Time, id, by string) (fleet.Token, error)
+}
+
+// Access verifies and keeps API tokens.
+type Access interface {
+	Verify(token string) (access.Identity, error)
+	Tokens() ([]access.Token, error)
+	CreateToken(now time.Time, q access.TokenRequest) (text string, t access.Token, err error)
+	Revoke(now time.Time, id, by string) (access.Token, error)
+}
+
+// Reports writes a month's record; format is docx or xlsx, month as 2026-11. It may return *Invalid or ErrNotFound.
+type Reports interface {
+	Report(ctx context.Context, month, format, lang string) ([]byte, error)
+}
+
+// Options are what the API stands on. A part that is nil answers 503: the command line has no running services to show.
+type Options struct {
+	Incidents Incidents
+	Services  Services
+	Agents    Agents
+	Access    Access // nil: no token is good
+	Reports   Reports
+	Control   *Control                        // its token is good for everything
+	Ready     func() error                    // nil: always
+	Reload    func(ctx context.Context) error // its error is told to who asked
+
+	Version    string
+	Location   *time.Location // of months and of times in texts; default Asia/Shanghai
+	MaxCalls   int            // served at once, health apart; more are told to come back; default 64
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// server answers; its fields do not change.
+type server struct {
+	Options
+	log     *slog.Logger
+	started time.Time
+	slots   chan struct{} // one for each call that is served; full means 503
+	reports chan struct{} // two reports at once; more wait within their own slots
+	metrics *metrics
+}
+
+// New makes the handler for Prefix and HealthPrefix. Every other path is answered with 404.
+func New(o Options) http.Handler {
+	if o.Location == nil {
+		o.Location = time.FixedZone("Asia/Shanghai", 8*60*60)
+	}
+	if o.MaxCalls == 0 {
+		o.MaxCalls = 64
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &server{
+		Options: o, log: o.Logger, started: time.Now(), metrics: newMetrics(o.Registerer),
+		slots: make(chan struct{}, o.MaxCalls), reports: make(chan struct{}, 2),
+	}
+	return s.mux(routes)
+}

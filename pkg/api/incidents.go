@@ -1,0 +1,288 @@
+package api
+
+import (
+	"cmp"
+	"net/http"
+	"strconv"
+	"time"
+
+	"xunjian/pkg/contract"
+	"xunjian/pkg/i18n"
+	"xunjian/pkg/incident"
+	"xunjian/pkg/symptom"
+)
+
+// maxList bounds a list of incidents.
+const maxList = 5_000
+
+// Incident is a record as the API tells it. Times are UTC; what is absent is left out.
+type Incident struct {
+	ID           string            `json:"id"`
+	Version      int               `json:"version"`
+	State        incident.State    `json:"state"`
+	Level        contract.Level    `json:"level"`
+	Proposed     contract.Level    `json:"proposed,omitempty"`
+	Service      string            `json:"service"`
+	ServiceTitle string            `json:"service_title"`
+	Component    string            `json:"component,omitempty"`
+	Class        symptom.Class     `json:"class"`
+	Rule         string            `json:"rule,omitempty"`
+	Source       symptom.Source    `json:"source"`
+	Title        string            `json:"title"`
+	Detail       string            `json:"detail"`
+	FaultStart   time.Time         `json:"fault_start"`
+	DetectedAt   time.Time         `json:"detected_at,omitzero"`
+	ReportedAt   time.Time         `json:"reported_at,omitzero"`
+	Reporter     string            `json:"reporter,omitempty"`
+	SLAStart     time.Time         `json:"sla_start"`
+	OpenedAt     time.Time         `json:"opened_at"`
+	OpenedBy     string            `json:"opened_by,omitempty"`
+	ResponseDue  time.Time         `json:"response_due,omitzero"`
+	RecoveryDue  time.Time         `json:"recovery_due,omitzero"`
+	AckAt        time.Time         `json:"ack_at,omitzero"`
+	AckBy        string            `json:"ack_by,omitempty"`
+	AckVia       string            `json:"ack_via,omitempty"`
+	Verifying    time.Time         `json:"verifying_since,omitzero"`
+	RecoveredAt  time.Time         `json:"recovered_at,omitzero"`
+	Provisional  bool              `json:"provisional,omitempty"`
+	ResolvedBy   string            `json:"resolved_by,omitempty"`
+	ClosedAt     time.Time         `json:"closed_at,omitzero"`
+	ClosedBy     string            `json:"closed_by,omitempty"`
+	Cause        string            `json:"cause,omitempty"`
+	Handling     string            `json:"handling,omitempty"`
+	Breaches     []contract.Breach `json:"breaches,omitempty"`
+	Relapses     int               `json:"relapses,omitempty"`
+	RecurrenceOf string            `json:"recurrence_of,omitempty"`
+	UpdatedAt    time.Time         `json:"updated_at"`
+
+	Evidence []symptom.Evidence `json:"evidence,omitempty"` // of one incident only, as are its events
+	Events   []incident.Event   `json:"events,omitempty"`
+}
+
+// IncidentList is the answer to GET incidents, the newest first.
+type IncidentList struct {
+	Incidents []Incident `json:"incidents"`
+	More      bool       `json:"more,omitempty"` // there are older ones that the limit left out
+}
+
+func tell(r incident.Record, p *i18n.Printer) Incident {
+	breaches := make([]contract.Breach, len(r.Breaches))
+	for i, b := range r.Breaches {
+		b.At = b.At.UTC()
+		breaches[i] = b
+	}
+	return Incident{
+		ID: r.ID, Version: r.Version, State: r.State, Level: r.Level, Proposed: r.Proposed,
+		Service: r.Service, ServiceTitle: r.ServiceTitle(p), Component: r.Component, Class: r.Class, Rule: r.Rule, Source: r.Source,
+		Title: r.Title(p), Detail: r.Detail,
+		FaultStart: r.FaultStart.UTC(), DetectedAt: r.DetectedAt.UTC(), ReportedAt: r.ReportedAt.UTC(), Reporter: r.Reporter,
+		SLAStart: r.SLAStart.UTC(), OpenedAt: r.OpenedAt.UTC(), OpenedBy: r.OpenedBy,
+		ResponseDue: r.ResponseDue.UTC(), RecoveryDue: r.RecoveryDue.UTC(),
+		AckAt: r.AckAt.UTC(), AckBy: r.AckBy, AckVia: r.AckVia, Verifying: r.VerifyingSince.UTC(),
+		RecoveredAt: r.RecoveredAt.UTC(), Provisional: r.Provisional, ResolvedBy: r.ResolvedBy,
+		ClosedAt: r.ClosedAt.UTC(), ClosedBy: r.ClosedBy, Cause: r.Cause, Handling: r.Handling,
+		Breaches: breaches, Relapses: r.Relapses, RecurrenceOf: r.RecurrenceOf, UpdatedAt: r.UpdatedAt.UTC(),
+	}
+}
+
+func (s *server) listIncidents(c *call) (answer, error) {
+	f, err := s.filter(c)
+	if err != nil {
+		return answer{}, err
+	}
+	if s.Incidents == nil {
+		return answer{}, errNotRunning
+	}
+	limit := f.Limit
+	f.Limit++ // one more tells whether there are more
+	rs, err := s.Incidents.List(f)
+	if err != nil {
+		return answer{}, err
+	}
+	out := IncidentList{Incidents: make([]Incident, 0, min(len(rs), limit)), More: len(rs) > limit}
+	for _, r := range rs[:min(len(rs), limit)] {
+		out.Incidents = append(out.Incidents, tell(r, c.p))
+	}
+	return answer{json: out}, nil
+}
+
+func (s *server) filter(c *call) (f incident.Filter, err error) {
+	q, err := c.query("state", "level", "service", "month", "limit")
+	if err != nil {
+		return f, err
+	}
+	f = incident.Filter{State: q["state"], Service: q["service"], Limit: 500}
+	if q["level"] != "" {
+		if f.Level, err = contract.ParseLevel(q["level"]); err != nil {
+			return f, &Invalid{"level", "want urgent, general or minor"}
+		}
+	}
+	if q["month"] != "" {
+		if f.From, err = s.month(q["month"]); err != nil {
+			return f, err
+		}
+		f.To = f.From.AddDate(0, 1, 0)
+	}
+	if q["limit"] != "" {
+		if f.Limit, err = strconv.Atoi(q["limit"]); err != nil || f.Limit < 1 || f.Limit > maxList {
+			return f, &Invalid{"limit", "want 1 to " + strconv.Itoa(maxList)}
+		}
+	}
+	return f, nil
+}
+
+// month is the first moment of a month written as 2026-11.
+func (s *server) month(text string) (time.Time, error) {
+	t, err := time.ParseInLocation("2006-01", text, s.Location)
+	if err != nil || t.Format("2006-01") != text {
+		return t, &Invalid{"month", "want year and month as 2026-11"}
+	}
+	return t, nil
+}
+
+func (s *server) getIncident(c *call) (answer, error) {
+	if s.Incidents == nil {
+		return answer{}, errNotRunning
+	}
+	r, events, err := s.Incidents.Get(c.PathValue("id"))
+	if err != nil {
+		return answer{}, err
+	}
+	out := tell(r, c.p)
+	out.Evidence, out.Events = r.Evidence, events
+	return answer{json: out}, nil
+}
+
+// Act is what every act on an incident may carry.
+type Act struct {
+	Person  string `json:"person,omitempty"`  // in whose name; default: the token's person
+	Note    string `json:"note,omitempty"`    // why, or what was seen
+	Reason  string `json:"reason,omitempty"`  // another word for note
+	Version int    `json:"version,omitempty"` // of the incident as the person saw it; 0 does not care
+}
+
+// Opening is a fault that a person reports.
+type Opening struct {
+	Act
+	Service    string    `json:"service"`
+	Component  string    `json:"component,omitempty"`
+	Level      string    `json:"level"`
+	Detail     string    `json:"detail"`
+	Reporter   string    `json:"reporter,omitempty"`
+	ReportedAt time.Time `json:"reported_at,omitzero"`
+	Separate   bool      `json:"separate,omitempty"` // open it beside the incident that the service already has
+}
+
+// Call is a user's call about an incident that is open.
+type Call struct {
+	Act
+	Reporter   string    `json:"reporter"`
+	ReportedAt time.Time `json:"reported_at,omitzero"`
+}
+
+// Grading sets a level.
+type Grading struct {
+	Act
+	Level          string `json:"level"`
+	PartyA         string `json:"party_a,omitempty"`         // who of party A agreed to a lower one
+	AgreedResponse string `json:"agreed_response,omitempty"` // durations, of a minor fault only
+	AgreedRecovery string `json:"agreed_recovery,omitempty"`
+}
+
+// Account is what was wrong and what was done.
+type Account struct {
+	Act
+	Cause    string `json:"cause,omitempty"`
+	Handling string `json:"handling,omitempty"`
+	Declare  bool   `json:"declare,omitempty"` // declare the recovery although a check still watches
+}
+
+func (c *call) act(a Act) (incident.Act, error) {
+	person, err := c.person(a.Person)
+	return incident.Act{Person: person, Note: cmp.Or(a.Note, a.Reason), At: c.now, Via: c.via(), Version: a.Version}, err
+}
+
+// acting reads a request, finds out who acts, and lets do turn both into the record after the act.
+func acting[T any](s *server, c *call, base func(*T) *Act, do func(id string, a incident.Act, in T) (incident.Record, error)) (answer, error) {
+	var in T
+	if err := c.read(&in); err != nil {
+		return answer{}, err
+	}
+	if s.Incidents == nil {
+		return answer{}, errNotRunning
+	}
+	a, err := c.act(*base(&in))
+	if err != nil {
+		return answer{}, err
+	}
+	r, err := do(c.PathValue("id"), a, in)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{json: tell(r, c.p)}, nil
+}
+
+func self(a *Act) *Act { return a }
+
+func (s *server) openIncident(c *call) (answer, error) {
+	a, err := acting(s, c, func(o *Opening) *Act { return &o.Act }, func(_ string, a incident.Act, o Opening) (incident.Record, error) {
+		return s.Incidents.Open(a, incident.Opening{
+			Service: o.Service, Component: o.Component, Level: contract.Level(o.Level), Detail: o.Detail,
+			Reporter: o.Reporter, ReportedAt: o.ReportedAt, Separate: o.Separate,
+		})
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	a.status = http.StatusCreated
+	a.header = map[string]string{"Location": Prefix + "/incidents/" + a.json.(Incident).ID}
+	return a, nil
+}
+
+func (s *server) ackIncident(c *call) (answer, error) {
+	return acting(s, c, self, func(id string, a incident.Act, _ Act) (incident.Record, error) { return s.Incidents.Ack(id, a) })
+}
+
+func (s *server) noteIncident(c *call) (answer, error) {
+	return acting(s, c, self, func(id string, a incident.Act, _ Act) (incident.Record, error) { return s.Incidents.Note(id, a) })
+}
+
+func (s *server) reopenIncident(c *call) (answer, error) {
+	return acting(s, c, self, func(id string, a incident.Act, _ Act) (incident.Record, error) { return s.Incidents.Reopen(id, a) })
+}
+
+func (s *server) reportIncident(c *call) (answer, error) {
+	return acting(s, c, func(r *Call) *Act { return &r.Act }, func(id string, a incident.Act, r Call) (incident.Record, error) {
+		return s.Incidents.Report(id, a, incident.Report{Reporter: r.Reporter, ReportedAt: r.ReportedAt})
+	})
+}
+
+func accounted(a *Account) *Act { return &a.Act }
+
+func (s *server) resolveIncident(c *call) (answer, error) {
+	return acting(s, c, accounted, func(id string, a incident.Act, in Account) (incident.Record, error) {
+		return s.Incidents.Resolve(id, a, incident.Account{Cause: in.Cause, Handling: in.Handling, Declare: in.Declare})
+	})
+}
+
+func (s *server) closeIncident(c *call) (answer, error) {
+	return acting(s, c, accounted, func(id string, a incident.Act, in Account) (incident.Record, error) {
+		return s.Incidents.Close(id, a, incident.Account{Cause: in.Cause, Handling: in.Handling, Declare: in.Declare})
+	})
+}
+
+func (s *server) gradeIncident(c *call) (answer, error) {
+	return acting(s, c, func(g *Grading) *Act { return &g.Act }, func(id string, a incident.Act, in Grading) (incident.Record, error) {
+		respond, err := duration("agreed_response", in.AgreedResponse)
+		if err != nil {
+			return incident.Record{}, err
+		}
+		recover, err := duration("agreed_recovery", in.AgreedRecovery)
+		if err != nil {
+			return incident.Record{}, err
+		}
+		return s.Incidents.SetLevel(id, a, incident.Grading{
+			Level: contract.Level(in.Level), PartyA: in.PartyA, Agreed: contract.Limits{Respond: respond, Recover: recover},
+		})
+	})
+}
