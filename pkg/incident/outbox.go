@@ -29,19 +29,20 @@ type Page struct {
 	Record Record         `json:"record"` // as it was then, with little evidence
 }
 
-// Outbox lists at most limit pages with a number above after, oldest first.
+// Outbox lists at most limit pages with a number above after, oldest first. A damaged page is logged and left out,
+// so that it does not keep back those behind it.
 func (d *Desk) Outbox(after uint64, limit int) ([]Page, error) {
 	var out []Page
 	err := d.db.View(func(tx *store.Tx) error {
 		out = nil
 		for e, err := range outbox.Scan(tx, outboxKey(after+1)) {
 			if err != nil {
-				return err
+				d.o.Logger.Error("page is damaged", "err", err)
+				continue
 			}
-			if len(out) == limit {
-				return nil
+			if out = append(out, e.Value); len(out) == limit {
+				break
 			}
-			out = append(out, e.Value)
 		}
 		return nil
 	})
@@ -49,6 +50,17 @@ func (d *Desk) Outbox(after uint64, limit int) ([]Page, error) {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
 	return out, nil
+}
+
+// LastPage is the number of the newest page, 0 when there is none.
+func (d *Desk) LastPage() (last uint64, err error) {
+	for {
+		pages, err := d.Outbox(last, 1000)
+		if err != nil || len(pages) == 0 {
+			return last, err
+		}
+		last = pages[len(pages)-1].Seq
+	}
 }
 
 // Forget removes pages up to a number, at most limit of them, once nobody needs them any more; it says how many went.

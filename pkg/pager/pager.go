@@ -4,14 +4,20 @@ package pager
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/store"
 )
+
+// Patience is how long a page is tried before it is given up and stays listed as undelivered.
+const Patience = 24 * time.Hour
 
 // Options tunes New.
 type Options struct {
@@ -23,31 +29,146 @@ type Options struct {
 	Logger      *slog.Logger
 }
 
-// Channel is one receiver of pages. Send makes one try and returns nil only on the receiver's own yes.
+// Channel is one receiver of pages. Send makes one try, bounded in time, and returns nil only on the receiver's own yes.
 type Channel interface {
 	Name() string
 	Send(ctx context.Context, m Message) error
 }
 
+// Pager follows the desk's outbox. Each channel has its own worker, so that none delays another.
+type Pager struct {
+	desk    *incident.Desk
+	db      *store.DB
+	o       Options
+	printer *i18n.Printer
+	metrics *metrics
+	workers []*worker
+}
+
+// New reads where each channel stands. A channel that is new starts with the pages to come. It starts nothing.
+func New(desk *incident.Desk, db *store.DB, o Options) (*Pager, error) {
+	if o.Location == nil {
+		loc, err := time.LoadLocation("Asia/Shanghai")
+		if err != nil {
+			return nil, fmt.Errorf("open pager: %w", err)
+		}
+		o.Location = loc
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	p := &Pager{desk: desk, db: db, o: o, printer: i18n.For(o.Language), metrics: newMetrics(o.Registerer)}
+	seen := map[string]bool{}
+	for _, c := range o.Channels {
+		if seen[c.Name()] {
+			return nil, fmt.Errorf("open pager: two channels are named %q", c.Name())
+		}
+		seen[c.Name()] = true
+		p.workers = append(p.workers, &worker{p: p, channel: c, log: o.Logger.With("channel", c.Name())})
+	}
+	if err := p.restore(seen); err != nil {
+		return nil, fmt.Errorf("open pager: %w", err)
+	}
+	return p, nil
+}
+
+// Run sends until ctx ends and returns nil then. What is being sent at that moment is sent again, with the same key,
+// after the next start.
+func (p *Pager) Run(ctx context.Context) error {
+	if len(p.workers) == 0 {
+		p.o.Logger.Warn("no paging channel is configured: nobody is told about incidents")
+	}
+	var wg sync.WaitGroup
+	for _, w := range p.workers {
+		wg.Go(func() { w.run(ctx) })
+	}
+	p.sweep(ctx)
+	wg.Wait()
+	return nil
+}
+
+// sweep removes pages that every channel is done with.
+func (p *Pager) sweep(ctx context.Context) {
+	t := time.NewTicker(10 * time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		for n := sweepBatch; n == sweepBatch && ctx.Err() == nil; {
+			var err error
+			if n, err = p.forget(); err != nil {
+				p.o.Logger.Error("old pages not removed", "err", err)
+			}
+		}
+	}
+}
+
+const sweepBatch = 500
+
+func (p *Pager) forget() (int, error) {
+	upTo := ^uint64(0)
+	for _, w := range p.workers {
+		c, err := p.cursor(w.channel.Name())
+		if err != nil {
+			return 0, err
+		}
+		upTo = min(upTo, c.Done)
+	}
+	return p.desk.Forget(upTo, sweepBatch)
+}
+
 // Pending is a page that a channel has not delivered.
 type Pending struct {
-	Channel  string
-	Page     incident.Page
-	Tries    int
-	LastTry  time.Time // zero: not tried yet
-	NextTry  time.Time
-	Answer   string    // what came of the last try
-	GaveUpAt time.Time // zero: still being tried
+	Channel  string        `json:"channel"`
+	Page     incident.Page `json:"page"`
+	Tries    int           `json:"tries"`
+	LastTry  time.Time     `json:"last_try,omitzero"` // zero: not tried yet
+	NextTry  time.Time     `json:"next_try,omitzero"`
+	Answer   string        `json:"answer,omitempty"`    // what came of the last try
+	GaveUpAt time.Time     `json:"gave_up_at,omitzero"` // zero: still being tried
 }
 
-// Pager follows the desk's outbox.
-type Pager struct{}
-
-// Message is a page made ready for receivers.
-type Message struct{}
-
-func New(desk *incident.Desk, db *store.DB, o Options) (*Pager, error) {
-	return nil, errors.New("not built yet")
+// Undelivered lists what each channel has not delivered, given up or still being tried, oldest first; at most limit
+// of each channel and kind.
+func (p *Pager) Undelivered(limit int) ([]Pending, error) {
+	var out []Pending
+	for _, w := range p.workers {
+		name := w.channel.Name()
+		lost, err := p.lost(name, limit)
+		if err != nil {
+			return nil, fmt.Errorf("list undelivered pages: %w", err)
+		}
+		waiting, err := p.waiting(name, limit)
+		if err != nil {
+			return nil, fmt.Errorf("list undelivered pages: %w", err)
+		}
+		out = append(append(out, lost...), waiting...)
+	}
+	return out, nil
 }
-func (p *Pager) Run(ctx context.Context) error   { return nil }
-func (p *Pager) Undelivered() ([]Pending, error) { return nil, nil }
+
+// Refusal is a receiver's no. Errors of other types mean that no answer came.
+type Refusal struct {
+	Status     int           // HTTP status
+	Text       string        // what the receiver said, shortened
+	RetryAfter time.Duration // not before, 0: the receiver did not say
+	PageOnly   bool          // it is this page that is refused, others may pass
+}
+
+func (r *Refusal) Error() string {
+	if r.Text == "" {
+		return fmt.Sprintf("HTTP %d", r.Status)
+	}
+	return fmt.Sprintf("HTTP %d: %s", r.Status, r.Text)
+}
+
+func refusal(err error) Refusal {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return *r
+	}
+	return Refusal{}
+}

@@ -1,0 +1,43 @@
+package pager
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	sent, failed, gaveUp *prometheus.CounterVec
+	undelivered          *prometheus.GaugeVec
+	delay                *prometheus.HistogramVec
+}
+
+// newMetrics registers the metrics, or takes over those of the pager before it when the configuration is reloaded.
+func newMetrics(reg prometheus.Registerer) *metrics {
+	if reg == nil {
+		reg = prometheus.NewRegistry()
+	}
+	channel := []string{"channel"}
+	return &metrics{
+		sent:        register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_pages_sent_total", Help: "Pages that the receiver has taken."}, channel)),
+		failed:      register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_pages_failed_total", Help: "Tries that the receiver has refused or not answered."}, channel)),
+		gaveUp:      register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_pages_given_up_total", Help: "Pages that were never delivered."}, channel)),
+		undelivered: register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "xunjian_pages_undelivered", Help: "Pages that wait for the receiver to take them."}, channel)),
+		delay: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "xunjian_page_delay_seconds", Help: "Time from the cause of a page to the receiver's yes.",
+			Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
+		}, channel)),
+	}
+}
+
+func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
+	err := reg.Register(c)
+	var have prometheus.AlreadyRegisteredError
+	if errors.As(err, &have) {
+		return have.ExistingCollector.(C)
+	}
+	if err != nil {
+		panic(err) // two metrics of one name: a mistake in this program
+	}
+	return c
+}

@@ -1,0 +1,154 @@
+package pager
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+
+	"xunjian/pkg/contract"
+	"xunjian/pkg/incident"
+)
+
+// Message is a page made ready for receivers.
+type Message struct {
+	Key     string // the same for every try of the page, so that receivers can drop duplicates
+	Page    incident.Page
+	Payload Payload
+}
+
+// Payload is Alertmanager's webhook payload, version 4, so that every receiver made for it works.
+type Payload struct {
+	Receiver          string            `json:"receiver"`
+	Status            string            `json:"status"` // firing or resolved
+	Alerts            []Alert           `json:"alerts"`
+	GroupLabels       map[string]string `json:"groupLabels"`
+	CommonLabels      map[string]string `json:"commonLabels"`
+	CommonAnnotations map[string]string `json:"commonAnnotations"`
+	ExternalURL       string            `json:"externalURL"`
+	Version           string            `json:"version"`
+	GroupKey          string            `json:"groupKey"`
+	TruncatedAlerts   uint64            `json:"truncatedAlerts"`
+}
+
+// Alert is one alert of a payload.
+type Alert struct {
+	Status       string            `json:"status"`
+	Labels       map[string]string `json:"labels"`
+	Annotations  map[string]string `json:"annotations"`
+	StartsAt     time.Time         `json:"startsAt"`
+	EndsAt       time.Time         `json:"endsAt"` // zero while it fires
+	GeneratorURL string            `json:"generatorURL"`
+	Fingerprint  string            `json:"fingerprint"` // of the incident: the same from its first page to its last
+}
+
+const (
+	firing   = "firing"
+	resolved = "resolved"
+)
+
+func (p *Pager) message(page incident.Page, receiver string) Message {
+	r := page.Record
+	status, end := firing, time.Time{}
+	if page.Kind == incident.PageRecovered {
+		status, end = resolved, r.RecoveredAt.In(p.o.Location)
+	}
+	labels, annotations := p.labels(page), p.annotations(page)
+	return Message{
+		Key:  fmt.Sprintf("%s.%d.%s", r.ID, r.Version, page.Kind),
+		Page: page,
+		Payload: Payload{
+			Receiver: receiver, Status: status, Version: "4",
+			Alerts: []Alert{{
+				Status: status, Labels: labels, Annotations: annotations,
+				StartsAt: r.FaultStart.In(p.o.Location), EndsAt: end,
+				GeneratorURL: p.link(r.ID), Fingerprint: fingerprint(r.ID),
+			}},
+			GroupLabels:  map[string]string{"incident": r.ID},
+			CommonLabels: labels, CommonAnnotations: annotations,
+			ExternalURL: p.o.ExternalURL,
+			GroupKey:    fmt.Sprintf("{}:{incident=%q}", r.ID),
+		},
+	}
+}
+
+// severities are what receivers of Alertmanager's pages usually sort by.
+var severities = map[contract.Level]string{contract.Urgent: "critical", contract.General: "warning", contract.Minor: "info"}
+
+func (p *Pager) labels(page incident.Page) map[string]string {
+	r := page.Record
+	name := r.Rule
+	if name == "" {
+		name = "Service" + strings.ToUpper(string(r.Class[:1])) + string(r.Class[1:])
+	}
+	l := map[string]string{
+		"alertname": name,
+		"severity":  severities[page.Level],
+		"level":     string(page.Level),
+		"service":   r.Service,
+		"incident":  r.ID,
+		"class":     string(r.Class),
+		"source":    string(r.Source),
+	}
+	if r.Component != "" {
+		l["component"] = r.Component
+	}
+	return l
+}
+
+// annotations are the texts for people; each is there only when it says something.
+func (p *Pager) annotations(page incident.Page) map[string]string {
+	r, t := page.Record, p.printer.T
+	level := t("common.level." + string(page.Level))
+	a := map[string]string{
+		"summary":      t("pager.summary."+string(page.Kind), "level", level, "title", r.Title(p.printer), "proposed", t("common.level."+string(r.Proposed))),
+		"kind":         t("pager.kind." + string(page.Kind)),
+		"fault_start":  p.clock(r.FaultStart),
+		"response_due": p.clock(r.ResponseDue),
+		"recovery_due": p.clock(r.RecoveryDue),
+		"recovered_at": p.clock(r.RecoveredAt),
+		"ack_by":       r.AckBy,
+		"recurrence":   r.RecurrenceOf,
+		"url":          p.link(r.ID),
+	}
+	if !r.AckAt.IsZero() {
+		delete(a, "response_due")
+	}
+	a["description"] = p.description(page, a)
+	for k, v := range a {
+		if v == "" {
+			delete(a, k)
+		}
+	}
+	return a
+}
+
+func (p *Pager) description(page incident.Page, a map[string]string) string {
+	lines := []string{page.Record.ID + " " + page.Record.Detail}
+	for _, k := range []string{"fault_start", "recovered_at", "response_due", "recovery_due", "ack_by", "recurrence", "url"} {
+		if a[k] != "" {
+			lines = append(lines, p.printer.T("pager.line."+k, "value", a[k]))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (p *Pager) clock(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(p.o.Location).Format("2006-01-02 15:04:05")
+}
+
+func (p *Pager) link(id string) string {
+	if p.o.ExternalURL == "" {
+		return ""
+	}
+	return strings.TrimSuffix(p.o.ExternalURL, "/") + "/incidents/" + id
+}
+
+func fingerprint(id string) string {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return fmt.Sprintf("%016x", h.Sum64())
+}
