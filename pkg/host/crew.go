@@ -2,57 +2,97 @@ package host
 
 import (
 	"context"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
-// crew runs do for 0 … n-1 and hands each answer to got, in the caller's goroutine. One goroutine does them all in turn as
-// long as each is done within patience; a slower one keeps that goroutine to itself and another goes on with the rest, so
-// that the usual case costs one goroutine and the worst case one for each that hangs.
+// crew runs do for 0 … n-1 and then hands the answers to got, in their order, in the caller's goroutine. One goroutine does
+// them all in turn; each time patience passes and some are left, another one helps, so that the usual case costs one
+// goroutine and one wake-up, and a call that hangs delays no other.
 // It returns when all are done or ctx ends. A call that hangs outlives it: nobody can end a system call. Its answer
 // then goes nowhere, and the caller sees to it that the same thing is not asked again meanwhile.
 func crew[T any](ctx context.Context, n int, patience time.Duration, do func(int) T, got func(int, T)) {
 	if n == 0 {
 		return
 	}
-	type answer struct {
-		i     int
-		value T
-	}
-	answers := make(chan answer, n) // room for all, so that a late answer blocks nobody
-	var next atomic.Int64
-	work := func() {
-		for ctx.Err() == nil {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
-			}
-			answers <- answer{i, do(i)}
-		}
-	}
-	go work()
+	s := &shift[T]{n: n, do: do, answers: make([]answer[T], 0, n), done: make(chan struct{})}
+	go s.work(ctx)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	for left := n; left > 0; {
+	for waiting := true; waiting; {
 		select {
-		case a := <-answers:
-			got(a.i, a.value)
-			left--
-			timer.Reset(patience)
-		case <-timer.C:
-			if int(next.Load()) < n {
-				go work()
-				timer.Reset(patience)
-			}
+		case <-s.done:
+			waiting = false
 		case <-ctx.Done():
-			for { // what came in time counts, whichever case the select chose
-				select {
-				case a := <-answers:
-					got(a.i, a.value)
-				default:
-					return
-				}
+			waiting = false
+		case <-timer.C:
+			if s.left() {
+				go s.work(ctx)
+				timer.Reset(patience)
 			}
 		}
 	}
+	for _, a := range s.end() {
+		got(a.i, a.value)
+	}
+}
+
+type answer[T any] struct {
+	i     int
+	value T
+}
+
+// shift is what the goroutines of a crew share.
+type shift[T any] struct {
+	n    int
+	do   func(int) T
+	done chan struct{} // closed with the last answer
+
+	mu      sync.Mutex
+	next    int
+	answers []answer[T]
+	over    bool // nobody takes answers any more
+}
+
+func (s *shift[T]) work(ctx context.Context) {
+	for ctx.Err() == nil {
+		i, ok := s.take()
+		if !ok {
+			return
+		}
+		s.put(answer[T]{i, s.do(i)})
+	}
+}
+
+func (s *shift[T]) take() (int, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next++
+	return s.next - 1, s.next <= s.n && !s.over
+}
+
+func (s *shift[T]) put(a answer[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.answers = append(s.answers, a)
+	if len(s.answers) == s.n {
+		close(s.done)
+	}
+}
+
+func (s *shift[T]) left() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next < s.n
+}
+
+// end closes the shift and returns its answers.
+func (s *shift[T]) end() []answer[T] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	return s.answers
 }
