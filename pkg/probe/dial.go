@@ -194,8 +194,9 @@ func (l *link) endWith(ctx context.Context) (stop func() bool) {
 
 // meter lets a stated number of bytes through, then fails: no target can make the probe read for ever.
 type meter struct {
-	src  io.Reader
-	left int64
+	src   io.Reader
+	left  int64
+	ended bool // the other side has said its last
 }
 
 var errTooMuch = errors.New("more than the probe reads")
@@ -206,6 +207,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	}
 	n, err := m.src.Read(p[:min(int64(len(p)), m.left)])
 	m.left -= int64(n)
+	m.ended = err == io.EOF
 	return n, err
 }
 

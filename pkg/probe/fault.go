@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/textproto"
 	"os"
 	"syscall"
 
@@ -101,10 +100,4 @@ func isTLS(err error) bool {
 	)
 	return errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &cert) ||
 		errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
-}
-
-// isProtocol says that the answer was not HTTP, rather than that the connection broke.
-func isProtocol(err error) bool {
-	var p textproto.ProtocolError
-	return errors.As(err, &p)
 }

@@ -185,7 +185,7 @@ func (h *httpAsker) exchange(ctx context.Context, l *link, w *stopwatch) (a chec
 	w.lap("processing")
 	a = check.Attempt{Phases: w.phases, CertExpiry: l.expiry}
 	if bad != nil {
-		return h.verdict(a, bad), used && bad.class == check.ClassReset
+		return h.verdict(a, bad), used && bad.class == check.ClassReset && l.meter.left == maxHead
 	}
 	body, badBody := readBody(ctx, resp)
 	defer body.release()
@@ -203,14 +203,14 @@ func (h *httpAsker) converse(ctx context.Context, l *link) (string, *http.Respon
 		nonce = newNonce()
 		wire = bytes.ReplaceAll(wire, h.hole, []byte(nonce))
 	}
+	l.meter.left = maxHead
 	if _, err := l.Write(wire); err != nil {
 		return nonce, nil, blame(ctx, "send request", err, check.ClassReset)
 	}
-	l.meter.left = maxHead
 	for range maxEarly {
 		resp, err := http.ReadResponse(l.reader, h.request)
 		if err != nil {
-			return nonce, nil, blameAnswer(ctx, "read answer", err)
+			return nonce, nil, l.blameHead(ctx, err)
 		}
 		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			l.meter.left = maxBody + maxExtra
@@ -220,12 +220,15 @@ func (h *httpAsker) converse(ctx context.Context, l *link) (string, *http.Respon
 	return nonce, nil, failed(check.ClassContent, "read answer: more than %d interim answers", maxEarly)
 }
 
-// blameAnswer tells an answer that is not HTTP from a connection that broke.
-func blameAnswer(ctx context.Context, doing string, err error) *fault {
-	if errors.Is(err, errTooMuch) {
-		return failed(check.ClassContent, "%s: headers over %d KiB", doing, maxHead>>10)
+// blameHead looks at the connection before it believes the parser, to which a head cut short is only a malformed one.
+func (l *link) blameHead(ctx context.Context, err error) *fault {
+	switch {
+	case l.meter.left <= 0:
+		return failed(check.ClassContent, "read answer: headers over %d KiB", maxHead>>10)
+	case l.meter.ended:
+		err = io.ErrUnexpectedEOF
 	}
-	return blame(ctx, doing, err, check.ClassContent)
+	return blame(ctx, "read answer", err, check.ClassContent)
 }
 
 // take is the kept connection if it is young, quiet and not past its certificate.

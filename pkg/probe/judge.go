@@ -129,7 +129,7 @@ func shortURL(location string) string {
 	if err != nil {
 		return "an unreadable Location"
 	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment = nil, "", false, ""
 	u.Path, _, _ = strings.Cut(u.Path, ";") // ;jsessionid=…
 	u.RawPath = ""
 	return clipTo(u.String(), 2*maxSeen)

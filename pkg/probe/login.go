@@ -83,11 +83,13 @@ func words(path string) []string {
 }
 
 var (
-	passwordInput = regexp.MustCompile(`(?i)<input\b[^>]{0,512}\btype\s*=\s*["']?password\b`)
-	pageTitle     = regexp.MustCompile(`(?is)<title\b[^>]{0,256}>(.{0,512}?)</title`)
-	loginTitle    = regexp.MustCompile(`(?i)登\s*[录陆入]|统一身份认证|单点登录|\b(log|sign)[\s-]?(in|on)\b|single sign`)
-	scriptLeave   = regexp.MustCompile(`(?i)(?:location(?:\.href)?\s*=\s*|location\.replace\(\s*|http-equiv\s*=\s*["']?refresh["']?[^>]{0,64}url\s*=\s*)["']?([^"'>\s)]{1,512})`)
+	passwordType = regexp.MustCompile(`(?i)\btype\s*=\s*["']?password\b`)
+	loginTitle   = regexp.MustCompile(`(?i)登\s*[录陆入]|统一身份认证|单点登录|\b(log|sign)[\s-]?(in|on)\b|single sign`)
+	scriptLeave  = regexp.MustCompile(`(?i)(?:location(?:\.href)?\s*=\s*|location\.replace\(\s*|http-equiv\s*=\s*["']?refresh["']?[^>]{0,64}url\s*=\s*)["']?([^"'>\s)]{1,512})`)
 )
+
+// maxTag is how far an element is read for its attributes, or a title for its text.
+const maxTag = 512
 
 // maxForward is the size up to which a page that only sends the browser elsewhere is taken as such.
 const maxForward = 4 << 10
@@ -98,10 +100,7 @@ func isLoginPage(contentType string, page []byte) bool {
 	if !isHTML(contentType, page) {
 		return false
 	}
-	if passwordInput.Match(page) {
-		return true
-	}
-	if m := pageTitle.FindSubmatch(page); m != nil && loginTitle.Match(m[1]) {
+	if asksForPassword(page) {
 		return true
 	}
 	if len(page) > maxForward {
@@ -109,6 +108,39 @@ func isLoginPage(contentType string, page []byte) bool {
 	}
 	m := scriptLeave.FindSubmatch(page)
 	return m != nil && isLoginURL(string(m[1]))
+}
+
+// asksForPassword goes through the page's elements once, whatever they hold: a page can be made to cost an expression time.
+func asksForPassword(page []byte) bool {
+	titled := false
+	for {
+		i := bytes.IndexByte(page, '<')
+		if i < 0 {
+			return false
+		}
+		page = page[i+1:]
+		switch {
+		case hasFoldPrefix(page, "input"):
+			tag := page[:min(len(page), maxTag)]
+			if end := bytes.IndexByte(tag, '>'); end >= 0 {
+				tag = tag[:end]
+			}
+			if passwordType.Match(tag) {
+				return true
+			}
+			page = page[len(tag):]
+		case !titled && hasFoldPrefix(page, "title"):
+			titled = true
+			_, text, _ := bytes.Cut(page[:min(len(page), 2*maxTag)], []byte(">"))
+			if end := bytes.IndexByte(text, '<'); end >= 0 && loginTitle.Match(text[:end]) {
+				return true
+			}
+		}
+	}
+}
+
+func hasFoldPrefix(b []byte, prefix string) bool {
+	return len(b) >= len(prefix) && strings.EqualFold(string(b[:len(prefix)]), prefix)
 }
 
 func isHTML(contentType string, page []byte) bool {

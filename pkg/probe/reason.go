@@ -52,7 +52,11 @@ func isSecretName(name string) bool {
 // maskTarget is a target as it may be shown: no user, no values of secret-looking query keys.
 func maskTarget(target string) string {
 	u, err := url.Parse(target)
-	if err != nil || u.Host == "" {
+	switch {
+	case err != nil && strings.Contains(target, "://"): // unreadable, so where the secrets are is not known
+		scheme, _, _ := strings.Cut(target, "://")
+		return clipTo(scheme, maxTargetShown) + "://" + masked
+	case err != nil || u.Host == "":
 		return clipTo(target, maxTargetShown)
 	}
 	if u.User != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"xunjian/pkg/check"
@@ -24,8 +25,8 @@ type tcpAsker struct {
 
 func newTCP(spec check.Spec, env Env) (Asker, error) {
 	host, port, err := net.SplitHostPort(spec.Target)
-	if err != nil || host == "" {
-		return nil, fmt.Errorf("target %q: not host:port", spec.Target)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || host == "" {
+		return nil, fmt.Errorf("target %s: not host:port", maskTarget(spec.Target))
 	}
 	t := &tcpAsker{dialer: dialer{env: env, host: host, port: port}, send: spec.TCP.Send}
 	if t.tls, err = tlsConfig(spec, host); err != nil {
