@@ -29,6 +29,7 @@ type bookOptions struct {
 	Sink    Sink
 	Logger  *slog.Logger
 	Metrics *metrics
+	Max     int // symptoms firing at one time, default maxTold
 }
 
 // book holds what each rule finds now and what was told of it. Alerts that share a symptom's key (one condition at
@@ -38,7 +39,7 @@ type book struct {
 
 	mu     sync.Mutex            // held while telling, so that the sink hears changes in their order
 	groups map[string][]ruleView // by rules.GroupKey; only groups of the set in use
-	told   map[string]telling    // by symptom key, at most maxTold
+	told   map[string]telling    // by symptom key, at most Max
 }
 
 // ruleView is one alerting rule as last evaluated. While it is not known (never evaluated without error) nothing that
@@ -63,6 +64,9 @@ type telling struct {
 }
 
 func newBook(o bookOptions) *book {
+	if o.Max == 0 {
+		o.Max = maxTold
+	}
 	return &book{bookOptions: o, groups: map[string][]ruleView{}, told: map[string]telling{}}
 }
 
@@ -85,7 +89,7 @@ func (b *book) adopt(firing []symptom.Symptom) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range firing {
-		if s.Source == symptom.FromRule && s.Firing && len(b.told) < maxTold {
+		if s.Source == symptom.FromRule && s.Firing && len(b.told) < b.Max {
 			b.told[s.Key()] = telling{symptom: s}
 		}
 	}
@@ -143,7 +147,7 @@ func (b *book) tell(ctx context.Context, at time.Time) {
 		switch {
 		case f.state != rules.StateFiring, old && t.symptom.Level == f.symptom.Level:
 			continue
-		case !old && len(next) >= maxTold:
+		case !old && len(next) >= b.Max:
 			b.Metrics.refused.Inc()
 			b.Logger.Error("too many symptoms are firing: not told", "rule", f.symptom.Rule, "component", f.symptom.Component)
 			continue

@@ -33,22 +33,24 @@ const builtIn = "built-in/host.yml"
 
 var promParser = parser.NewParser(parser.Options{})
 
-// set is a checked rule set; the manager loads its groups from here, so what was checked is what runs.
+// set is a checked rule set; Prometheus' manager takes its groups from it, so what was checked is what runs.
 type set struct {
 	files  []string
 	groups map[string]*rulefmt.RuleGroups // by file
 }
 
-// Load and Parse make a set the source from which Prometheus' manager takes its groups.
-func (s *set) Load(file string, _ bool, _ model.ValidationScheme) (*rulefmt.RuleGroups, []error) {
-	g, ok := s.groups[file]
+// loader gives Prometheus' manager the set in use; it asks only within Update, while reloading is held.
+type loader struct{ m *Manager }
+
+func (l loader) Load(file string, _ bool, _ model.ValidationScheme) (*rulefmt.RuleGroups, []error) {
+	g, ok := l.m.set.groups[file]
 	if !ok {
 		return nil, []error{fmt.Errorf("rule file %s was not loaded", file)}
 	}
 	return g, nil
 }
 
-func (s *set) Parse(expr string) (parser.Expr, error) { return promParser.ParseExpr(expr) }
+func (loader) Parse(expr string) (parser.Expr, error) { return promParser.ParseExpr(expr) }
 
 // recordings counts the recording rules, whose series nobody keeps yet.
 func (s *set) recordings() (n int) {

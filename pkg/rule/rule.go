@@ -121,7 +121,7 @@ func (m *Manager) start(ctx context.Context) (*rules.Manager, error) {
 		Queryable:            m.o.Queryable,
 		Logger:               m.o.Logger,
 		Metrics:              m.prom,
-		GroupLoader:          m.set,
+		GroupLoader:          loader{m},
 		Parser:               promParser,
 	})
 	if err := m.update(prom); err != nil {
@@ -141,9 +141,12 @@ func (m *Manager) Reload(files []string) error {
 	}
 	m.reloading.Lock()
 	defer m.reloading.Unlock()
+	old := m.set
 	m.use(s)
 	if m.running != nil {
 		if err := m.update(m.running); err != nil {
+			m.use(old)
+			m.metrics.reloadOK.Set(0)
 			return err
 		}
 	}
