@@ -123,7 +123,7 @@ var (
 // run collects once; it runs beside others and touches nothing of the item but what collect owns.
 func (it *item) run(ctx context.Context, now time.Time, dst []metric.Sample) (r reading) {
 	if !it.busy.CompareAndSwap(false, true) {
-		return reading{err: errBusy}
+		return reading{took: deadline, err: errBusy}
 	}
 	start := time.Now()
 	defer func() {
@@ -143,20 +143,14 @@ func (it *item) run(ctx context.Context, now time.Time, dst []metric.Sample) (r 
 func (r *Reader) Read(ctx context.Context, now time.Time) []metric.Sample {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, common.EnvKey, r.env), deadline)
 	defer cancel()
-	readings := make([]reading, len(r.items))
-	todo, rooms := make([]int, 0, len(r.items)), make([][]metric.Sample, len(r.items))
+	readings, rooms := make([]reading, len(r.items)), make([][]metric.Sample, len(r.items))
 	for i, it := range r.items {
 		readings[i] = reading{took: deadline, err: errLate}
-		if it.busy.Load() {
-			readings[i].err = errBusy
-			continue
-		}
-		todo = append(todo, i)
-		rooms[i], it.spare = it.spare, nil
+		rooms[i], it.spare = it.spare, nil // a late goroutine keeps its room
 	}
-	crew(ctx, len(todo), patience,
-		func(k int) reading { i := todo[k]; return r.items[i].run(ctx, now, rooms[i]) },
-		func(k int, rd reading) { readings[todo[k]] = rd })
+	crew(ctx, len(r.items), patience,
+		func(i int) reading { return r.items[i].run(ctx, now, rooms[i]) },
+		func(i int, rd reading) { readings[i] = rd })
 
 	out := make([]metric.Sample, 0, r.size(readings))
 	room := r.series
@@ -180,7 +174,7 @@ func (r *Reader) size(readings []reading) int {
 
 // append adds the item's samples to out: this reading's, or NaN for each of the last known series.
 func (it *item) append(out []metric.Sample, rd reading, room int) []metric.Sample {
-	if rd.samples == nil {
+	if rd.err != nil && rd.samples == nil {
 		for _, s := range it.good {
 			out = append(out, metric.Sample{Series: s.Series, Value: math.NaN()})
 		}

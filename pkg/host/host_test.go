@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -254,6 +255,24 @@ func TestDevicesComeAndGo(t *testing.T) {
 	}
 	if len(n.rows) > 4*maxDevices {
 		t.Errorf("%d devices remembered", len(n.rows))
+	}
+}
+
+// TestNothingLeft has an item that works and has nothing any more, as when the last mount goes: its series go too.
+func TestNothingLeft(t *testing.T) {
+	there := true
+	r := newReader(Options{}, sound)
+	r.items = []*item{newItem("some", 1, func(_ context.Context, _ time.Time, dst []metric.Sample) ([]metric.Sample, int, error) {
+		if there {
+			return append(dst, metric.Sample{Series: metric.New("some"), Value: 1}), 0, nil
+		}
+		return nil, 0, nil
+	})}
+	for _, there = range []bool{true, false, false, true} {
+		samples := read(r)
+		if got := len(only(samples, "some")) == 1; got != there || success(samples, "some") != 1 {
+			t.Errorf("there %v, told %v, success %v", there, got, success(samples, "some"))
+		}
 	}
 }
 

@@ -221,6 +221,7 @@ func TestStuckItem(t *testing.T) {
 		one := func(name string, wait <-chan struct{}) collectFunc {
 			return func(_ context.Context, _ time.Time, dst []metric.Sample) ([]metric.Sample, int, error) {
 				if entered.Add(1) > 3 && wait != nil { // well in the first reading
+					_ = append(dst, metric.Sample{Series: metric.New("half")}) // as one that hangs half-way
 					<-wait
 				}
 				if name == "last" {
