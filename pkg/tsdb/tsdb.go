@@ -4,11 +4,18 @@ package tsdb
 import (
 	"context"
 	"errors"
-	"iter"
+	"fmt"
 	"log/slog"
+	"math/bits"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	bolt "go.etcd.io/bbolt"
 
 	"xunjian/pkg/metric"
 )
@@ -50,6 +57,35 @@ type Limits struct {
 	LabelBytes   int // longest name or value [128]
 }
 
+// or takes the first value that is set.
+func or[V comparable](v, def V) V {
+	var zero V
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+func (o Options) withDefaults() Options {
+	o.Linger = or(o.Linger, 250*time.Millisecond)
+	o.GroupReports = or(o.GroupReports, 100)
+	o.BlockRows = or(o.BlockRows, 240)
+	o.BlockSpan = or(o.BlockSpan, 2*time.Hour)
+	o.FlushEvery = or(o.FlushEvery, time.Minute)
+	o.FlushBytes = or(o.FlushBytes, 16<<20)
+	o.MaxAge = or(o.MaxAge, 7*24*time.Hour)
+	o.MaxAhead = or(o.MaxAhead, 5*time.Minute)
+	o.LockTimeout = or(o.LockTimeout, time.Second)
+	o.MmapSize = or(o.MmapSize, 1<<(30+6*(bits.UintSize/64)))
+	o.Limits.ReportSeries = or(o.Limits.ReportSeries, 500)
+	o.Limits.AgentSeries = or(o.Limits.AgentSeries, 5_000)
+	o.Limits.Series = or(o.Limits.Series, 100_000)
+	o.Limits.Streams = or(o.Limits.Streams, 20_000)
+	o.Limits.LabelBytes = or(o.Limits.LabelBytes, 128)
+	o.Logger = or(o.Logger, slog.New(slog.DiscardHandler))
+	return o
+}
+
 // Stream names one agent's reports of one kind; Urgent is no part of the name.
 type Stream struct {
 	Agent  string
@@ -73,54 +109,145 @@ const (
 	BadSeries             // an unnamed or doubled series, a label over Limits.LabelBytes or not UTF-8
 	SeriesLimit           // Limits.AgentSeries or Limits.Series reached
 	StreamLimit           // Limits.Streams reached
+	outcomes              // how many there are
 )
 
-// Samples is one series with what Select found of it, rising in time.
-type Samples struct {
-	Series metric.Series
-	T      []int64 // ms
-	V      []float64
-}
+var outcomeNames = [outcomes]string{"failed", "stored", "duplicate", "too_old", "future", "same_time", "too_many_series", "bad_series", "series_limit", "stream_limit"}
+
+func (o Outcome) String() string { return outcomeNames[o%outcomes] }
 
 // DB is one open store. Append works while Run runs; reads work from Open to Close, also after a failure.
-type DB struct{}
+type DB struct {
+	o        Options
+	rules    headRules
+	jdb, ddb *bolt.DB
+	metrics  *metrics
+	catalog  *catalog
+
+	queue     chan *pending // bound: queueLimit; full: Append waits
+	gate      sync.RWMutex  // held for reading while a report enters the queue
+	sealQueue chan *segment // bound: sealQueueLimit; full: the committer waits
+	cutWanted chan struct{} // bound: 1; full: one telling is enough
+
+	journal       *journalWriter  // the committer's own
+	schemaWritten map[uint32]bool // the committer's own
+	recovered     []*segment      // closed while the journal was read; Run hands them to the sealer
+
+	dirty     dirtySet         // catalog.mu
+	outcomes  [outcomes]uint64 // catalog.mu
+	readSpan  int64            // ms; the longest block that data.db can hold
+	persisted atomic.Uint64    // data.db knows all that the journal says up to this number
+	unflushed atomic.Int64
+
+	stopOnce, failOnce sync.Once
+	stopping, failed   chan struct{}
+	failure            error // before failed is closed
+	runs               sync.Mutex
+	started            bool // under runs
+	ended              chan struct{}
+	closeOnce          sync.Once
+	closeErr           error
+}
 
 // Open opens the store in dir or makes a new one in an empty dir. It starts nothing: see Run.
 // It fails with ErrLocked, ErrNewer or ErrCorrupt, and never replaces a file that it cannot read.
-func Open(dir string, o Options) (*DB, error) { return nil, errors.ErrUnsupported }
+func Open(dir string, o Options) (*DB, error) {
+	o = o.withDefaults()
+	jdb, ddb, err := files{dir: dir, lock: o.LockTimeout, mmap: o.MmapSize}.open()
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{
+		o: o, jdb: jdb, ddb: ddb, rules: headRules{rows: o.BlockRows, span: o.BlockSpan.Milliseconds()},
+		catalog: newCatalog(o.Limits), schemaWritten: map[uint32]bool{},
+		queue: make(chan *pending, queueLimit), sealQueue: make(chan *segment, sealQueueLimit), cutWanted: make(chan struct{}, 1),
+		stopping: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}),
+	}
+	if err := db.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open samples in %s: %w", dir, err), jdb.Close(), ddb.Close())
+	}
+	db.metrics = newMetrics(o.Registerer, db.Stats)
+	return db, nil
+}
 
 // Run commits, seals and flushes until ctx ends; it returns nil after a last commit and flush, or the failure.
-func (db *DB) Run(ctx context.Context) error { return errors.ErrUnsupported }
-
-// Append queues a report and returns; it waits only while the queue is full. durable is called once, from
-// the committing goroutine, when the outcome is on disk or the store has failed: it must not block.
-// When Append returns an error, durable is never called.
-func (db *DB) Append(ctx context.Context, s Stream, r metric.Report, durable func(Outcome, error)) error {
-	return errors.ErrUnsupported
+// It runs once.
+func (db *DB) Run(ctx context.Context) error {
+	db.runs.Lock()
+	if db.started {
+		db.runs.Unlock()
+		return errors.New("run samples: it ran before")
+	}
+	db.started = true
+	db.runs.Unlock()
+	defer close(db.ended)
+	var committing, sealing sync.WaitGroup
+	committing.Go(db.commitLoop)
+	sealing.Go((&sealer{db: db}).run)
+	select {
+	case <-ctx.Done():
+	case <-db.failed:
+	case <-db.stopping:
+	}
+	db.stop()
+	committing.Wait()
+	close(db.sealQueue)
+	sealing.Wait()
+	db.cut()
+	return db.failure
 }
 
-// Select walks the series that match all matchers and have samples in [from, to] (ms), in no given order.
-// No transaction is open while the caller works.
-func (db *DB) Select(ctx context.Context, from, to int64, matchers ...Matcher) iter.Seq2[Samples, error] {
-	return func(func(Samples, error) bool) {}
-}
+func (db *DB) stop() { db.stopOnce.Do(func() { close(db.stopping) }) }
 
-// Series lists the matching series whose streams had a schema with them in use within [from, to] (ms), sorted.
-func (db *DB) Series(from, to int64, matchers ...Matcher) []metric.Series { return nil }
-
-// LabelNames lists the label names of those series, sorted, with __name__.
-func (db *DB) LabelNames(from, to int64, matchers ...Matcher) []string { return nil }
-
-// LabelValues lists the values of one label of those series, sorted.
-func (db *DB) LabelValues(name string, from, to int64, matchers ...Matcher) []string { return nil }
-
-// Last calls fn with each series in the newest row of each stream.
-func (db *DB) Last(fn func(series metric.Series, atMS int64, v float64)) error {
-	return errors.ErrUnsupported
+// fail makes the first failure the last word: nothing is acknowledged after it.
+func (db *DB) fail(err error) {
+	db.failOnce.Do(func() {
+		db.failure = fmt.Errorf("%w: %w", ErrFailed, err)
+		db.metrics.failed.Set(1)
+		close(db.failed)
+	})
 }
 
 // Err is the failure after which nothing is acked any more, nil while all is well.
-func (db *DB) Err() error { return nil }
+func (db *DB) Err() error {
+	select {
+	case <-db.failed:
+		return db.failure
+	default:
+		return nil
+	}
+}
+
+// Close ends Run, waits for it, and releases the files. Reports still queued without a Run are told ErrClosed.
+func (db *DB) Close() error {
+	db.closeOnce.Do(func() {
+		db.stop()
+		db.runs.Lock()
+		started := db.started
+		db.started = true // no later Run
+		db.runs.Unlock()
+		if started {
+			<-db.ended
+		} else {
+			db.refuseQueued()
+		}
+		db.closeErr = errors.Join(db.jdb.Close(), db.ddb.Close())
+	})
+	return db.closeErr
+}
+
+func (db *DB) refuseQueued() {
+	db.gate.Lock()
+	defer db.gate.Unlock()
+	for {
+		select {
+		case p := <-db.queue:
+			p.tell(0, ErrClosed)
+		default:
+			return
+		}
+	}
+}
 
 // Stats is a look at the store's insides.
 type Stats struct {
@@ -128,12 +255,57 @@ type Stats struct {
 	HeadRows                 int   // rows not yet in a sealed block
 	UnflushedBytes           int64 // sealed blocks waiting for their transaction
 	HotBlocks                int
-	JournalBytes, DataBytes  int64 // file sizes
-	Outcomes                 map[Outcome]uint64
+	JournalBytes, DataBytes  int64              // file sizes
+	Outcomes                 map[Outcome]uint64 // since Open
 }
 
 // Stats counts what is held now and what became of the reports since Open.
-func (db *DB) Stats() Stats { return Stats{} }
+func (db *DB) Stats() Stats {
+	s := Stats{UnflushedBytes: db.unflushed.Load(), JournalBytes: fileSize(db.jdb), DataBytes: fileSize(db.ddb), Outcomes: map[Outcome]uint64{}}
+	for _, st := range db.catalog.allStreams() {
+		rows, blocks := st.held()
+		s.HeadRows += rows
+		s.HotBlocks += blocks
+	}
+	c := db.catalog
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	s.Streams, s.Series, s.Schemas = len(c.streams), c.entries, len(c.schemas)
+	for o, n := range db.outcomes {
+		if n > 0 {
+			s.Outcomes[Outcome(o)] = n
+		}
+	}
+	return s
+}
 
-// Close ends Run, waits for it, and releases the files.
-func (db *DB) Close() error { return nil }
+// Refused calls fn with each agent's refusals since Open, by reason.
+func (db *DB) Refused(fn func(agent string, o Outcome, n uint64)) {
+	c := db.catalog
+	type refusal struct {
+		agent  string
+		counts [outcomes]uint64
+	}
+	var all []refusal
+	c.mu.RLock()
+	for name, a := range c.agents {
+		all = append(all, refusal{name, a.refused})
+	}
+	c.mu.RUnlock()
+	slices.SortFunc(all, func(a, b refusal) int { return strings.Compare(a.agent, b.agent) })
+	for _, r := range all {
+		for o, n := range r.counts {
+			if n > 0 {
+				fn(r.agent, Outcome(o), n)
+			}
+		}
+	}
+}
+
+func fileSize(db *bolt.DB) int64 {
+	st, err := os.Stat(db.Path())
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}

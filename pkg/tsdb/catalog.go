@@ -1,0 +1,281 @@
+package tsdb
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"xunjian/pkg/metric"
+)
+
+// agent is what is known of one sender. Its fields belong to catalog.mu.
+type agent struct {
+	name    string
+	series  int
+	columns int // series counted once for each schema that a stream uses
+	seen    seen
+	refused [outcomes]uint64
+}
+
+// entry is one series of one stream with its columns, one per schema that has it.
+type entry struct {
+	series  metric.Series // with the stream's labels
+	stream  *stream
+	columns []column
+}
+
+type column struct {
+	schema uint32
+	at     int
+}
+
+// catalog is the index in memory: who sends what. It holds no samples.
+type catalog struct {
+	limits Limits
+
+	mu       sync.RWMutex
+	agents   map[string]*agent
+	streams  map[string]*stream // by streamDef.key
+	byID     map[uint32]*stream
+	schemas  map[schemaHash]*schema
+	schemaID map[uint32]*schema
+	byName   map[string][]*entry // by metric name
+	entries  int
+	columns  int
+}
+
+// schemaShare bounds the columns of all schemas in use by the series allowed, for a sender that
+// brings the same series in ever new combinations.
+const schemaShare = 5
+
+func newCatalog(l Limits) *catalog {
+	return &catalog{
+		limits: l, agents: map[string]*agent{}, streams: map[string]*stream{}, byID: map[uint32]*stream{},
+		schemas: map[schemaHash]*schema{}, schemaID: map[uint32]*schema{}, byName: map[string][]*entry{},
+	}
+}
+
+// streamDef is what makes a stream: its lasting name.
+type streamDef struct {
+	Agent   string         `json:"agent"`
+	Kind    string         `json:"kind"`
+	EveryMS int64          `json:"every_ms"`
+	Labels  []metric.Label `json:"labels,omitempty"`
+}
+
+func (d streamDef) key() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %q %d", d.Agent, d.Kind, d.EveryMS)
+	for _, l := range d.Labels {
+		fmt.Fprintf(&b, " %q=%q", l.Name, l.Value)
+	}
+	return b.String()
+}
+
+// resolved is a report that has found its place.
+type resolved struct {
+	agent  *agent
+	stream *stream
+	schema *schema
+	values []float64
+}
+
+// agent finds or makes the record of a sender.
+func (c *catalog) agent(name string) (*agent, error) {
+	c.mu.RLock()
+	a := c.agents[name]
+	c.mu.RUnlock()
+	if a != nil {
+		return a, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.agents) >= c.limits.Streams && c.agents[name] == nil {
+		return nil, fmt.Errorf("agent %q is one too many: %w", name, ErrLimit)
+	}
+	return c.addAgent(name), nil
+}
+
+func (c *catalog) addAgent(name string) *agent {
+	a := c.agents[name]
+	if a == nil {
+		a = &agent{name: strings.Clone(name)}
+		c.agents[a.name] = a
+	}
+	return a
+}
+
+func (c *catalog) hasSeen(a *agent, boot, seq uint64) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return a.seen.has(boot, seq)
+}
+
+// resolve finds stream and schema of a report, making them when they are new and within the limits.
+func (c *catalog) resolve(a *agent, d streamDef, samples []metric.Sample) (resolved, Outcome) {
+	r := resolved{agent: a}
+	if len(samples) > c.limits.ReportSeries {
+		return r, TooManySeries
+	}
+	key := d.key()
+	c.mu.RLock()
+	r.stream = c.streams[key]
+	c.mu.RUnlock()
+	if r.stream != nil {
+		if l := r.stream.layout.Load(); l.fits(samples) {
+			r.schema, r.values = l.schema, l.values(samples)
+			return r, Stored
+		}
+	}
+	l, sorted, ok := newLayout(samples, c.limits.LabelBytes)
+	if !ok || !validDef(d, c.limits.LabelBytes) {
+		return r, BadSeries
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if refusal := c.admit(&r, d, key, sorted); refusal != Stored {
+		return r, refusal
+	}
+	l.schema = r.schema
+	r.stream.layout.Store(l)
+	r.values = l.values(samples)
+	return r, Stored
+}
+
+func validDef(d streamDef, maxBytes int) bool {
+	return validSeries(metric.Series{Name: d.Kind, Labels: d.Labels}, maxBytes) && d.EveryMS >= 0
+}
+
+// admit makes what is missing, or nothing at all when a limit forbids it.
+func (c *catalog) admit(r *resolved, d streamDef, key string, sorted []metric.Series) Outcome {
+	hash := hashSchema(sorted)
+	r.schema, r.stream = c.schemas[hash], c.streams[key]
+	if r.stream == nil && len(c.streams) >= c.limits.Streams {
+		return StreamLimit
+	}
+	fresh := len(sorted)
+	if r.stream != nil {
+		if r.schema != nil && r.stream.uses(r.schema.id) {
+			return Stored
+		}
+		fresh = r.stream.missing(sorted)
+	}
+	if c.entries+fresh > c.limits.Series || r.agent.series+fresh > c.limits.AgentSeries ||
+		c.columns+len(sorted) > schemaShare*c.limits.Series || r.agent.columns+len(sorted) > schemaShare*c.limits.AgentSeries {
+		return SeriesLimit
+	}
+	if r.schema == nil {
+		r.schema = c.addSchema(c.nextSchema(), sorted)
+	}
+	if r.stream == nil {
+		d.Agent, d.Kind = r.agent.name, strings.Clone(d.Kind)
+		r.stream = c.addStream(c.nextStream(), d)
+	}
+	c.use(r.stream, r.schema)
+	return Stored
+}
+
+func (c *catalog) nextSchema() uint32 { return nextID(c.schemaID) }
+func (c *catalog) nextStream() uint32 { return nextID(c.byID) }
+
+// nextID: ids run from 1 without holes, for nothing is ever taken out.
+func nextID[V any](m map[uint32]V) uint32 {
+	id := uint32(len(m) + 1)
+	for {
+		if _, taken := m[id]; !taken {
+			return id
+		}
+		id++
+	}
+}
+
+func (c *catalog) addSchema(id uint32, series []metric.Series) *schema {
+	s := &schema{id: id, series: series}
+	c.schemas[hashSchema(series)], c.schemaID[id] = s, s
+	return s
+}
+
+func (c *catalog) addStream(id uint32, d streamDef) *stream {
+	s := &stream{id: id, def: d, agent: c.addAgent(d.Agent), entries: map[string]*entry{}, full: map[uint32][]metric.Series{}}
+	c.streams[d.key()], c.byID[id] = s, s
+	return s
+}
+
+// use enters the series of a schema into the index of a stream, once.
+func (c *catalog) use(st *stream, sc *schema) {
+	if st.uses(sc.id) {
+		return
+	}
+	st.schemas = append(st.schemas, sc.id)
+	c.columns += len(sc.series)
+	st.agent.columns += len(sc.series)
+	full := make([]metric.Series, len(sc.series))
+	for i, s := range sc.series {
+		text := s.String()
+		e := st.entries[text]
+		if e == nil {
+			e = &entry{series: withLabels(s, st.def.Labels), stream: st}
+			st.entries[text] = e
+			c.byName[s.Name] = append(c.byName[s.Name], e)
+			c.entries++
+			st.agent.series++
+		}
+		e.columns = append(e.columns, column{sc.id, i})
+		full[i] = e.series
+	}
+	st.full[sc.id] = full
+}
+
+// uses and missing belong to catalog.mu.
+func (s *stream) uses(schema uint32) bool { return slices.Contains(s.schemas, schema) }
+
+func (s *stream) missing(series []metric.Series) (n int) {
+	for _, x := range series {
+		if s.entries[x.String()] == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// match copies the entries that pass all matchers.
+func (c *catalog) match(ms []Matcher) []entry {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var out []entry
+	take := func(list []*entry) {
+		for _, e := range list {
+			if matchAll(ms, e.series) {
+				out = append(out, *e)
+			}
+		}
+	}
+	for _, m := range ms {
+		if m.Name == NameLabel && m.Type == Equal {
+			take(c.byName[m.Value])
+			return out
+		}
+	}
+	for _, list := range c.byName {
+		take(list)
+	}
+	return out
+}
+
+// fullSeries is the series of a schema with a stream's labels, column by column.
+func (c *catalog) fullSeries(s *stream, schema uint32) []metric.Series {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return s.full[schema]
+}
+
+func (c *catalog) allStreams() []*stream {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	out := make([]*stream, 0, len(c.byID))
+	for _, s := range c.byID {
+		out = append(out, s)
+	}
+	return out
+}

@@ -1,0 +1,287 @@
+package tsdb
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Format is the number of the layout that this program writes; files with a higher one are refused.
+const Format = 1
+
+const (
+	journalFile = "journal.db"
+	dataFile    = "data.db"
+	newSuffix   = ".new" // while a store is made
+)
+
+// The buckets of the two files.
+var (
+	bucketMeta    = []byte("meta")
+	bucketJournal = []byte("j")
+	bucketStreams = []byte("streams")
+	bucketSchemas = []byte("schemas")
+	bucketSeen    = []byte("seen")
+	bucketHot     = []byte("hot")
+
+	metaFormat  = []byte("format")
+	metaStore   = []byte("store")
+	metaCreated = []byte("created")
+	metaSpan    = []byte("span_ms") // data.db: the longest block
+)
+
+// files opens one store's pair of files.
+type files struct {
+	dir  string
+	lock time.Duration
+	mmap int
+}
+
+// open opens both files or makes both; a lone one is refused, for the other half is lost.
+func (f files) open() (journal, data *bolt.DB, err error) {
+	if err := f.prepare(); err != nil {
+		return nil, nil, err
+	}
+	if journal, err = f.openOne(journalFile); err != nil {
+		return nil, nil, err
+	}
+	if data, err = f.openOne(dataFile); err != nil {
+		return nil, nil, errors.Join(err, journal.Close())
+	}
+	if err := f.sameStore(journal, data); err != nil {
+		return nil, nil, errors.Join(err, data.Close(), journal.Close())
+	}
+	return journal, data, nil
+}
+
+// prepare makes a new store under other names and renames the journal first, so that a crash
+// in between leaves a state that can be told from a lost file.
+func (f files) prepare() error {
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return fmt.Errorf("open samples: %w", err)
+	}
+	journal, err := exists(f.path(journalFile))
+	if err != nil {
+		return err
+	}
+	data, err := exists(f.path(dataFile))
+	if err != nil {
+		return err
+	}
+	switch {
+	case journal && data:
+		return nil
+	case !journal && !data:
+		if err := f.makeStore(); err != nil {
+			return err
+		}
+	case journal:
+		if made, err := exists(f.path(dataFile + newSuffix)); err != nil || !made {
+			return errors.Join(err, f.lost(dataFile, journalFile))
+		}
+	default:
+		return f.lost(journalFile, dataFile)
+	}
+	if err := os.Rename(f.path(dataFile+newSuffix), f.path(dataFile)); err != nil {
+		return fmt.Errorf("open samples: %w", err)
+	}
+	return syncDir(f.dir)
+}
+
+func (f files) lost(missing, there string) error {
+	return fmt.Errorf("open samples: %s is there but %s is not: %w; restore both from one backup, or move %s away to start anew",
+		f.path(there), f.path(missing), ErrCorrupt, f.path(there))
+}
+
+func (f files) makeStore() error {
+	id := rand.Text()
+	for _, name := range []string{dataFile, journalFile} {
+		if err := f.makeOne(name, id); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(f.path(journalFile+newSuffix), f.path(journalFile)); err != nil {
+		return fmt.Errorf("make store: %w", err)
+	}
+	return syncDir(f.dir)
+}
+
+func (f files) makeOne(name, id string) error {
+	path := f.path(name) + newSuffix
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("make store: %w", err)
+	}
+	db, err := bolt.Open(path, 0o600, f.options(name))
+	if err != nil {
+		return fmt.Errorf("make store: %w", err)
+	}
+	buckets := [][]byte{bucketStreams, bucketSchemas, bucketSeen, bucketHot}
+	if name == journalFile {
+		buckets = [][]byte{bucketJournal}
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, b := range buckets {
+			if _, err := tx.CreateBucket(b); err != nil {
+				return err
+			}
+		}
+		m, err := tx.CreateBucket(bucketMeta)
+		if err != nil {
+			return err
+		}
+		return errors.Join(
+			m.Put(metaFormat, []byte(strconv.Itoa(Format))),
+			m.Put(metaStore, []byte(id)),
+			m.Put(metaCreated, []byte(time.Now().UTC().Format(time.RFC3339))))
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("make store: %w", err)
+	}
+	return nil
+}
+
+func (f files) path(name string) string { return filepath.Join(f.dir, name) }
+
+// options: the journal's free list churns with every commit and is not worth storing; that of the data file
+// stays small, and storing it spares a walk over the whole file on opening.
+func (f files) options(name string) *bolt.Options {
+	return &bolt.Options{
+		Timeout: f.lock, PageSize: 4096, InitialMmapSize: f.mmap,
+		NoFreelistSync: name == journalFile, FreelistType: bolt.FreelistMapType,
+	}
+}
+
+func (f files) openOne(name string) (*bolt.DB, error) {
+	o := f.options(name)
+	o.OpenFile = func(path string, flag int, mode os.FileMode) (*os.File, error) {
+		return f.openChecked(path, flag&^os.O_CREATE, mode)
+	}
+	db, err := bolt.Open(f.path(name), 0o600, o)
+	if err == nil {
+		return db, nil
+	}
+	if errors.Is(err, ErrLocked) || errors.Is(err, ErrCorrupt) || errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("open samples: %w", err)
+	}
+	return nil, fmt.Errorf("open samples %s: %w (the file was left as it is)", f.path(name), err)
+}
+
+// openChecked locks the file itself, so that the check sees no other process write; bbolt's own lock
+// of the same open file then succeeds at once.
+func (f files) openChecked(path string, flag int, mode os.FileMode) (*os.File, error) {
+	file, err := os.OpenFile(path, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	if err = f.lockFile(file); err == nil {
+		err = checkFile(file)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
+	}
+	return file, nil
+}
+
+func (f files) lockFile(file *os.File) error {
+	const pause = 20 * time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return fmt.Errorf("lock: %w", err)
+		}
+		if waited >= f.lock {
+			return ErrLocked
+		}
+		time.Sleep(pause)
+	}
+}
+
+func checkFile(file *os.File) error {
+	st, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	remedy := "restore the last good backup of both files; this one was left as it is"
+	if st.Size() == 0 {
+		return fmt.Errorf("file is empty: %w; %s", ErrCorrupt, remedy)
+	}
+	if err := checkPages(file, st.Size()); err != nil {
+		return fmt.Errorf("%w: %w; %s", err, ErrCorrupt, remedy)
+	}
+	return nil
+}
+
+// sameStore checks format and identity of both files.
+func (f files) sameStore(journal, data *bolt.DB) error {
+	var ids [2]string
+	for i, db := range []*bolt.DB{journal, data} {
+		err := view(db, func(tx *bolt.Tx) error {
+			m := tx.Bucket(bucketMeta)
+			if m == nil {
+				return fmt.Errorf("no meta bucket: %w", ErrCorrupt)
+			}
+			n, err := strconv.Atoi(string(m.Get(metaFormat)))
+			if err != nil {
+				return fmt.Errorf("format number %q: %w", m.Get(metaFormat), ErrCorrupt)
+			}
+			if n > Format {
+				return fmt.Errorf("format %d, this program knows up to %d: %w; run the newer program", n, Format, ErrNewer)
+			}
+			ids[i] = string(m.Get(metaStore))
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("open samples %s: %w", db.Path(), err)
+		}
+	}
+	if ids[0] != ids[1] {
+		return fmt.Errorf("open samples: %s and %s belong to different stores: %w; restore both from one backup",
+			journal.Path(), data.Path(), ErrCorrupt)
+	}
+	return nil
+}
+
+// view runs fn in a read transaction; what bbolt or the memory map throws at damage becomes ErrCorrupt.
+func view(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("read %s: %v: %w", db.Path(), r, ErrCorrupt)
+		}
+	}()
+	return db.View(fn)
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open samples: %w", err)
+	}
+	return true, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
+}
