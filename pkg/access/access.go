@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/store"
 )
 
@@ -37,7 +39,7 @@ func ParseRole(s string) (Role, error) {
 	if r := Role(s); slices.Contains(Roles, r) {
 		return r, nil
 	}
-	return "", &BadInput{"role", "want viewer, engineer, lead or admin"}
+	return "", &BadInput{Field: "role", Key: "access.bad.role"}
 }
 
 // Action is one kind of deed.
@@ -83,10 +85,17 @@ var (
 	ErrBadInput  = errors.New("input is not acceptable")
 )
 
-// BadInput names the field at fault; it is ErrBadInput.
-type BadInput struct{ Field, What string }
+// BadInput names the field at fault and what to do about it; it is ErrBadInput.
+type BadInput struct {
+	Field string
+	Key   string   // of the text, in the catalogue
+	Pairs []string // for the text
+}
 
-func (b *BadInput) Error() string { return b.Field + ": " + b.What }
+func (b *BadInput) Error() string { return b.Field + ": " + b.Text(i18n.For("en")) }
+
+// Text is the remedy for people.
+func (b *BadInput) Text(p *i18n.Printer) string { return p.T(b.Key, b.Pairs...) }
 
 // Is makes errors.Is(err, ErrBadInput) true.
 func (b *BadInput) Is(target error) bool { return target == ErrBadInput }
@@ -175,13 +184,13 @@ const maxName = 64
 func CheckName(field, s string) error {
 	switch {
 	case strings.TrimSpace(s) == "":
-		return &BadInput{field, "missing: give a person's name"}
+		return &BadInput{Field: field, Key: "access.bad.missing"}
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return &BadInput{field, "holds control characters"}
+		return &BadInput{Field: field, Key: "access.bad.characters"}
 	case utf8.RuneCountInString(s) > maxName:
-		return &BadInput{field, fmt.Sprintf("longer than %d characters", maxName)}
+		return &BadInput{Field: field, Key: "access.bad.long", Pairs: []string{"most", strconv.Itoa(maxName)}}
 	case s != strings.TrimSpace(s):
-		return &BadInput{field, "begins or ends with a space"}
+		return &BadInput{Field: field, Key: "access.bad.space"}
 	}
 	return nil
 }

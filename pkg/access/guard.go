@@ -23,7 +23,7 @@ type guard struct {
 func newGuard() *guard { return &guard{wrong: map[string][]time.Time{}} }
 
 // begin admits one attempt, which counts as wrong until release says otherwise: many at once get no extra guesses.
-func (g *guard) begin(now time.Time, login, addr string) (release func(now time.Time, wrong bool), err error) {
+func (g *guard) begin(now time.Time, login, addr string) (release func(wrong bool), err error) {
 	keys := map[string]int{"login " + login: guessesLogin, "addr " + network(addr): guessesAddr}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -39,7 +39,7 @@ func (g *guard) begin(now time.Time, login, addr string) (release func(now time.
 	for key := range keys {
 		g.wrong[key] = append(g.wrong[key], now)
 	}
-	return func(_ time.Time, wrong bool) {
+	return func(wrong bool) {
 		if wrong {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -84,11 +85,11 @@ func parsePHC(s string) (c HashCost, salt, sum []byte, err error) {
 func checkPassword(login, password string) error {
 	switch {
 	case utf8.RuneCountInString(password) < minPassword:
-		return &BadInput{"password", fmt.Sprintf("shorter than %d characters", minPassword)}
+		return &BadInput{Field: "password", Key: "access.bad.short", Pairs: []string{"least", strconv.Itoa(minPassword)}}
 	case len(password) > maxPassword:
-		return &BadInput{"password", fmt.Sprintf("longer than %d bytes", maxPassword)}
+		return &BadInput{Field: "password", Key: "access.bad.long", Pairs: []string{"most", strconv.Itoa(maxPassword)}}
 	case strings.Contains(strings.ToLower(password), login) && len(login) > 3:
-		return &BadInput{"password", "holds the name"}
+		return &BadInput{Field: "password", Key: "access.bad.holds_name"}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -92,7 +93,7 @@ func (d *Directory) People() ([]Person, error) {
 // Add makes an account.
 func (d *Directory) Add(now time.Time, by Identity, n NewPerson) (Person, error) {
 	if !loginName.MatchString(n.Login) {
-		return Person{}, &BadInput{"login", "want 1 to 63 of a-z, 0-9, point, _ and -, beginning with a letter or digit"}
+		return Person{}, &BadInput{Field: "login", Key: "access.bad.login"}
 	}
 	if err := CheckName("name", n.Name); err != nil {
 		return Person{}, err
@@ -114,7 +115,7 @@ func (d *Directory) Add(now time.Time, by Identity, n NewPerson) (Person, error)
 		case err != nil:
 			return err
 		case len(all) >= maxPeople:
-			return &BadInput{"login", fmt.Sprintf("%d people are here already", len(all))}
+			return &BadInput{Field: "login", Key: "access.bad.full", Pairs: []string{"most", strconv.Itoa(maxPeople)}}
 		case slices.ContainsFunc(all, func(e store.Entry[personRecord]) bool { return e.Key == n.Login || e.Value.Name == n.Name }):
 			return ErrTaken // two people of one name could not be told apart in records
 		}
@@ -174,7 +175,7 @@ func (d *Directory) change(by Identity, login, what string, apply func(*personRe
 			return err
 		}
 		if !slices.ContainsFunc(all, func(e store.Entry[personRecord]) bool { return e.Value.Role == Admin && !e.Value.Disabled }) {
-			return &BadInput{"role", "this is the last admin: make another one first"}
+			return &BadInput{Field: "role", Key: "access.bad.last_admin"}
 		}
 		return nil
 	})
@@ -199,7 +200,7 @@ func (d *Directory) Login(ctx context.Context, login, password, addr string) (Id
 		return Identity{}, err
 	}
 	rec, ok, err := d.check(ctx, login, password)
-	release(time.Now(), err == nil && !ok)
+	release(err == nil && !ok)
 	switch {
 	case err != nil:
 		d.metrics.logins.WithLabelValues("failed").Inc()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +114,7 @@ func (q TokenRequest) check() error {
 		return err
 	}
 	if q.TTL < 0 || q.TTL > maxTokenLife {
-		return &BadInput{"ttl", fmt.Sprintf("want between 0 and %v", maxTokenLife)}
+		return &BadInput{Field: "ttl", Key: "access.bad.ttl"}
 	}
 	_, err := ParseRole(string(q.Role))
 	return err
@@ -142,7 +143,7 @@ func place(tx *store.Tx, now time.Time, q TokenRequest) error {
 	}
 	all = slices.DeleteFunc(all, func(e store.Entry[tokenRecord]) bool { return e.Value.view(e.Key).Valid(now) })
 	if len(all) == 0 {
-		return &BadInput{"name", fmt.Sprintf("%d tokens are valid already: revoke one first", maxTokens)}
+		return &BadInput{Field: "name", Key: "access.bad.full", Pairs: []string{"most", strconv.Itoa(maxTokens)}}
 	}
 	oldest := slices.MinFunc(all, func(a, b store.Entry[tokenRecord]) int { return a.Value.CreatedAt.Compare(b.Value.CreatedAt) })
 	return tokenTable.Delete(tx, oldest.Key)

@@ -135,7 +135,7 @@ func (s *server) revokeAgent(c *call) (answer, error) {
 		return answer{}, err
 	}
 	if a.Note == "" {
-		return answer{}, &Invalid{"reason", c.p.T("api.need_reason")}
+		return answer{}, invalid("reason", "reason")
 	}
 	if err := s.Agents.Revoke(c.now, c.PathValue("name"), a.Person, a.Note); err != nil {
 		return answer{}, err
@@ -192,7 +192,7 @@ func (s *server) getReport(c *call) (answer, error) {
 		return answer{}, err
 	}
 	if first.After(c.now) {
-		return answer{}, &Invalid{"month", c.p.T("api.future_month")}
+		return answer{}, invalid("month", "future")
 	}
 	if s.Reports == nil {
 		return answer{}, errNotRunning

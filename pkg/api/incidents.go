@@ -114,7 +114,7 @@ func (s *server) filter(c *call) (f incident.Filter, err error) {
 	f = incident.Filter{State: q["state"], Service: q["service"], Limit: 500}
 	if q["level"] != "" {
 		if f.Level, err = contract.ParseLevel(q["level"]); err != nil {
-			return f, &Invalid{"level", "want urgent, general or minor"}
+			return f, invalid("level", "level")
 		}
 	}
 	if q["month"] != "" {
@@ -125,7 +125,7 @@ func (s *server) filter(c *call) (f incident.Filter, err error) {
 	}
 	if q["limit"] != "" {
 		if f.Limit, err = strconv.Atoi(q["limit"]); err != nil || f.Limit < 1 || f.Limit > maxList {
-			return f, &Invalid{"limit", "want 1 to " + strconv.Itoa(maxList)}
+			return f, invalid("limit", "limit", "most", strconv.Itoa(maxList))
 		}
 	}
 	return f, nil
@@ -135,7 +135,7 @@ func (s *server) filter(c *call) (f incident.Filter, err error) {
 func (s *server) month(text string) (time.Time, error) {
 	t, err := time.ParseInLocation("2006-01", text, s.Location)
 	if err != nil || t.Format("2006-01") != text {
-		return t, &Invalid{"month", "want year and month as 2026-11"}
+		return t, invalid("month", "month")
 	}
 	return t, nil
 }

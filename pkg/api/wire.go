@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -18,6 +19,7 @@ import (
 
 	"xunjian/pkg/access"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 )
 
@@ -31,6 +33,9 @@ var ErrNotFound = errors.New("not found")
 type Invalid struct{ Field, What string }
 
 func (i *Invalid) Error() string { return i.Field + ": " + i.What }
+
+// Text is What, whatever the language.
+func (i *Invalid) Text(*i18n.Printer) string { return i.What }
 
 // Error is the body of every refusal, under "error", and what Client returns.
 type Error struct {
@@ -56,25 +61,28 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// fault is a refusal of the API's own; its text is api.error.<code>, unless what says it.
+// fault is a refusal of the API's own.
 type fault struct {
 	status int
 	code   string
 	field  string
+	key    string // of the text; default api.error.<code>
 	pairs  []string
-	what   string
+	what   string // more, for people
 }
 
 func (f *fault) Error() string { return f.code + " " + f.field + " " + f.what }
 
+// invalid is a field at fault; its text is api.bad.<key>.
+func invalid(field, key string, pairs ...string) error {
+	return &fault{status: http.StatusUnprocessableEntity, code: "invalid", field: field, key: "api.bad." + key, pairs: pairs}
+}
+
 // refusal is a fault as an answer.
 func refusal(r *http.Request, f *fault) answer {
-	e := &Error{Status: f.status, Code: f.code, Field: f.field, Message: printer(r).T("api.error."+f.code, f.pairs...)}
+	e := &Error{Status: f.status, Code: f.code, Field: f.field, Message: printer(r).T(cmp.Or(f.key, "api.error."+f.code), f.pairs...)}
 	if f.what != "" {
-		e.Message += "：" + f.what
-		if printer(r).Lang == "en" {
-			e.Message = strings.TrimSuffix(strings.ReplaceAll(e.Message, "：", ": "), ": ")
-		}
+		e.Message += ": " + f.what
 	}
 	return wrap(e)
 }
@@ -83,19 +91,35 @@ func wrap(e *Error) answer {
 	return answer{status: e.Status, json: map[string]*Error{"error": e}}
 }
 
+// texted is an error of a part about what it was given: it names the field and has a text in each language.
+type texted interface {
+	error
+	Text(p *i18n.Printer) string
+}
+
+func fieldOf(t texted) string {
+	switch e := t.(type) {
+	case *incident.BadAct:
+		return e.Field
+	case *access.BadInput:
+		return e.Field
+	case *fleet.BadRequest:
+		return e.Field
+	case *Invalid:
+		return e.Field
+	}
+	return ""
+}
+
 // refuse is the one mapping from errors to statuses.
 func (s *server) refuse(r *http.Request, err error) answer {
 	p := printer(r)
 	var (
 		own      *fault
 		conflict *incident.Conflict
-		bad      *incident.BadAct
-		input    *access.BadInput
-		invalid  *Invalid
+		bad      texted
 	)
-	say := func(status int, code, field, what string) answer {
-		return refusal(r, &fault{status: status, code: code, field: field, what: what})
-	}
+	say := func(status int, code string) answer { return refusal(r, &fault{status: status, code: code}) }
 	switch {
 	case errors.As(err, &own):
 		a := refusal(r, own)
@@ -104,35 +128,29 @@ func (s *server) refuse(r *http.Request, err error) answer {
 		}
 		return a
 	case errors.Is(err, access.ErrBadToken):
-		a := say(http.StatusUnauthorized, "bad_token", "", "")
+		a := say(http.StatusUnauthorized, "bad_token")
 		a.header = map[string]string{"WWW-Authenticate": `Bearer realm="xunjian", error="invalid_token"`}
 		return a
 	case errors.Is(err, access.ErrForbidden):
-		return say(http.StatusForbidden, "forbidden", "", "")
+		return say(http.StatusForbidden, "forbidden")
 	case errors.As(err, &conflict):
 		return wrap(&Error{
 			Status: http.StatusConflict, Code: "conflict_" + conflict.What, Message: conflict.Text(p, s.Location),
 			Person: conflict.Person, At: conflict.At.UTC(), Version: conflict.Version,
 		})
 	case errors.As(err, &bad):
-		return wrap(&Error{Status: http.StatusUnprocessableEntity, Code: "invalid", Message: bad.Text(p), Field: bad.Field})
-	case errors.As(err, &input):
-		return say(http.StatusUnprocessableEntity, "invalid", input.Field, input.What)
-	case errors.As(err, &invalid):
-		return say(http.StatusUnprocessableEntity, "invalid", invalid.Field, invalid.What)
-	case errors.Is(err, fleet.ErrTokenRequest):
-		return say(http.StatusUnprocessableEntity, "invalid", "", err.Error())
+		return wrap(&Error{Status: http.StatusUnprocessableEntity, Code: "invalid", Message: bad.Text(p), Field: fieldOf(bad)})
 	case errors.Is(err, access.ErrTaken), errors.Is(err, fleet.ErrRevoked):
-		return say(http.StatusConflict, "taken", "", "")
+		return say(http.StatusConflict, "taken")
 	case errors.Is(err, incident.ErrNotFound), errors.Is(err, fleet.ErrNoToken), errors.Is(err, fleet.ErrUnknownAgent),
 		errors.Is(err, access.ErrNotFound), errors.Is(err, ErrNotFound):
-		return say(http.StatusNotFound, "not_found", "", "")
+		return say(http.StatusNotFound, "not_found")
 	case errors.Is(err, incident.ErrFull):
-		return say(http.StatusServiceUnavailable, "full", "", "")
+		return say(http.StatusServiceUnavailable, "full")
 	case errors.Is(err, errNotRunning):
-		return say(http.StatusServiceUnavailable, "not_running", "", "")
+		return say(http.StatusServiceUnavailable, "not_running")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return say(http.StatusServiceUnavailable, "busy", "", "")
+		return say(http.StatusServiceUnavailable, "busy")
 	}
 	return s.internal(r, err)
 }
@@ -251,7 +269,7 @@ func duration(field, s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, &Invalid{field, "want a duration as 30m or 24h"}
+		return 0, invalid(field, "duration")
 	}
 	return d, nil
 }
@@ -265,12 +283,15 @@ func (c *call) query(names ...string) (map[string]string, error) {
 			known = known || n == k
 		}
 		if !known {
-			return nil, &Invalid{k, "unknown parameter"}
+			return nil, invalid(clip(k), "parameter")
 		}
 		if len(v) != 1 {
-			return nil, &Invalid{k, "given more than once"}
+			return nil, invalid(k, "twice")
 		}
 		out[k] = v[0]
 	}
 	return out, nil
 }
+
+// clip bounds a word from outside that is told back.
+func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }

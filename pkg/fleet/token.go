@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/store"
 )
 
@@ -71,11 +73,20 @@ type tokenRecord struct {
 
 var tokenTable = store.NewTable[tokenRecord]("fleet_tokens")
 
-// ErrNoToken says that no token has this id; ErrTokenRequest that a token cannot be made as asked.
-var (
-	ErrNoToken      = errors.New("no such token")
-	ErrTokenRequest = errors.New("token cannot be made so")
-)
+// ErrNoToken says that no token has this id.
+var ErrNoToken = errors.New("no such token")
+
+// BadRequest says why a token cannot be made as asked.
+type BadRequest struct {
+	Field string
+	Key   string   // of the text, in the catalogue
+	Pairs []string // for the text
+}
+
+func (b *BadRequest) Error() string { return b.Field + ": " + b.Text(i18n.For("en")) }
+
+// Text is the remedy for people.
+func (b *BadRequest) Text(p *i18n.Printer) string { return p.T(b.Key, b.Pairs...) }
 
 func (t tokenRecord) state(now time.Time) TokenState {
 	switch {
@@ -116,11 +127,11 @@ func (r *Registry) CreateToken(now time.Time, q TokenRequest) (text string, t To
 	q.By = clip(q.By)
 	switch {
 	case q.Agent != "" && !ValidName(q.Agent):
-		return "", Token{}, fmt.Errorf("agent name %q: want 1 to 63 of a-z, 0-9 and -, not - first: %w", clip(q.Agent), ErrTokenRequest)
+		return "", Token{}, &BadRequest{"agent", "fleet.bad.name", nil}
 	case ttl < time.Second || ttl > maxTTL:
-		return "", Token{}, fmt.Errorf("time to live %v: want between 1s and %v: %w", ttl, maxTTL, ErrTokenRequest)
+		return "", Token{}, &BadRequest{"ttl", "fleet.bad.ttl", nil}
 	case q.By == "":
-		return "", Token{}, fmt.Errorf("person who makes the token is missing: %w", ErrTokenRequest)
+		return "", Token{}, &BadRequest{"by", "fleet.bad.by", nil}
 	}
 	id, secret := randomText(10), randomText(20)
 	sum := sha256.Sum256([]byte(secret))
@@ -154,7 +165,7 @@ func makeRoom(tx *store.Tx, now time.Time) error {
 		}
 	}
 	if n >= maxTokens {
-		return fmt.Errorf("%d tokens are kept already: wait until old ones are forgotten after %v: %w", n, keepEnded, ErrTokenRequest)
+		return &BadRequest{"", "fleet.bad.full", []string{"most", strconv.Itoa(maxTokens)}}
 	}
 	return nil
 }
