@@ -16,18 +16,18 @@ type cursor struct {
 
 // attempt is what is known of one page on one channel, kept from the first failure until the cursor has passed it.
 type attempt struct {
-	Tries       int       `json:"tries"`
-	LastTry     time.Time `json:"last_try"`
-	NextTry     time.Time `json:"next_try,omitzero"`
-	Answer      string    `json:"answer,omitempty"`
-	SettledAt   time.Time `json:"settled_at,omitzero"` // delivered or given up while an earlier page is still being tried
+	Tries     int       `json:"tries"`
+	LastTry   time.Time `json:"last_try"`
+	NextTry   time.Time `json:"next_try,omitzero"`
+	Answer    string    `json:"answer,omitempty"`
+	SettledAt time.Time `json:"settled_at,omitzero"` // delivered or given up while an earlier page is still being tried
 }
 
 // The tables. Only this package writes them.
 var (
 	cursors = store.NewTable[cursor]("pager_channels")
-	tries   = store.NewTable[attempt]("pager_tries")   // <channel>/<number>
-	given   = store.NewTable[Pending]("pager_lost") // given up: <channel>/<number>
+	tries   = store.NewTable[attempt]("pager_tries") // <channel>/<number>
+	given   = store.NewTable[Pending]("pager_lost")  // given up: <channel>/<number>
 )
 
 // maxLost bounds the list of given-up pages of a channel; the oldest leave it.
@@ -60,7 +60,7 @@ func (p *Pager) restore(configured map[string]bool) error {
 		for _, e := range all {
 			known[e.Key] = true
 			if !configured[e.Key] {
-				gone[e.Key] = end - e.Value.Done
+				gone[e.Key] = max(end, e.Value.Done) - e.Value.Done
 				if err := cursors.Delete(tx, e.Key); err != nil {
 					return err
 				}

@@ -29,7 +29,7 @@ type worker struct {
 	queue    []*item            // by number; the first is not settled
 	read     uint64             // the last page read from the outbox
 	earlier  map[uint64]attempt // tries of the run before, for the first load
-	failures int     // in a row
+	failures int                // in a row
 	failedAt time.Time
 	ready    time.Time // the receiver is not asked before
 	held     bool      // because it said so itself
