@@ -114,6 +114,9 @@ func (p *Pager) annotations(page incident.Page) map[string]string {
 	if !r.AckAt.IsZero() {
 		delete(a, "response_due")
 	}
+	if !r.RecoveredAt.IsZero() {
+		delete(a, "recovery_due")
+	}
 	a["description"] = p.description(page, a)
 	for k, v := range a {
 		if v == "" {
