@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -17,6 +15,11 @@ import (
 
 	"xunjian/pkg/metric"
 	"xunjian/pkg/tsdb"
+)
+
+const (
+	stretch   = 6 * 60 * 60 * 1000 // ms asked of the store at one time
+	endOfTime = 1 << 48            // ms, in the year 10889
 )
 
 // Store is the part of tsdb.DB that queries read.
@@ -48,8 +51,7 @@ type querier struct {
 
 func (*querier) Close() error { return nil }
 
-// Select loads the matching series. Two streams that hold the same series (an agent renewed, a kind renamed) come out
-// as one. Reports without the series in question (NaN) end it there and then; a silent kind ends by lookback.
+// Select loads the matching series. A series ends by lookback when its reports stop or no longer hold it.
 func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	ms, err := convert(matchers)
 	if err != nil {
@@ -62,27 +64,56 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 			return q.names(from, to, hints.Limit, ms)
 		}
 	}
-	var all []*series
-	at := map[string]int{} // by String, the place in all
-	for s, err := range q.db.Select(ctx, from, to, ms...) {
-		if err != nil {
-			return storage.ErrSeriesSet(fmt.Errorf("select samples: %w", err))
-		}
-		if q.left -= len(s.T); q.left < 0 {
-			return storage.ErrSeriesSet(promql.ErrTooManySamples("query execution"))
-		}
-		key := s.Series.String()
-		if i, ok := at[key]; ok {
-			all[i].merge(s.T, s.V)
-			continue
-		}
-		at[key] = len(all)
-		all = append(all, &series{labels: toLabels(s.Series), t: s.T, v: s.V})
+	all, err := q.load(ctx, from, to, ms)
+	if err != nil {
+		return storage.ErrSeriesSet(err)
 	}
 	if sorted {
 		slices.SortFunc(all, func(a, b *series) int { return labels.Compare(a.labels, b.labels) })
 	}
 	return &set{all: all, i: -1}
+}
+
+// load reads one stretch of time after the other, so that a query that asks for too much is stopped before the store
+// has read much more than it may have.
+func (q *querier) load(ctx context.Context, from, to int64, ms []tsdb.Matcher) (all []*series, err error) {
+	place := map[string]int{} // in all, by the series' text
+	from, to = q.narrow(from, to, ms)
+	for ; from <= to; from += stretch {
+		for s, err := range q.db.Select(ctx, from, min(to, from+stretch-1), ms...) {
+			if err != nil {
+				return nil, fmt.Errorf("select samples: %w", err)
+			}
+			if q.left -= len(s.T); q.left < 0 {
+				return nil, promql.ErrTooManySamples("query execution")
+			}
+			key := s.Series.String()
+			i, ok := place[key]
+			if !ok {
+				i, place[key] = len(all), len(all)
+				all = append(all, &series{labels: toLabels(s.Series)})
+			}
+			all[i].add(s.T, s.V)
+		}
+	}
+	return all, nil
+}
+
+// narrow cuts halves without data off a range that is much longer than what is kept, as [100y] or the beginning of time.
+func (q *querier) narrow(from, to int64, ms []tsdb.Matcher) (int64, int64) {
+	from, to = max(from, 0), min(to, endOfTime)
+	for to-from > 32*stretch {
+		mid := from + (to-from)/2
+		switch {
+		case len(q.db.Series(from, mid, ms...)) == 0:
+			from = mid + 1
+		case len(q.db.Series(mid+1, to, ms...)) == 0:
+			to = mid
+		default:
+			return from, to
+		}
+	}
+	return from, to
 }
 
 // names lists series without their samples.
@@ -170,25 +201,12 @@ func (s *series) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 	return &cursor{s: s, i: -1}
 }
 
-// merge joins samples of the same series from another stream; where both have one, a number stands before a NaN.
-func (s *series) merge(t []int64, v []float64) {
-	mt, mv := make([]int64, 0, len(s.t)+len(t)), make([]float64, 0, len(s.t)+len(t))
-	i, j := 0, 0
-	for i < len(s.t) || j < len(t) {
-		switch {
-		case j == len(t) || i < len(s.t) && s.t[i] < t[j]:
-			mt, mv, i = append(mt, s.t[i]), append(mv, s.v[i]), i+1
-		case i == len(s.t) || t[j] < s.t[i]:
-			mt, mv, j = append(mt, t[j]), append(mv, v[j]), j+1
-		default:
-			x := s.v[i]
-			if math.IsNaN(x) {
-				x = v[j]
-			}
-			mt, mv, i, j = append(mt, t[j]), append(mv, x), i+1, j+1
-		}
+func (s *series) add(t []int64, v []float64) {
+	if s.t == nil { // the store's slices are ours to keep
+		s.t, s.v = t, v
+		return
 	}
-	s.t, s.v = mt, mv
+	s.t, s.v = append(s.t, t...), append(s.v, v...)
 }
 
 // set walks loaded series.
@@ -226,17 +244,10 @@ func (c *cursor) to(i int) chunkenc.ValueType {
 	return chunkenc.ValFloat
 }
 
-func (c *cursor) At() (int64, float64) {
-	v := c.s.v[c.i]
-	if math.IsNaN(v) {
-		v = math.Float64frombits(value.StaleNaN)
-	}
-	return c.s.t[c.i], v
-}
-
-func (c *cursor) AtT() int64 { return c.s.t[c.i] }
-func (*cursor) AtST() int64  { return 0 }
-func (*cursor) Err() error   { return nil }
+func (c *cursor) At() (int64, float64) { return c.s.t[c.i], c.s.v[c.i] }
+func (c *cursor) AtT() int64           { return c.s.t[c.i] }
+func (*cursor) AtST() int64            { return 0 }
+func (*cursor) Err() error             { return nil }
 func (*cursor) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
 	panic("no histograms here")
 }
