@@ -13,6 +13,7 @@ type merger struct {
 	wanted []map[int]bool // by row of the block, by cell
 	before []map[int]string
 	height []map[int]int
+	last   *etree.Element // the newest row
 }
 
 func newMerger(block []*etree.Element) *merger {
@@ -32,9 +33,16 @@ func newMerger(block []*etree.Element) *merger {
 }
 
 // row marks the cells of the block's row j made for item i. A cell further right merges only where those left of it do:
-// two hosts may have the same role, and are still two.
+// two hosts may have the same role, and are still two. Rows that share a cell are kept on one page, where they fit.
 func (m *merger) row(i, j int, r *etree.Element) {
 	fresh := i == 0
+	joined := false
+	defer func() {
+		if joined {
+			keepNext(m.last)
+		}
+		m.last = r
+	}()
 	for n, c := range r.SelectElements("w:tc") {
 		if !m.wanted[j][n] {
 			continue
@@ -48,6 +56,7 @@ func (m *merger) row(i, j int, r *etree.Element) {
 		} else {
 			m.height[j][n] = 1
 		}
+		joined = joined || same
 		mergeCell(c, same)
 	}
 }
@@ -76,6 +85,21 @@ func mergeCell(c *etree.Element, same bool) {
 		}
 	}
 	pr.InsertChildAt(at, v)
+}
+
+// keepNext keeps a row on the page of the next.
+func keepNext(tr *etree.Element) {
+	for _, p := range tr.FindElements("w:tc/w:p") {
+		pr := properties(p, "pPr")
+		if pr.SelectElement("w:keepNext") != nil {
+			continue
+		}
+		at := 0
+		if x := pr.SelectElement("w:pStyle"); x != nil {
+			at = x.Index() + 1
+		}
+		pr.InsertChildAt(at, etree.NewElement("w:keepNext"))
+	}
 }
 
 // noSplit keeps a row on one page.
