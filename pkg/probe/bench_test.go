@@ -3,11 +3,13 @@ package probe
 import (
 	"bufio"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"syscall"
@@ -71,6 +73,30 @@ func processorTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// BenchmarkPlainClient is what the same costs with net/http's own client, to compare with in the same run.
+func BenchmarkPlainClient(b *testing.B) {
+	a := startBenchServer(b)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(a.CA))
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	for name, url := range map[string]string{"http": a.HTTP, "https": a.HTTPS} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			before := processorTime()
+			for b.Loop() {
+				req, _ := http.NewRequestWithContext(httptrace.WithClientTrace(b.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {}}), "GET", url, nil)
+				resp, err := client.Do(req)
+				if err != nil {
+					b.Fatal(err)
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+			b.ReportMetric(float64((processorTime()-before).Microseconds())/float64(b.N), "cpu-µs/op")
+		})
+	}
+}
+
 func BenchmarkProbe(b *testing.B) {
 	a := startBenchServer(b)
 	judged := check.HTTP{Expect: []check.Expect{{JSON: "code", Equals: new("0")}, {JSON: "result.status", Equals: new("valid")}}}
@@ -94,7 +120,7 @@ func BenchmarkProbe(b *testing.B) {
 			before := processorTime()
 			for b.Loop() {
 				if bench.fresh {
-					p.sound.good.Store(false)
+					p.sound.Store(false)
 				}
 				r, _ := p.Run(b.Context(), time.Time{})
 				if r.Outcome() != check.OK {

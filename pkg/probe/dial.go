@@ -232,7 +232,13 @@ func tlsConfig(spec check.Spec, host string) (*tls.Config, error) {
 	if !overTLS(spec) {
 		return nil, nil
 	}
-	c := &tls.Config{ServerName: spec.TLS.ServerName, InsecureSkipVerify: spec.TLS.SkipVerify}
+	c := &tls.Config{
+		ServerName:         spec.TLS.ServerName,
+		InsecureSkipVerify: spec.TLS.SkipVerify,
+		// Every server knows one of these. The post-quantum exchange would cost a fifth of the handshake and a greeting of two
+		// packets, at which old middleboxes stumble.
+		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
+	}
 	if c.ServerName == "" {
 		c.ServerName = host
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"xunjian/pkg/check"
@@ -57,8 +58,8 @@ type Prober struct {
 	asker  Asker
 	logger *slog.Logger
 	schema schema
-	target string // without secrets
-	sound  state
+	target string      // without secrets
+	sound  atomic.Bool // the last scheduled attempt was ok; after any other the connection is made anew
 }
 
 // New compiles the check. On error, Refused makes the prober that reports it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"xunjian/pkg/check"
@@ -23,9 +22,6 @@ const again = 2
 // errGivenUp ends re-probes that have waited long enough.
 var errGivenUp = errors.New("given up")
 
-// state remembers whether the last round was ok; after any other the connection is made anew.
-type state struct{ good atomic.Bool }
-
 // gap keeps the two re-probes of a quick failure apart, so that both do not fall into one hiccup.
 func (p *Prober) gap() time.Duration { return min(300*time.Millisecond, p.spec.Every/5) }
 
@@ -33,55 +29,27 @@ func (p *Prober) gap() time.Duration { return min(300*time.Millisecond, p.spec.E
 func (p *Prober) lateGap() time.Duration { return min(100*time.Millisecond, p.spec.Slow/10) }
 
 func (p *Prober) round(ctx context.Context) []check.Attempt {
-	fresh := !p.sound.good.Load()
-	first := make(chan check.Attempt, 1)
-	go func() { first <- p.attempt(ctx, fresh) }()
-
-	late := time.NewTimer(p.spec.Slow)
-	defer late.Stop()
-	var attempts []check.Attempt
-	select {
-	case a := <-first:
-		attempts = p.confirm(ctx, a)
-	case <-late.C:
-		attempts = p.confirmLate(ctx, first)
-	}
-	p.sound.good.Store(attempts[0].Outcome == check.OK)
-	return attempts
-}
-
-// confirm asks again after an answer in time.
-func (p *Prober) confirm(ctx context.Context, first check.Attempt) []check.Attempt {
-	if decided(first) {
-		return []check.Attempt{first}
-	}
-	others := p.askAgain(ctx, p.gap())
-	return append([]check.Attempt{first}, others()...)
-}
-
-// confirmLate asks again while the first attempt is still waiting.
-func (p *Prober) confirmLate(ctx context.Context, first <-chan check.Attempt) []check.Attempt {
-	patience := time.NewTimer(p.lateGap() + p.spec.Slow)
-	defer patience.Stop()
 	hurried, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	others := p.askAgain(hurried, p.lateGap())
+	enough := time.Now().Add(p.spec.Slow + p.lateGap() + p.spec.Slow)
+	others := make(chan func() []check.Attempt, 1)
+	late := time.AfterFunc(p.spec.Slow, func() { others <- p.askAgain(hurried, p.lateGap()) })
 
-	a := <-first
-	if decided(a) { // answered in the very moment, or cancelled
+	first := p.attempt(ctx, !p.sound.Load())
+	p.sound.Store(first.Outcome == check.OK)
+	switch asked := !late.Stop(); {
+	case decided(first):
 		giveUp(errGivenUp)
-		others()
-		return []check.Attempt{a}
+		if asked { // answered in the very moment, or called off
+			(<-others)()
+		}
+		return []check.Attempt{first}
+	case asked:
+		patience := time.AfterFunc(time.Until(enough), func() { giveUp(errGivenUp) })
+		defer patience.Stop()
+		return p.gradeLate(first, (<-others)())
 	}
-	done := make(chan []check.Attempt, 1)
-	go func() { done <- others() }()
-	select {
-	case rest := <-done:
-		return p.gradeLate(a, rest)
-	case <-patience.C:
-		giveUp(errGivenUp)
-		return p.gradeLate(a, <-done)
-	}
+	return append([]check.Attempt{first}, p.askAgain(ctx, p.gap())()...)
 }
 
 // decided says that asking again would tell nothing more.
