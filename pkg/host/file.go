@@ -27,7 +27,7 @@ func readFile(name string, buf []byte) ([]byte, error) {
 	if err != nil {
 		return buf, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	for {
 		if cap(buf)-len(buf) < 4096 {
 			buf = append(make([]byte, 0, 2*cap(buf)+8192), buf...)

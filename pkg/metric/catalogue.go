@@ -119,16 +119,15 @@ var catalogue = map[string]Desc{
 	"probe_failed_due_to_regex":           {Gauge, "Indicates if probe failed due to regex"},
 	"probe_http_content_length":           {Gauge, "Length of http content response"},
 	"probe_http_duration_seconds":         {Gauge, "Duration of http request by phase, summed over all redirects"},
-	"probe_http_redirects":                {Gauge, "The number of redirects"},
 	"probe_http_ssl":                      {Gauge, "Indicates if SSL was used for the final redirect"},
 	"probe_http_status_code":              {Gauge, "Response HTTP status code"},
 	"probe_http_uncompressed_body_length": {Gauge, "Length of uncompressed response body"},
-	"probe_http_version":                  {Gauge, "Returns the version of HTTP of the probe response"},
 	"probe_ip_protocol":                   {Gauge, "Specifies whether probe ip protocol is IP4 or IP6"},
 	"probe_ssl_earliest_cert_expiry":      {Gauge, "Returns last SSL chain expiry in unixtime"},
 	"probe_success":                       {Gauge, "Displays whether or not the probe was a success"},
 
 	"xunjian_probe_attempts": {Gauge, "How often the target was asked in this round: once, or again at once after a bad answer."},
+	"xunjian_probe_failures": {Gauge, "How many of the round's askings failed."},
 	"xunjian_probe_slow":     {Gauge, "Whether the answer was right but later than the check allows."},
 
 	"xunjian_agent_collector_duration_seconds": {Gauge, "How long the agent took to read this part of the host."},

@@ -3,6 +3,7 @@ package metric
 import (
 	"bufio"
 	"cmp"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -35,10 +36,7 @@ func WriteText(w io.Writer, samples []Sample, at time.Time) error {
 			continue
 		}
 		seen[series] = true
-		out.WriteString(series)
-		out.WriteByte(' ')
-		out.WriteString(FormatValue(s.Value))
-		out.WriteString(stamp)
+		fmt.Fprint(out, series, " ", FormatValue(s.Value), stamp)
 	}
 	return out.Flush()
 }
@@ -49,7 +47,7 @@ var helpEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
 func writeHeader(out *bufio.Writer, name string) {
 	d, _ := Describe(name)
 	if d.Help != "" {
-		out.WriteString("# HELP " + name + " " + helpEscaper.Replace(d.Help) + "\n")
+		fmt.Fprintf(out, "# HELP %s %s\n", name, helpEscaper.Replace(d.Help))
 	}
-	out.WriteString("# TYPE " + name + " " + string(d.Type) + "\n")
+	fmt.Fprintf(out, "# TYPE %s %s\n", name, d.Type)
 }

@@ -149,8 +149,8 @@ func compare(n string, v, before, after float64) error {
 	low, high := min(before, after), max(before, after)
 	slack := 1e-12 * math.Abs(high) // a multiplication by 1/1000 there is a division by 1000 here
 	d, _ := metric.Describe(n)
-	switch {
-	case d.Type == metric.Counter:
+	switch d.Type {
+	case metric.Counter:
 		slack += 0.011 // of the kernel's clock ticks, which come between the files that two programs read
 	default:
 		for _, g := range drift {
