@@ -191,7 +191,9 @@ func TestAckComesAfterTheLinger(t *testing.T) {
 func TestExactlyOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, base := t.TempDir(), time.Now().Truncate(time.Second).Add(-time.Hour)
-		rep := func(seq uint64) metric.Report { return report(7, seq, base.Add(time.Duration(seq)*time.Second), float64(seq)) }
+		rep := func(seq uint64) metric.Report {
+			return report(7, seq, base.Add(time.Duration(seq)*time.Second), float64(seq))
+		}
 		db, stop := running(t, dir, small())
 		wantOutcomes(t, appendAll(t, db, rep(151), rep(152), rep(152)), Stored, Stored, Duplicate)
 		wantOutcomes(t, appendAll(t, db, rep(101), rep(151), rep(102)), Stored, Duplicate, Stored)
@@ -382,17 +384,37 @@ func TestFailureStopsAcks(t *testing.T) {
 	})
 }
 
+// copyStore copies both files as they are at some moment, without the pages that bbolt has set aside.
+// The journal comes first: what moves to the data file in between is then in both, not in neither.
 func copyStore(t testing.TB, from string) string {
 	t.Helper()
 	to := t.TempDir()
 	for _, name := range []string{journalFile, dataFile} {
-		b, err := os.ReadFile(filepath.Join(from, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(to, name), b, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(to, name), readUsed(t, filepath.Join(from, name)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return to
+}
+
+func readUsed(t testing.TB, path string) []byte {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := pageCheck{f: f, size: st.Size()}
+	if err := c.readMeta(); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, int64(c.meta.pages)*c.meta.pageSize)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
