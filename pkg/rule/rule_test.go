@@ -3,7 +3,9 @@ package rule
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,11 +19,12 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/rules"
-	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb"
 
 	"xunjian/pkg/contract"
+	"xunjian/pkg/metric"
+	"xunjian/pkg/query"
 	"xunjian/pkg/symptom"
+	"xunjian/pkg/tsdb"
 )
 
 const (
@@ -29,43 +32,46 @@ const (
 	slack    = 3 * interval // a group starts within two intervals, and then what it sees is up to one old
 )
 
-// rig is a manager over a real Prometheus store into which a goroutine writes the current values, as agents would.
+// rig is a manager over the real store, into which a goroutine writes the current values as an agent would.
 type rig struct {
-	t     *testing.T
-	store *tsdb.DB
-	query rules.QueryFunc
-	reg   *prometheus.Registry
+	t      *testing.T
+	db     *tsdb.DB
+	engine *query.Engine
+	reg    *prometheus.Registry
+	seq    uint64
 
 	mu     sync.Mutex
-	values map[string]float64 // by series in text form; NaN is not written
+	values map[string]float64 // by series in text form; NaN where it is not there
 	broken error              // what queries and the sink answer
 	deaf   error
 	heard  []symptom.Symptom
 }
 
 func newRig(t *testing.T) *rig {
-	st, err := tsdb.Open(t.TempDir(), nil, nil, tsdb.DefaultOptions(), nil)
+	db, err := tsdb.Open(t.TempDir(), tsdb.Options{Linger: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e6, Timeout: time.Minute, Parser: promParser})
-	r := &rig{t: t, store: st, reg: prometheus.NewRegistry(), values: map[string]float64{}}
-	inner := rules.EngineQueryFunc(engine, st)
-	r.query = func(ctx context.Context, q string, at time.Time) (promql.Vector, error) {
-		r.mu.Lock()
-		err := r.broken
-		r.mu.Unlock()
-		if err != nil {
-			return nil, err
-		}
-		return inner(ctx, q, at)
-	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- db.Run(ctx) }()
 	t.Cleanup(func() {
-		if err := errors.Join(engine.Close(), st.Close()); err != nil {
+		cancel()
+		if err := errors.Join(<-done, db.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return r
+	return &rig{t: t, db: db, engine: query.New(query.Options{Store: db}), reg: prometheus.NewRegistry(), values: map[string]float64{}}
+}
+
+func (r *rig) query(ctx context.Context, q string, at time.Time) (promql.Vector, error) {
+	r.mu.Lock()
+	err := r.broken
+	r.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return r.engine.QueryFunc()(ctx, q, at)
 }
 
 func (r *rig) sink(_ context.Context, found []symptom.Symptom) error {
@@ -79,7 +85,7 @@ func (r *rig) sink(_ context.Context, found []symptom.Symptom) error {
 }
 
 func (r *rig) options(files ...string) Options {
-	return Options{Files: files, Interval: interval, Queryable: r.store, Query: r.query, Sink: r.sink, Registerer: r.reg}
+	return Options{Files: files, Interval: interval, Queryable: r.engine.Queryable(), Query: r.query, Sink: r.sink, Registerer: r.reg}
 }
 
 // start runs the manager and the agents until the test ends.
@@ -117,23 +123,35 @@ func (r *rig) run(m *Manager) {
 
 func (r *rig) write() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	app := r.store.AppenderV2(context.Background())
-	for text, v := range r.values {
-		if math.IsNaN(v) {
-			continue
-		}
-		l, err := promParser.ParseMetric(text)
-		if err != nil {
-			r.t.Error(err)
-		}
-		if _, err := app.Append(0, l, 0, time.Now().UnixMilli(), v, nil, nil, storage.AppendV2Options{}); err != nil {
-			r.t.Error(err)
-		}
+	rep := metric.Report{Agent: "a", Boot: 1, Seq: r.seq + 1, Kind: metric.KindHost, Every: interval, At: time.Now()}
+	r.seq++
+	for _, text := range slices.Sorted(maps.Keys(r.values)) {
+		rep.Samples = append(rep.Samples, metric.Sample{Series: series(r.t, text), Value: r.values[text]})
 	}
-	if err := app.Commit(); err != nil {
+	r.mu.Unlock()
+	done := make(chan error, 1)
+	err := r.db.Append(context.Background(), tsdb.Stream{Agent: "a", Kind: rep.Kind, Every: interval}, rep, func(o tsdb.Outcome, err error) {
+		if err == nil && o != tsdb.Stored {
+			err = errors.New(o.String())
+		}
+		done <- err
+	})
+	if err == nil {
+		err = <-done
+	}
+	if err != nil {
 		r.t.Error(err)
 	}
+}
+
+func series(t *testing.T, text string) metric.Series {
+	l, err := promParser.ParseMetric(text)
+	if err != nil {
+		t.Error(err)
+	}
+	var pairs []string
+	l.DropMetricName().Range(func(l labels.Label) { pairs = append(pairs, l.Name, l.Value) })
+	return metric.New(l.Get(labels.MetricName), pairs...)
 }
 
 func (r *rig) set(series string, v float64) {
