@@ -1,6 +1,7 @@
 package pager
 
 import (
+	"context"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -147,8 +148,14 @@ func TestPoison(t *testing.T) {
 			}
 		})
 		h := newHouse(t, r.channel(t, "ops"))
+		start := time.Now()
 		h.observe("signature", true)
+		synctest.Wait()
 		h.observe("sms", true)
+		synctest.Wait()
+		if calls := r.all(); len(calls) != 2 || !calls[1].at.Equal(start) {
+			t.Errorf("%d calls: the other page waited", len(calls))
+		}
 		h.recover("signature")
 		h.recover("sms")
 		synctest.Wait()
@@ -248,6 +255,56 @@ func TestKilledBetweenSendAndMark(t *testing.T) {
 		time.Sleep(time.Hour)
 		if len(r.all()) != 2 {
 			t.Error("it went a third time")
+		}
+	})
+}
+
+// A receiver that asked for time is left alone, whatever comes meanwhile.
+func TestRetryAfterIsKept(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newReceiver(t, first(func(_ int, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "120")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}))
+		h := newHouse(t, r.channel(t, "ops"))
+		h.observe("signature", true)
+		time.Sleep(30 * time.Second)
+		h.observe("sms", true)
+		time.Sleep(89 * time.Second)
+		if n := len(r.all()); n != 1 {
+			t.Errorf("%d calls within two minutes", n)
+		}
+		time.Sleep(2 * time.Second)
+		if n := len(r.all()); n != 3 {
+			t.Errorf("%d calls after them", n)
+		}
+	})
+}
+
+// When a delivery cannot be written down, the mark is tried again and the page is not sent again.
+func TestFullDisk(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		h := newHouse(t)
+		own, err := store.Open(filepath.Join(t.TempDir(), "pager.db"), store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newReceiver(t, func(int, http.ResponseWriter, *http.Request) { own.Close() })
+		p, err := New(h.desk, own, Options{Channels: []Channel{r.channel(t, "ops")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		h.observe("signature", true)
+		time.Sleep(time.Hour)
+		if n := len(r.all()); n != 1 {
+			t.Errorf("sent %d times", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }
