@@ -36,7 +36,7 @@ const (
 	Disk   Reason = "disk"   // the disk was full or failed
 )
 
-// Stats is the queue's state, and its losses since Open.
+// Stats is the queue's state, and its losses since Open; frames that Append refused are the caller's to count.
 type Stats struct {
 	Frames   int
 	Bytes    int64 // on disk
@@ -52,7 +52,8 @@ type Mark struct {
 	Offset  int64
 }
 
-func (m Mark) after(o Mark) bool {
+// After says whether m's frame comes later than o's.
+func (m Mark) After(o Mark) bool {
 	return m.Segment > o.Segment || m.Segment == o.Segment && m.Offset > o.Offset
 }
 
@@ -97,7 +98,6 @@ func (q *Queue) Append(at time.Time, frame []byte) error {
 	}
 	need := int64(headerSize + len(frame))
 	if len(frame) > MaxFrame || segmentHead+need > q.opts.MaxBytes {
-		q.dropped[Size]++
 		return fmt.Errorf("append frame of %d bytes: %w", len(frame), ErrTooLarge)
 	}
 	q.expire(at)
@@ -110,7 +110,6 @@ func (q *Queue) Append(at time.Time, frame []byte) error {
 		err = q.write(at, frame)
 	}
 	if err != nil {
-		q.dropped[Disk]++
 		return fmt.Errorf("append to spool: %w", err)
 	}
 	return nil
@@ -180,7 +179,7 @@ func (q *Queue) DropThrough(m Mark) error {
 	if q.closed {
 		return os.ErrClosed
 	}
-	for len(q.segs) > 0 && !(Mark{q.segs[0].id, q.pos}).after(m) {
+	for len(q.segs) > 0 && !(Mark{q.segs[0].id, q.pos}).After(m) {
 		s := q.segs[0]
 		if q.pos < s.size && s.id == m.Segment {
 			h, err := q.header(s, q.pos)

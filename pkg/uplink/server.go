@@ -4,9 +4,18 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	pb "xunjian/proto/uplink/v1"
 )
 
 // CertSource gives the collector's own certificate, its CA's certificate last in the chain, and the roots that agents'
@@ -29,6 +38,38 @@ type ServerOptions struct {
 	Logger     *slog.Logger
 }
 
+func (o ServerOptions) withDefaults() ServerOptions {
+	o.MaxMessage = orDefault(o.MaxMessage, defaultMaxMessage)
+	o.MaxSeries = orDefault(o.MaxSeries, 4096)
+	o.MaxStreams = orDefault(o.MaxStreams, 20_000)
+	o.Window = orDefault(o.Window, 64)
+	o.AdmitRate = orDefault(o.AdmitRate, 500)
+	o.Recheck = orDefault(o.Recheck, 30*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func orDefault[T int | int64 | float64 | time.Duration](v, d T) T {
+	if v <= 0 {
+		return d
+	}
+	return v
+}
+
+// What both ends agree on about life and death of a connection: a peer that vanishes is found pingAfter + pingWait after its
+// last byte, and one whose program hangs answerWait after it should have said something.
+const (
+	pingAfter  = 10 * time.Second
+	pingWait   = 5 * time.Second
+	answerWait = 15 * time.Second
+	aliveEvery = 5 * time.Second // the collector says so while it owes acknowledgements
+	helloWait  = 10 * time.Second
+	ackLinger  = 5 * time.Millisecond
+	flowWindow = 64 << 10 // bytes of a stream that may be under way
+)
+
 // ServerStats counts since the start. Reasons and addresses are bounded sets.
 type ServerStats struct {
 	Streams    int               // open now
@@ -42,17 +83,147 @@ type ServerStats struct {
 	Enrolments map[string]uint64 // by outcome
 }
 
-// Server is the collector's end.
-type Server struct{}
+// Server is the collector's end. Each agent has at most one stream: a newer one ends the older.
+type Server struct {
+	pb.UnimplementedUplinkServer
+	opts     ServerOptions
+	grpc     *grpc.Server
+	admit    *rate.Limiter
+	enrol    *rate.Limiter
+	crowd    crowd
+	stopping chan struct{}
+	readers  sync.WaitGroup // what sessions started
+
+	mu       sync.Mutex
+	stopped  bool
+	sessions map[string]*session
+	opened   uint64
+	messages uint64
+
+	replaced, handshakes, addresses, rejected, refused, enrolments *counts
+}
 
 // NewServer prepares; Serve does the work.
-func NewServer(o ServerOptions) (*Server, error) { return &Server{}, nil }
+func NewServer(o ServerOptions) (*Server, error) {
+	if o.Receiver == nil || o.Certs == nil {
+		return nil, errors.New("make uplink server: receiver and certificates are needed")
+	}
+	const reasons, addresses = 32, 1000
+	s := &Server{
+		opts:     o.withDefaults(),
+		stopping: make(chan struct{}),
+		sessions: make(map[string]*session),
+		replaced: newCounts(reasons), handshakes: newCounts(reasons), addresses: newCounts(addresses),
+		rejected: newCounts(reasons), refused: newCounts(reasons), enrolments: newCounts(reasons),
+	}
+	s.admit = rate.NewLimiter(rate.Limit(s.opts.AdmitRate), max(1, int(s.opts.AdmitRate)))
+	s.enrol = rate.NewLimiter(20, 20)
+	s.grpc = grpc.NewServer(
+		grpc.Creds(newHandshaker(o.Certs, s.handshakes, s.addresses)),
+		grpc.ForceServerCodecV2(envelopeCodec{s.opts.MaxMessage}),
+		grpc.MaxRecvMsgSize(2*s.opts.MaxMessage), // beyond MaxMessage a message is refused by number, beyond this the stream ends
+		grpc.MaxConcurrentStreams(4),
+		grpc.StaticStreamWindowSize(flowWindow), grpc.StaticConnWindowSize(flowWindow),
+		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), grpc.SharedWriteBuffer(true),
+		grpc.MaxHeaderListSize(8<<10),
+		grpc.ConnectionTimeout(helloWait),
+		grpc.WaitForHandlers(true),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingWait, MaxConnectionIdle: time.Minute}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingWait}),
+	)
+	pb.RegisterUplinkServer(s.grpc, s)
+	return s, nil
+}
 
 // Serve accepts agents until Stop; it returns nil after Stop.
-func (s *Server) Serve(l net.Listener) error { return nil }
+func (s *Server) Serve(l net.Listener) error {
+	most := s.opts.MaxStreams + s.opts.MaxStreams/10 + 10 // some without a stream: those that enrol or greet
+	err := s.grpc.Serve(&boundedListener{Listener: l, most: most, turnedAway: func(addr string) {
+		s.handshakes.add("too_many_connections")
+		s.addresses.add(hostOf(addr))
+	}})
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("serve agents: %w", err)
+	}
+	return nil
+}
 
 // Stop stops reading, waits until what was read is durable and acknowledged or ctx is done, and closes all streams.
-func (s *Server) Stop(ctx context.Context) {}
+func (s *Server) Stop(ctx context.Context) {
+	s.mu.Lock()
+	if !s.stopped {
+		s.stopped = true
+		close(s.stopping)
+	}
+	s.mu.Unlock()
+	graceful := make(chan struct{})
+	go func() {
+		defer close(graceful)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-graceful:
+	case <-ctx.Done():
+		s.grpc.Stop()
+	}
+	<-graceful
+	s.readers.Wait()
+}
 
 // Stats is a snapshot.
-func (s *Server) Stats() ServerStats { return ServerStats{} }
+func (s *Server) Stats() ServerStats {
+	s.mu.Lock()
+	st := ServerStats{Streams: len(s.sessions), Opened: s.opened, Messages: s.messages}
+	s.mu.Unlock()
+	st.Replaced, st.Handshakes, st.Addresses = s.replaced.snapshot(), s.handshakes.snapshot(), s.addresses.snapshot()
+	st.Rejected, st.Refused, st.Enrolments = s.rejected.snapshot(), s.refused.snapshot(), s.enrolments.snapshot()
+	return st
+}
+
+// boundedListener turns away connections beyond a number.
+type boundedListener struct {
+	net.Listener
+	most       int
+	turnedAway func(addr string)
+
+	mu   sync.Mutex
+	open int
+}
+
+func (l *boundedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		l.mu.Lock()
+		full := l.open >= l.most
+		if !full {
+			l.open++
+		}
+		l.mu.Unlock()
+		if !full {
+			return &boundedConn{Conn: c, l: l}, nil
+		}
+		l.turnedAway(c.RemoteAddr().String())
+		c.Close()
+	}
+}
+
+type boundedConn struct {
+	net.Conn
+	l    *boundedListener
+	once sync.Once
+}
+
+func (c *boundedConn) Close() error {
+	c.once.Do(func() {
+		c.l.mu.Lock()
+		c.l.open--
+		c.l.mu.Unlock()
+	})
+	return c.Conn.Close()
+}

@@ -467,7 +467,7 @@ func (x *Packed) GetFrames() [][]byte {
 type Schema struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Kind          []byte                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	EveryMs       uint32                 `protobuf:"varint,3,opt,name=every_ms,json=everyMs,proto3" json:"every_ms,omitempty"`
 	Series        []*Series              `protobuf:"bytes,4,rep,name=series,proto3" json:"series,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -511,11 +511,11 @@ func (x *Schema) GetId() uint32 {
 	return 0
 }
 
-func (x *Schema) GetKind() string {
+func (x *Schema) GetKind() []byte {
 	if x != nil {
 		return x.Kind
 	}
-	return ""
+	return nil
 }
 
 func (x *Schema) GetEveryMs() uint32 {
@@ -1298,7 +1298,7 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\x06frames\x18\x01 \x03(\fR\x06frames\"z\n" +
 	"\x06Schema\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
-	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x19\n" +
+	"\x04kind\x18\x02 \x01(\fR\x04kind\x12\x19\n" +
 	"\bevery_ms\x18\x03 \x01(\rR\aeveryMs\x121\n" +
 	"\x06series\x18\x04 \x03(\v2\x19.xunjian.uplink.v1.SeriesR\x06series\"4\n" +
 	"\x06Series\x12\x12\n" +

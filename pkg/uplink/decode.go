@@ -1,0 +1,343 @@
+package uplink
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unique"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/metric"
+	pb "xunjian/proto/uplink/v1"
+)
+
+// decoder reads what an encoder wrote, and believes nothing of it.
+type decoder struct {
+	maxSeries int
+	boot      uint64
+	series    int // of all schemas
+	schemas   map[uint32]*inSchema
+	subjects  map[uint32]*inSubject
+	seq       uint64
+}
+
+type inSchema struct {
+	kind   string
+	every  time.Duration
+	series []metric.Series
+	cols   []column
+	row    []float64
+	at     int64
+	banned *fault // why reports of this schema are refused
+}
+
+type inSubject struct {
+	check, service, target string
+	phases                 []string
+	cols                   []column
+	row                    []float64
+	at                     int64
+	banned                 *fault
+}
+
+func newDecoder(boot uint64, maxSeries int) *decoder {
+	return &decoder{boot: boot, maxSeries: maxSeries, schemas: make(map[uint32]*inSchema), subjects: make(map[uint32]*inSubject)}
+}
+
+// decode reads a whole message even after a fault, so that the history stays that of the other end.
+func (d *decoder) decode(m *pb.Batch) (Batch, *fault) {
+	var bad *fault
+	for _, s := range m.GetSchemas() {
+		bad = firstFault(bad, d.defineSchema(s))
+	}
+	for _, s := range m.GetSubjects() {
+		bad = firstFault(bad, d.defineSubject(s))
+	}
+	b := Batch{Reports: make([]metric.Report, 0, len(m.GetReports()))}
+	probed := make(map[string]int64)
+	for i, r := range m.GetReports() {
+		rep, f := d.report(r)
+		if f != nil {
+			f = &fault{f.reason, fmt.Sprintf("report %d: %s", i, f.detail), f.broken}
+		}
+		bad = firstFault(bad, f)
+		b.Reports = append(b.Reports, rep)
+		if name, ok := strings.CutPrefix(rep.Kind, metric.KindProbe); ok {
+			probed[name] = rep.At.UnixMilli()
+		}
+	}
+	for i, r := range m.GetResults() {
+		res, f := d.result(r, probed)
+		if f != nil {
+			f = &fault{f.reason, fmt.Sprintf("result %d: %s", i, f.detail), f.broken}
+		}
+		bad = firstFault(bad, f)
+		b.Results = append(b.Results, res)
+	}
+	if bad != nil {
+		return Batch{}, bad
+	}
+	return b, nil
+}
+
+// defineSchema takes a definition; of a bad one it remembers why, so that only reports that need it are refused.
+func (d *decoder) defineSchema(m *pb.Schema) *fault {
+	if old := d.schemas[m.GetId()]; old != nil {
+		d.series -= len(old.series)
+		delete(d.schemas, m.GetId())
+	}
+	if m.GetId() == 0 || m.GetId() > maxIDs {
+		return faultf(faultSeries, "schema id %d, want 1 to %d", m.GetId(), maxIDs)
+	}
+	s := &inSchema{}
+	d.schemas[m.GetId()] = s
+	if d.series+len(m.GetSeries()) > d.maxSeries {
+		s.banned = faultf(faultSeries, "%d series more than the %d of this stream, at most %d are taken", len(m.GetSeries()), d.series, d.maxSeries)
+		return s.banned
+	}
+	if err := s.define(m); err != nil {
+		*s = inSchema{banned: faultf(faultLabel, "%v", err)}
+		return s.banned
+	}
+	d.series += len(s.series)
+	return nil
+}
+
+func (s *inSchema) define(m *pb.Schema) (err error) {
+	if s.kind, err = text("kind", m.GetKind(), maxName); err != nil {
+		return err
+	}
+	if s.kind == "" {
+		return fmt.Errorf("kind is empty")
+	}
+	if s.every = time.Duration(m.GetEveryMs()) * time.Millisecond; s.every > maxEvery {
+		return fmt.Errorf("interval %v, at most %v is taken", s.every, maxEvery)
+	}
+	s.series = make([]metric.Series, len(m.GetSeries()))
+	seen := make(map[string]bool, len(s.series))
+	for i, w := range m.GetSeries() {
+		if s.series[i], err = seriesFromWire(w); err != nil {
+			return fmt.Errorf("series %d: %w", i, err)
+		}
+		key := s.series[i].String()
+		if seen[key] {
+			return fmt.Errorf("series %d: %.100s is there twice", i, key)
+		}
+		seen[key] = true
+	}
+	s.cols, s.row = newColumns(len(s.series)), make([]float64, len(s.series))
+	return nil
+}
+
+func seriesFromWire(w *pb.Series) (metric.Series, error) {
+	name, err := text("metric name", w.GetName(), maxName)
+	if err != nil {
+		return metric.Series{}, err
+	}
+	n := len(w.GetLabels())
+	if name == "" || n%2 != 0 || n > 2*maxLabels {
+		return metric.Series{}, fmt.Errorf("metric %q with %d label names and values: want a name, and at most %d of both", name, n, maxLabels)
+	}
+	s := metric.Series{Name: shared(name), Labels: make([]metric.Label, 0, n/2)}
+	last := ""
+	for i := 0; i < n; i += 2 {
+		l, err := text("label name", w.GetLabels()[i], maxName)
+		if err != nil {
+			return metric.Series{}, err
+		}
+		if l <= last || l == "__name__" {
+			return metric.Series{}, fmt.Errorf("label %q after %q: want names in order, once each, and not __name__", l, last)
+		}
+		v, err := text("value of label "+l, w.GetLabels()[i+1], maxLabelValue)
+		if err != nil {
+			return metric.Series{}, err
+		}
+		s.Labels = append(s.Labels, metric.Label{Name: shared(l), Value: shared(v)})
+		last = l
+	}
+	return s, nil
+}
+
+// shared is s in one copy for all agents that say the same.
+func shared(s string) string { return unique.Make(s).Value() }
+
+func (d *decoder) report(m *pb.Report) (metric.Report, *fault) {
+	d.seq += 1 + uint64(m.GetSeqStep())
+	s := d.schemas[m.GetSchema()]
+	switch {
+	case s == nil:
+		return metric.Report{}, faultf(faultSchema, "schema %d", m.GetSchema())
+	case s.banned != nil:
+		return metric.Report{}, s.banned
+	}
+	s.at += s.every.Milliseconds() + m.GetAtStep()
+	if err := decodeRow(m.GetValues(), s.cols, s.row); err != nil {
+		return metric.Report{}, &fault{faultValues, err.Error(), true}
+	}
+	r := metric.Report{Boot: d.boot, Seq: d.seq, Kind: s.kind, Every: s.every, Samples: make([]metric.Sample, len(s.series))}
+	for i, v := range s.row {
+		r.Samples[i] = metric.Sample{Series: s.series[i], Value: v}
+	}
+	var ok bool
+	if r.At, ok = at(s.at); !ok || d.seq == 0 {
+		return metric.Report{}, faultf(faultTime, "sequence %d at %d ms", d.seq, s.at)
+	}
+	return r, nil
+}
+
+func (d *decoder) defineSubject(m *pb.Subject) *fault {
+	if m.GetId() == 0 || m.GetId() > maxIDs {
+		return faultf(faultSeries, "subject id %d, want 1 to %d", m.GetId(), maxIDs)
+	}
+	s := &inSubject{}
+	if err := s.define(m); err != nil {
+		s = &inSubject{banned: faultf(faultResult, "%v", err)}
+	}
+	d.subjects[m.GetId()] = s
+	return s.banned
+}
+
+func (s *inSubject) define(m *pb.Subject) (err error) {
+	if s.check, err = text("check", m.GetCheck(), maxName); err != nil {
+		return err
+	}
+	if s.service, err = text("service", m.GetService(), maxName); err != nil {
+		return err
+	}
+	if s.target, err = text("target", m.GetTarget(), maxTarget); err != nil {
+		return err
+	}
+	if len(m.GetPhases()) > maxPhases {
+		return fmt.Errorf("%d phases, at most %d are taken", len(m.GetPhases()), maxPhases)
+	}
+	s.phases = make([]string, len(m.GetPhases()))
+	for i, p := range m.GetPhases() {
+		if s.phases[i], err = text("phase", p, maxName); err != nil {
+			return err
+		}
+		s.phases[i] = shared(s.phases[i])
+	}
+	s.cols, s.row = newColumns(rowFixed+len(s.phases)), make([]float64, rowFixed+len(s.phases))
+	return nil
+}
+
+func (d *decoder) result(m *pb.Result, probed map[string]int64) (check.Result, *fault) {
+	s := d.subjects[m.GetSubject()]
+	switch {
+	case s == nil:
+		return check.Result{}, faultf(faultSchema, "subject %d", m.GetSubject())
+	case s.banned != nil:
+		return check.Result{}, s.banned
+	}
+	base, ok := probed[s.check]
+	if !ok {
+		base = s.at
+	}
+	s.at = base + m.GetAtStep()
+	when, ok := at(s.at)
+	r := check.Result{Check: s.check, Service: s.service, Target: s.target, At: when}
+	if row := m.GetValues(); len(row) > 0 {
+		if err := decodeRow(row[1:], s.cols, s.row); err != nil || row[0] != rowMark {
+			return r, &fault{faultValues, fmt.Sprint("first byte ", row[0], ", ", err), true}
+		}
+		a, f := s.attempt()
+		if f != nil {
+			return r, f
+		}
+		r.Attempts = []check.Attempt{a}
+	} else if f := attempts(&r, m.GetAttempts()); f != nil {
+		return r, f
+	}
+	if !ok {
+		return r, faultf(faultTime, "%d ms", s.at)
+	}
+	return r, nil
+}
+
+// attempt is the attempt that the subject's row tells of.
+func (s *inSubject) attempt() (check.Attempt, *fault) {
+	var row [rowFixed + maxPhases]int64
+	for i, v := range s.row {
+		if !(v >= -1<<53 && v <= 1<<53) || v != math.Trunc(v) {
+			return check.Attempt{}, faultf(faultResult, "number %v in column %d", v, i)
+		}
+		row[i] = int64(v)
+	}
+	w := &pb.Attempt{
+		StartUs: row[rowStart], DurationUs: row[rowDuration], Outcome: []byte(check.OK),
+		Status: row[rowStatus], CertExpiry: row[rowExpiry], Bytes: row[rowBytes],
+	}
+	for i, p := range s.phases {
+		w.Phases = append(w.Phases, &pb.Phase{Name: []byte(p), DurationUs: row[rowFixed+i]})
+	}
+	return attemptFromWire(w, s.at)
+}
+
+func attempts(r *check.Result, attempts []*pb.Attempt) *fault {
+	if len(attempts) == 0 || len(attempts) > maxAttempts {
+		return faultf(faultResult, "%d attempts, want 1 to %d", len(attempts), maxAttempts)
+	}
+	for i, w := range attempts {
+		a, f := attemptFromWire(w, r.At.UnixMilli())
+		if f != nil {
+			return faultf(f.reason, "attempt %d: %s", i, f.detail)
+		}
+		r.Attempts = append(r.Attempts, a)
+	}
+	return nil
+}
+
+func attemptFromWire(w *pb.Attempt, at int64) (check.Attempt, *fault) {
+	outcome := check.Outcome(w.GetOutcome())
+	switch outcome {
+	case check.OK, check.Slow, check.Fail, check.Unknown:
+	default:
+		return check.Attempt{}, faultf(faultResult, "outcome %.40q", w.GetOutcome())
+	}
+	class, err := text("class", w.GetClass(), maxName)
+	if err != nil {
+		return check.Attempt{}, faultf(faultResult, "%v", err)
+	}
+	reason, err := text("reason", w.GetReason(), maxReason)
+	if err != nil {
+		return check.Attempt{}, faultf(faultResult, "%v", err)
+	}
+	if !sound(w) {
+		return check.Attempt{}, faultf(faultResult, "start %d µs, duration %d µs, status %d, %d bytes, %d phases",
+			w.GetStartUs(), w.GetDurationUs(), w.GetStatus(), w.GetBytes(), len(w.GetPhases()))
+	}
+	a := check.Attempt{
+		Start: time.UnixMicro(at*1000 + w.GetStartUs()).UTC(), Duration: time.Duration(w.GetDurationUs()) * time.Microsecond,
+		Outcome: outcome, Class: check.Class(class), Reason: reason, Status: int(w.GetStatus()), Bytes: w.GetBytes(),
+	}
+	if e := w.GetCertExpiry(); e != 0 {
+		a.CertExpiry = time.Unix(e-1, 0).UTC()
+	}
+	for _, p := range w.GetPhases() {
+		name, err := text("phase", p.GetName(), maxName)
+		if err != nil {
+			return check.Attempt{}, faultf(faultResult, "%v", err)
+		}
+		a.Phases = append(a.Phases, check.Phase{Name: name, Duration: time.Duration(p.GetDurationUs()) * time.Microsecond})
+	}
+	return a, nil
+}
+
+// sound says that an attempt's numbers are such as a probe can measure.
+func sound(w *pb.Attempt) bool {
+	const day, lastExpiry = int64(24 * time.Hour / time.Microsecond), 1 << 38 // the year 10680; certificates end in 9999 at most
+	ok := abs(w.GetStartUs()) <= day && w.GetDurationUs() >= 0 && w.GetDurationUs() <= day && w.GetStatus() >= 0 && w.GetStatus() < 1000 &&
+		w.GetBytes() >= 0 && abs(w.GetCertExpiry()) < lastExpiry && len(w.GetPhases()) <= maxPhases
+	for _, p := range w.GetPhases() {
+		ok = ok && p.GetDurationUs() >= 0 && p.GetDurationUs() <= day
+	}
+	return ok
+}
+
+func abs(n int64) int64 {
+	if n == math.MinInt64 {
+		return math.MaxInt64
+	}
+	return max(n, -n)
+}

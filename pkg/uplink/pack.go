@@ -1,0 +1,65 @@
+package uplink
+
+import (
+	"bytes"
+	"compress/flate"
+	_ "embed"
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "xunjian/proto/uplink/v1"
+)
+
+// packVersion says how a frame is packed. Frames wait for days on agents' disks, so every version stays readable, and
+// dictionary must never change: a better one comes with a new version.
+const packVersion = 1
+
+//go:embed dictionary.txt
+var dictionary []byte
+
+// pack writes batches of one boot as a frame that needs no history.
+func pack(boot uint64, batches []Batch) ([]byte, error) {
+	m := newEncoder().encode(batches...)
+	m.Boot = boot
+	raw, err := proto.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("pack frame: %w", err)
+	}
+	var out bytes.Buffer
+	out.WriteByte(packVersion)
+	w, err := flate.NewWriterDict(&out, flate.DefaultCompression, dictionary)
+	if err != nil {
+		return nil, fmt.Errorf("pack frame: %w", err)
+	}
+	w.Write(raw) // a bytes.Buffer takes everything
+	w.Close()
+	return out.Bytes(), nil
+}
+
+// unpack reads a frame; it never holds more than maxUnpacked bytes, whatever the frame claims.
+func unpack(frame []byte, maxSeries int) (Batch, *fault) {
+	if len(frame) == 0 || frame[0] != packVersion {
+		return Batch{}, faultf(faultFrame, "version %.1x of %d bytes", frame, len(frame))
+	}
+	raw, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(frame[1:]), dictionary), maxUnpacked+1))
+	if err != nil {
+		return Batch{}, faultf(faultFrame, "unpack: %v", err)
+	}
+	if len(raw) > maxUnpacked {
+		return Batch{}, faultf(faultSize, "a frame of %d bytes unpacks to more than %d", len(frame), maxUnpacked)
+	}
+	m := &pb.Batch{}
+	if err := unmarshal.Unmarshal(raw, m); err != nil {
+		return Batch{}, faultf(faultFrame, "%v", err)
+	}
+	b, f := newDecoder(m.GetBoot(), maxSeries).decode(m)
+	if f != nil {
+		return Batch{}, &fault{reason: f.reason, detail: f.detail} // nothing outside the frame is broken
+	}
+	return b, nil
+}
+
+// unmarshal skips fields of later versions.
+var unmarshal = proto.UnmarshalOptions{DiscardUnknown: true}
