@@ -154,15 +154,11 @@ func New(db *store.DB, o Options) (*Directory, error) {
 	if o.Hash == (HashCost{}) {
 		o.Hash = DefaultHashCost
 	}
-	decoy, err := o.Hash.hash("nobody's password")
-	if err != nil {
-		return nil, err
-	}
 	d := &Directory{
-		db: db, log: o.Logger, cost: o.Hash, decoy: decoy, guard: newGuard(), metrics: newMetrics(o.Registerer),
+		db: db, log: o.Logger, cost: o.Hash, decoy: o.Hash.decoy(), guard: newGuard(), metrics: newMetrics(o.Registerer),
 		hashing: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting), used: map[string]time.Time{},
 	}
-	err = db.View(func(tx *store.Tx) error {
+	err := db.View(func(tx *store.Tx) error {
 		if _, err := personTable.All(tx); err != nil {
 			return err
 		}

@@ -46,9 +46,19 @@ func (c HashCost) hash(password string) (string, error) {
 	}
 	salt := make([]byte, saltBytes)
 	rand.Read(salt) // never fails
-	sum := argon2.IDKey([]byte(password), salt, c.Time, c.Memory, c.Threads, hashBytes)
+	return c.phc(salt, argon2.IDKey([]byte(password), salt, c.Time, c.Memory, c.Threads, hashBytes)), nil
+}
+
+// decoy looks like the hash of a password that nobody knows, at the same cost.
+func (c HashCost) decoy() string {
+	b := make([]byte, saltBytes+hashBytes)
+	rand.Read(b) // never fails
+	return c.phc(b[:saltBytes], b[saltBytes:])
+}
+
+func (c HashCost) phc(salt, sum []byte) string {
 	b64 := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.Memory, c.Time, c.Threads, b64.EncodeToString(salt), b64.EncodeToString(sum)), nil
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.Memory, c.Time, c.Threads, b64.EncodeToString(salt), b64.EncodeToString(sum))
 }
 
 // matches takes the same time whether the password is right or not.
