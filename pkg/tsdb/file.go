@@ -161,7 +161,12 @@ func (f files) options(name string) *bolt.Options {
 
 func (f files) openOne(name string) (*bolt.DB, error) {
 	o := f.options(name)
+	opened := false
 	o.OpenFile = func(path string, flag int, mode os.FileMode) (*os.File, error) {
+		if opened { // bbolt opens files in the same way to copy itself
+			return os.OpenFile(path, flag, mode)
+		}
+		opened = true
 		return f.openChecked(path, flag&^os.O_CREATE, mode)
 	}
 	db, err := bolt.Open(f.path(name), 0o600, o)
