@@ -73,7 +73,7 @@ func (d *demo) writeConfig() error {
 // startAgent enrols this machine at its first run; later runs find the identity in the state folder.
 func (d *demo) startAgent(ctx context.Context) error {
 	args := []string{"run", "--collector", fmt.Sprintf("127.0.0.1:%d", d.ports.grpc), "--state", d.path("agent")}
-	if _, err := os.Stat(d.path("agent", "identity.json")); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(d.path("agent", "identity.pem")); errors.Is(err, os.ErrNotExist) {
 		name := agentName()
 		token, err := d.call(ctx, "collector", "token", "create", "--config", d.path("collector.yml"), "--agent", name, "--by", "demo")
 		if err != nil {

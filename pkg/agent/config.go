@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"xunjian/pkg/spool"
 )
 
 // Config is what an agent is told at its start. Two facts are enough: the collector's address and, the first time, a token.
@@ -28,7 +26,7 @@ type SpoolConfig struct {
 
 // DefaultConfig keeps 72 h or 64 MiB.
 func DefaultConfig() Config {
-	return Config{State: "/var/lib/xunjian-agent", Spool: SpoolConfig{MaxBytes: spool.DefaultMaxBytes, MaxAge: spool.DefaultMaxAge}}
+	return Config{State: "/var/lib/xunjian-agent", Spool: SpoolConfig{MaxBytes: 64 << 20, MaxAge: 72 * time.Hour}}
 }
 
 // Validate finds what would keep the agent from starting.

@@ -57,7 +57,7 @@ func (a *Agent) selfSamples() []metric.Sample {
 		dropped = map[string]uint64{}
 	}
 	for reason, n := range st.Spool.Dropped {
-		dropped[reason] += n
+		dropped[string(reason)] += n
 	}
 	out := []metric.Sample{
 		{Series: metric.New("xunjian_agent_missed_ticks_total"), Value: float64(a.schedule.Missed())},

@@ -17,11 +17,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"xunjian/pkg/access"
+	"xunjian/pkg/api"
 	"xunjian/pkg/fleet"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/ingest"
 	"xunjian/pkg/inspect"
-	"xunjian/pkg/pager"
 	"xunjian/pkg/promapi"
 	"xunjian/pkg/query"
 	"xunjian/pkg/rule"
@@ -58,12 +58,13 @@ type Collector struct {
 	board   *inspect.Board
 	desk    *incident.Desk
 	teller  *teller
-	pager   *pager.Pager
+	pages   pages
 	engine  *query.Engine
 	rules   *rule.Manager
 	plans   *planner
 	uplink  *uplink.Server
 	web     *http.Server
+	control *api.Control
 	doors   struct{ http, grpc net.Listener }
 
 	closers []closer
@@ -77,11 +78,7 @@ type closer struct {
 
 // New opens the store, reads what is kept, and binds the listeners. What was opened is closed again when a later step fails.
 func New(o Options) (_ *Collector, err error) {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), plans: newPlanner(), reloads: make(chan struct{}, 1)}
-	c.metrics = newMetrics(c.registry, o.Version)
+	c := newCollector(o)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -93,6 +90,16 @@ func New(o Options) (_ *Collector, err error) {
 		}
 	}
 	return c, nil
+}
+
+func newCollector(o Options) *Collector {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), plans: newPlanner(), reloads: make(chan struct{}, 1)}
+	c.pages.swapped = make(chan struct{}, 1)
+	c.metrics = newMetrics(c.registry, o.Version)
+	return c
 }
 
 func (c *Collector) later(name string, fn func() error) {
@@ -155,17 +162,13 @@ func (c *Collector) openJudges() error {
 	if err != nil {
 		return err
 	}
-	c.board = inspect.New(c.cfg.Inspect, c.cfg.Services, c.cfg.Checks)
+	c.board = inspect.New(c.cfg.Language, c.cfg.Inspect, c.cfg.Services, c.cfg.Checks)
 	for _, s := range before {
 		c.board.Restore(s)
 	}
-	files, err := c.ruleFiles(c.cfg)
-	if err != nil {
-		return err
-	}
 	c.engine = query.New(query.Options{Store: c.series, Logger: c.log, Registerer: c.registry})
 	c.rules, err = rule.New(rule.Options{
-		Files: files, Interval: c.cfg.Rules.Interval, Queryable: c.engine.Queryable(), Query: c.engine.QueryFunc(),
+		Files: c.cfg.Rules.Files, Interval: c.cfg.Rules.Interval, Queryable: c.engine.Queryable(), Query: c.engine.QueryFunc(),
 		Sink: c.ruled, ExternalURL: c.cfg.externalURL(), Logger: c.log, Registerer: c.registry,
 	})
 	if err != nil {
@@ -180,11 +183,11 @@ func (c *Collector) openPager() error {
 	if err != nil {
 		return err
 	}
-	c.pager, err = pager.New(c.desk, c.records, pager.Options{
-		Channels: channels, ExternalURL: c.cfg.externalURL(), Language: c.cfg.Language, Location: c.cfg.location(),
-		Registerer: c.registry, Logger: c.log,
-	})
-	return err
+	if err := c.pages.set(c, channels, c.cfg); err != nil {
+		return err
+	}
+	<-c.pages.swapped // run begins with this one
+	return nil
 }
 
 func (c *Collector) openUplink() (err error) {
@@ -223,7 +226,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	defer stopParts()
 	g, parts := errgroup.WithContext(parts)
 	for name, run := range map[string]func(context.Context) error{
-		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "pager": c.pager.Run,
+		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "pages": c.pages.run,
 		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.board.Tick) },
 		"reloads": c.followReloads,
 		"uplink":  func(context.Context) error { return c.uplink.Serve(c.doors.grpc) },

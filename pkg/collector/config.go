@@ -26,7 +26,7 @@ type Config struct {
 	HTTP     HTTPConfig      `yaml:"http"`     // console, API, metrics
 	Uplink   UplinkConfig    `yaml:"uplink"`   // agents
 	Storage  StorageConfig   `yaml:"storage"`  // series
-	Project  report.Project  `yaml:"project"`  // what stands on the monthly record's cover
+	Report   report.Config   `yaml:"report"`   // the monthly record
 	Contract contract.Terms  `yaml:"contract"` // limits and clocks
 	Host     HostConfig      `yaml:"host"`     // what agents read of their hosts
 	Services []check.Service `yaml:"services"` // under contract
@@ -129,9 +129,7 @@ func (c *Config) Validate(fail config.Fail) {
 	}
 	c.Contract.Validate(config.Under(fail, "contract"))
 	c.Inspect.Validate(config.Under(fail, "inspect"))
-	if len(c.Rules.Files) > 0 || c.Rules.Interval != rule.DefaultConfig().Interval {
-		c.Rules.Validate(config.Under(fail, "rules"))
-	}
+	c.Rules.Validate(config.Under(fail, "rules"))
 	c.Fleet.Validate(config.Under(fail, "fleet"))
 	c.Pages.Validate(config.Under(fail, "pages"))
 	c.Report.Validate(config.Under(fail, "report"))

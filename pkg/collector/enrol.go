@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"xunjian/pkg/fleet"
@@ -40,3 +41,11 @@ func (c *Collector) heard(agent string, h uplink.Hello) {
 }
 
 func (c *Collector) seen(agent string, at time.Time) { c.fleet.Seen(at, agent) }
+
+// host is an address without its port.
+func host(addr string) string {
+	if h, _, err := net.SplitHostPort(addr); err == nil {
+		return h
+	}
+	return addr
+}

@@ -3,28 +3,12 @@ package collector
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 
-	builtin "xunjian/configs/rules"
 	"xunjian/pkg/config"
 	"xunjian/pkg/rule"
 	"xunjian/pkg/symptom"
 )
-
-// ruleFiles are the files that the configuration names, or the built-in ones, laid out in the data folder.
-func (c *Collector) ruleFiles(cfg Config) ([]string, error) {
-	if len(cfg.Rules.Files) > 0 {
-		return cfg.Rules.Files, nil
-	}
-	file := filepath.Join(cfg.Data, "rules-builtin.yml")
-	if err := os.WriteFile(file, builtin.Host, 0o600); err != nil {
-		return nil, fmt.Errorf("write built-in rules: %w", err)
-	}
-	return []string{file}, nil
-}
 
 // ruled is the sink of rules, which tell again what was not taken.
 func (c *Collector) ruled(ctx context.Context, found []symptom.Symptom) error {
@@ -87,22 +71,20 @@ func (c *Collector) reload() error {
 	if err := c.needsRestart(next); err != nil {
 		return err
 	}
-	files, err := c.ruleFiles(next)
-	if err != nil {
-		return err
-	}
-	if err := rule.Check(files); err != nil {
+	if err := rule.Check(next.Rules.Files); err != nil {
 		return err
 	}
 	channels, err := next.Pages.Channels()
 	if err != nil {
 		return err
 	}
-	if err := c.pager.Configure(channels); err != nil {
+	if err := c.rules.Reload(next.Rules.Files); err != nil {
 		return err
 	}
-	if err := c.rules.Reload(files); err != nil {
-		return err
+	if !reflect.DeepEqual(c.cfg.Pages, next.Pages) {
+		if err := c.pages.set(c, channels, next); err != nil {
+			return err
+		}
 	}
 	c.desk.Configure(next.Services, next.Contract)
 	c.board.Configure(next.Inspect, next.Services, next.Checks)
@@ -139,10 +121,6 @@ func Check(file string) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	if len(cfg.Rules.Files) > 0 {
-		errs = append(errs, rule.Check(cfg.Rules.Files))
-	}
 	_, err = cfg.Pages.Channels()
-	return errors.Join(append(errs, err)...)
+	return errors.Join(rule.Check(cfg.Rules.Files), err)
 }

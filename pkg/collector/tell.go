@@ -35,6 +35,13 @@ func (t *teller) tell(_ context.Context, found []symptom.Symptom) {
 	t.flush(time.Now())
 }
 
+// waiting is how many symptoms are not written yet.
+func (t *teller) waiting() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.untold)
+}
+
 // flush tells what waits, up to the first that cannot be written. The caller holds mu.
 func (t *teller) flush(now time.Time) {
 	for len(t.untold) > 0 {

@@ -16,9 +16,9 @@ func (c *Config) secure() bool {
 	if c.HTTP.CertFile != "" || c.HTTP.TLS == "on" {
 		return true
 	}
-	host, _, err := net.SplitHostPort(c.HTTP.Listen)
-	ip := net.ParseIP(host)
-	loopback := err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+	name, _, err := net.SplitHostPort(c.HTTP.Listen)
+	ip := net.ParseIP(name)
+	loopback := err == nil && (name == "localhost" || ip != nil && ip.IsLoopback())
 	return c.HTTP.TLS != "off" && !loopback
 }
 
@@ -31,16 +31,16 @@ func (c *Config) externalURL() string {
 	if c.secure() {
 		scheme = "https"
 	}
-	host, port, err := net.SplitHostPort(c.HTTP.Listen)
+	name, port, err := net.SplitHostPort(c.HTTP.Listen)
 	if err != nil {
 		return ""
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		if host, err = os.Hostname(); err != nil {
-			host = "localhost"
+	if ip := net.ParseIP(name); name == "" || ip != nil && ip.IsUnspecified() {
+		if name, err = os.Hostname(); err != nil {
+			name = "localhost"
 		}
 	}
-	return scheme + "://" + net.JoinHostPort(host, port)
+	return scheme + "://" + net.JoinHostPort(name, port)
 }
 
 // openWeb binds the door for people and tools.
@@ -97,3 +97,9 @@ func (c *Collector) bootstrap() error {
 	c.log.Warn("first start: sign in with the name and password in this file, then delete it", "file", file)
 	return nil
 }
+
+// URL is where people reach the console; AgentAddress is where agents connect.
+func (c *Collector) URL() string { return c.cfg.externalURL() }
+
+// AgentAddress is the listener's, which tells the port when the configuration leaves it open.
+func (c *Collector) AgentAddress() string { return c.doors.grpc.Addr().String() }

@@ -75,13 +75,13 @@ type openKey struct {
 
 func (d *Desk) openCounts() map[openKey]int {
 	counts := map[openKey]int{}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for name := range d.services {
 		for _, l := range contract.Levels {
 			counts[openKey{l, name}] = 0
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	for _, r := range d.unclosed {
 		if !r.Open() {
 			continue

@@ -1,0 +1,112 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"xunjian/pkg/api"
+	"xunjian/pkg/console"
+	"xunjian/pkg/promapi"
+)
+
+// shownPages bounds the undelivered pages that the console counts.
+const shownPages = 100
+
+// handler is the whole of the door for people and tools: API and health, metrics, console.
+func (c *Collector) handler() (http.Handler, error) {
+	if err := c.bootstrap(); err != nil {
+		return nil, err
+	}
+	pages, err := console.New(console.Options{
+		Desk: c.desk, People: c.access, Services: c.board.Services, Agents: c.fleet.Agents,
+		Undelivered: c.pages.undelivered, Query: c.engine, Sessions: c.records, Location: c.cfg.location(),
+		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open console: %w", err)
+	}
+	c.control = api.NewControl("", "") // where it listens is known once it does
+	m := http.NewServeMux()
+	doors := api.New(api.Options{
+		Incidents: c.desk, Services: c.board, Agents: c.fleet, Access: c.access, Reports: c.reports(), Control: c.control,
+		Ready: c.ready, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
+	})
+	m.Handle(api.Prefix+"/", doors)
+	m.Handle(api.HealthPrefix, doors)
+	m.Handle("/metrics", promapi.Metrics(promapi.Options{Lasts: c.series, Own: prometheus.Gatherers{c.registry, &c.pages}, Registerer: c.registry, Logger: c.log}))
+	m.Handle("/", pages)
+	return m, nil
+}
+
+// ready says whether reports can be taken and records written.
+func (c *Collector) ready() error {
+	if err := c.series.Err(); err != nil {
+		return err
+	}
+	if waiting := c.teller.waiting(); waiting > 0 {
+		return fmt.Errorf("%d symptoms wait to be written", waiting)
+	}
+	return nil
+}
+
+// announce leaves word for the command line where this collector listens; retract takes it back.
+func (c *Collector) announce() error {
+	scheme, ca := "http", ""
+	if c.cfg.secure() {
+		scheme = "https"
+		if c.cfg.HTTP.CertFile == "" {
+			ca = filepath.Join(c.cfg.Data, "ca.crt")
+		} else {
+			ca = c.cfg.path(c.cfg.HTTP.CertFile)
+		}
+	}
+	addr, ok := c.doors.http.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil // a test's pipe
+	}
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	c.control.URL, c.control.CAFile = fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port))), ca
+	return c.control.Write(c.cfg.Data)
+}
+
+func (c *Collector) retract() {
+	if err := c.control.Remove(c.cfg.Data); err != nil {
+		c.log.Warn("control file stays", "error", err)
+	}
+}
+
+// Offline is the API over a data folder on which no collector runs: incidents, tokens and reports, but nothing live.
+// It fails with store.ErrLocked when one does run. close must be called.
+func Offline(cfg Config) (_ http.Handler, closeAll func() error, err error) {
+	c, err := openOffline(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return api.New(api.Options{
+		Incidents: c.desk, Agents: c.fleet, Access: c.access, Reports: c.reports(), Location: cfg.location(),
+	}), c.Close, nil
+}
+
+func openOffline(cfg Config) (_ *Collector, err error) {
+	c := newCollector(Options{Config: cfg})
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	for _, step := range []func() error{c.openStores, c.openAccountable, c.openFleet} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return c, c.desk.Tick(time.Now()) // deadlines that passed while nothing ran
+}

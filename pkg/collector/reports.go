@@ -1,0 +1,129 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"xunjian/pkg/api"
+	"xunjian/pkg/i18n"
+	"xunjian/pkg/incident"
+	"xunjian/pkg/metric"
+	"xunjian/pkg/report"
+	"xunjian/pkg/tsdb"
+)
+
+// reports makes the monthly record from what is kept; it is the API's Reports.
+func (c *Collector) reports() api.Reports { return reports{c} }
+
+type reports struct{ c *Collector }
+
+// Report is one month as a file.
+func (r reports) Report(ctx context.Context, month, format, lang string) ([]byte, error) {
+	c := r.c
+	c.mu.Lock()
+	cfg := c.cfg
+	c.mu.Unlock()
+	now := time.Now()
+	m, err := report.ParseMonth(month, now, cfg.location())
+	if err != nil {
+		return nil, &api.Invalid{Field: "month", What: err.Error()}
+	}
+	src, err := r.sources(cfg)
+	if err != nil {
+		return nil, err
+	}
+	model, err := report.Build(ctx, cfg.Report, src, m, now)
+	if err != nil {
+		return nil, fmt.Errorf("work out %s: %w", month, err)
+	}
+	p := i18n.For(lang)
+	switch format {
+	case "xlsx":
+		return report.Excel(model, p)
+	case "docx":
+		form, err := form(cfg)
+		if err != nil {
+			return nil, err
+		}
+		b, missing, err := report.Word(model, form, p)
+		if len(missing) > 0 {
+			c.log.Warn("placeholders of the form without a value", "month", month, "names", missing)
+		}
+		return b, err
+	}
+	return nil, api.ErrNotFound
+}
+
+// form is the customer's own, nil for the one that comes with the program.
+func form(cfg Config) ([]byte, error) {
+	if cfg.Report.Form == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(cfg.path(cfg.Report.Form))
+	if err != nil {
+		return nil, fmt.Errorf("read form: %w", err)
+	}
+	return b, nil
+}
+
+func (r reports) sources(cfg Config) (report.Sources, error) {
+	calendar, err := report.LoadCalendar(cfg.location())
+	if cfg.Report.CalendarFolder != "" {
+		calendar, err = report.LoadCalendar(cfg.location(), os.DirFS(cfg.path(cfg.Report.CalendarFolder)))
+	}
+	if err != nil {
+		return report.Sources{}, err
+	}
+	faults, err := r.c.desk.List(incident.Filter{})
+	if err != nil {
+		return report.Sources{}, err
+	}
+	src := report.Sources{Samples: samples{r.c.series}, Services: cfg.Services, Calendar: calendar, Faults: faults}
+	for _, s := range cfg.Checks {
+		src.Checks = append(src.Checks, report.Check{Spec: s})
+	}
+	for _, a := range r.c.fleet.Agents() {
+		src.Hosts = append(src.Hosts, report.Host{Name: a.Name, IP: host(a.Info.Addr), Every: cfg.Host.Every, Since: a.EnrolledAt})
+	}
+	return src, nil
+}
+
+// samples is the series store as the report asks it.
+type samples struct{ db *tsdb.DB }
+
+// chunk is how much of a series is read at a time: a month of a fleet does not fit into memory at once.
+const chunk = 24 * time.Hour
+
+// Select reads [from, to) day by day.
+func (s samples) Select(ctx context.Context, from, to time.Time, name string, labels map[string]string, fn func(metric.Series, []int64, []float64) error) error {
+	ms := []tsdb.Matcher{}
+	for k, v := range labels {
+		m, err := tsdb.NewMatcher(tsdb.Equal, k, v)
+		if err != nil {
+			return err
+		}
+		ms = append(ms, m)
+	}
+	m, err := tsdb.NewMatcher(tsdb.Equal, tsdb.NameLabel, name)
+	if err != nil {
+		return err
+	}
+	ms = append(ms, m)
+	for ; from.Before(to); from = from.Add(chunk) {
+		end := from.Add(chunk)
+		if end.After(to) {
+			end = to
+		}
+		for found, err := range s.db.Select(ctx, from.UnixMilli(), end.UnixMilli()-1, ms...) {
+			if err != nil {
+				return err
+			}
+			if err := fn(found.Series, found.T, found.V); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
