@@ -55,7 +55,7 @@ func Open(path string, o Options) (*DB, error) {
 	if o.LockTimeout == 0 {
 		o.LockTimeout = time.Second
 	}
-	if err := checkNotEmpty(path); err != nil {
+	if err := checkWhole(path); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -73,21 +73,6 @@ func Open(path string, o Options) (*DB, error) {
 		return nil, errors.Join(err, b.Close())
 	}
 	return db, nil
-}
-
-// checkNotEmpty refuses a zero-length file: bbolt would start anew in it.
-func checkNotEmpty(path string) error {
-	st, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("open records: %w", err)
-	}
-	if st.Size() == 0 {
-		return fmt.Errorf("open records %s: file is empty, %w; restore a backup, or remove the file to start anew", path, ErrCorrupt)
-	}
-	return nil
 }
 
 func (db *DB) checkSchema(readOnly bool) error {
