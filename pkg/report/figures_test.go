@@ -261,6 +261,22 @@ func TestLevels(t *testing.T) {
 	near(t, "kept", value(t, sla.Now), 1.0/3)
 }
 
+func TestServiceVerdicts(t *testing.T) {
+	b := builder{cfg: DefaultConfig()}
+	f := func(want Verdict, share Maybe[float64], gap time.Duration) {
+		t.Helper()
+		if got := b.verdict(&ServiceLine{Always: share, Up: 100*time.Hour - gap, Unknown: gap}); got != want {
+			t.Errorf("%v with a gap of %v: %s, want %s", share, gap, got, want)
+		}
+	}
+	f(Met, Known(0.999), 0)
+	f(Missed, Known(0.99899), 0)
+	f(Met, Known(1.0), time.Hour)
+	f(MetWithGap, Known(1.0), time.Hour+time.Second)
+	f(Missed, Known(0.9), 50*time.Hour)
+	f(NoData, Maybe[float64]{}, 100*time.Hour)
+}
+
 // What happens after the moment of the report is not in it.
 func TestAsOf(t *testing.T) {
 	f := fault{id: "INC-1", service: "a", level: contract.Urgent, class: symptom.Down, source: symptom.FromProbe, start: "2026-11-03 09:00:00", found: "2026-11-03 09:00:00",

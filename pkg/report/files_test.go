@@ -1,6 +1,7 @@
 package report
 
 import (
+	"archive/zip"
 	"bytes"
 	"flag"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,15 +22,25 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// sampleModel is a copy of the sample month's figures.
 func sampleModel(t testing.TB) *Model {
 	t.Helper()
-	cfg, src, month, asOf := sampleMonth(t)
-	m, err := Build(t.Context(), cfg, src, month, asOf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	modelOnce.Do(func() {
+		cfg, src, month, asOf := sampleMonth(t)
+		m, err := Build(t.Context(), cfg, src, month, asOf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		model = *m
+	})
+	m := model
+	return &m
 }
+
+var (
+	modelOnce sync.Once
+	model     Model
+)
 
 // golden compares an XML part, an element a line, with testdata.
 func golden(t *testing.T, name string, got []byte) {
@@ -133,6 +145,15 @@ func TestNoTimeOfDay(t *testing.T) {
 	p, err := readParts(x)
 	if err != nil {
 		t.Fatal(err)
+	}
+	zr, err := zip.NewReader(bytes.NewReader(x), int64(len(x)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range zr.File {
+		if !f.Modified.Equal(zipTime) {
+			t.Errorf("part %s is of %v", f.Name, f.Modified)
+		}
 	}
 	stamps := regexp.MustCompile(`20\d\d-\d\d-\d\dT[\d:]+Z`).FindAllString(string(p.data["docProps/core.xml"]), -1)
 	if !slices.Equal(stamps, []string{"2026-12-01T00:30:00Z", "2026-12-01T00:30:00Z"}) {

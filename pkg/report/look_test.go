@@ -14,12 +14,7 @@ func TestWriteSample(t *testing.T) {
 		dir = t.TempDir()
 	}
 	lang := os.Getenv("XUNJIAN_REPORT_LANG")
-	cfg, src, month, asOf := sampleMonth(t)
-	m, err := Build(t.Context(), cfg, src, month, asOf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := Write(dir, m, nil, i18n.For(lang))
+	files, err := Write(dir, sampleModel(t), nil, i18n.For(lang))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,12 +16,18 @@ import (
 
 // Limits on a form that somebody uploads: an archive may claim little and unpack to much.
 const (
-	maxForm     = 16 << 20 // bytes packed
-	maxUnpacked = 64 << 20 // bytes of all parts together
-	maxParts    = 1000
 	maxDepth    = 200     // of elements in a part
 	maxElements = 500_000 // of a part read
 )
+
+// limits are on what an archive may hold.
+type limits struct {
+	packed   int // bytes
+	unpacked int // bytes of all parts together
+	parts    int
+}
+
+var formLimits = limits{packed: 16 << 20, unpacked: 64 << 20, parts: 1000}
 
 // ErrForm marks a form that cannot be used; the text says why.
 var ErrForm = errors.New("form cannot be used")
@@ -36,20 +42,22 @@ type parts struct {
 	data  map[string][]byte
 }
 
-// readParts unpacks an Office file within the limits.
-func readParts(b []byte) (*parts, error) {
-	if len(b) > maxForm {
-		return nil, badForm("%d bytes, at most %d are allowed", len(b), maxForm)
+// readParts unpacks an Office file within the limits on forms.
+func readParts(b []byte) (*parts, error) { return formLimits.unpack(b) }
+
+func (l limits) unpack(b []byte) (*parts, error) {
+	if len(b) > l.packed {
+		return nil, badForm("%d bytes, at most %d are allowed", len(b), l.packed)
 	}
 	zr, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		return nil, badForm("not a .docx (%v); save an old .doc as .docx first", err)
 	}
-	if len(zr.File) > maxParts {
-		return nil, badForm("%d parts, at most %d are allowed", len(zr.File), maxParts)
+	if len(zr.File) > l.parts {
+		return nil, badForm("%d parts, at most %d are allowed", len(zr.File), l.parts)
 	}
 	p := &parts{data: map[string][]byte{}}
-	left := int64(maxUnpacked)
+	left := l.unpacked
 	for _, f := range zr.File {
 		if strings.HasSuffix(f.Name, "/") {
 			continue
@@ -61,7 +69,7 @@ func readParts(b []byte) (*parts, error) {
 		if err != nil {
 			return nil, err
 		}
-		left -= int64(len(body))
+		left -= len(body)
 		p.put(f.Name, body)
 	}
 	return p, nil
@@ -71,18 +79,18 @@ func cleanName(n string) bool {
 	return n != "" && path.Clean("/"+n) == "/"+n && !strings.ContainsAny(n, "\\\x00")
 }
 
-func readPart(f *zip.File, left int64) ([]byte, error) {
+func readPart(f *zip.File, left int) ([]byte, error) {
 	rc, err := f.Open()
 	if err != nil {
 		return nil, badForm("part %s: %v", f.Name, err)
 	}
 	defer rc.Close()
-	body, err := io.ReadAll(io.LimitReader(rc, left+1))
+	body, err := io.ReadAll(io.LimitReader(rc, int64(left)+1))
 	if err != nil {
 		return nil, badForm("part %s: %v", f.Name, err)
 	}
-	if int64(len(body)) > left {
-		return nil, badForm("unpacks to more than %d bytes", maxUnpacked)
+	if len(body) > left {
+		return nil, badForm("part %s: the file unpacks to more than is allowed", f.Name)
 	}
 	return body, nil
 }

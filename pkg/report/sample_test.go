@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,7 +57,7 @@ func (f *feed) Select(ctx context.Context, from, to time.Time, name string, labe
 		b, _ := slices.BinarySearch(s.t, to.UnixMilli())
 		for ; a < b; a += step {
 			end := min(a+step, b)
-			if err := fn(s.Series, slices.Clone(s.t[a:end]), slices.Clone(s.v[a:end])); err != nil {
+			if err := fn(s.Series, s.t[a:end:end], s.v[a:end:end]); err != nil {
 				return err
 			}
 		}
@@ -101,9 +102,29 @@ func noise(t time.Time, salt int64) float64 {
 	return float64(x%10000) / 10000
 }
 
-// sampleMonth is a realistic November 2026 (and the October before it): four services, three hosts, and incidents of
-// every kind with texts that try to break things.
+// sampleMonth is a copy of the sample's parts, whose samples are made once and only read.
 func sampleMonth(t testing.TB) (Config, Sources, Month, time.Time) {
+	t.Helper()
+	sampleOnce.Do(func() { sampled.cfg, sampled.src, sampled.month, sampled.asOf = makeSample(t) })
+	s := sampled
+	s.src.Samples = &feed{series: slices.Clone(s.src.Samples.(*feed).series)}
+	s.src.Checks, s.src.Faults = slices.Clone(s.src.Checks), slices.Clone(s.src.Faults)
+	return s.cfg, s.src, s.month, s.asOf
+}
+
+var (
+	sampleOnce sync.Once
+	sampled    struct {
+		cfg   Config
+		src   Sources
+		month Month
+		asOf  time.Time
+	}
+)
+
+// makeSample is a realistic November 2026 (and the October before it): four services, three hosts, and incidents of
+// every kind with texts that try to break things.
+func makeSample(t testing.TB) (Config, Sources, Month, time.Time) {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Project, cfg.ContractNo = "省级一体化协同办公平台运维服务", "SLT-2026-0117"
