@@ -119,7 +119,7 @@ func (d *Desk) keyFor(o Opening, id string, now time.Time) (string, error) {
 	if !known || o.Separate || o.Level == contract.Minor {
 		return "reported/" + id, nil
 	}
-	key := symptom.Symptom{Source: symptom.FromProbe, Service: o.Service}.Key()
+	key := serviceKey(o.Service)
 	last, err := d.latest(key)
 	switch {
 	case err != nil:

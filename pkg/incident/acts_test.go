@@ -193,6 +193,9 @@ func TestPhonedThenSeen(t *testing.T) {
 	if r2.ID != r.ID || !r2.Linked || !r2.SLAStart.Equal(nine) || !r2.DetectedAt.Equal(after(5)) || r2.Proposed != contract.Urgent || r2.Level != contract.General {
 		t.Errorf("seen %+v", r2)
 	}
+	if f := r2.Finding(); f.Key() != r2.Key || !f.Firing || f.Key() != s.Key() {
+		t.Errorf("finding %+v of %s", f, r2.Key)
+	}
 	r2 = must(t)(h.Resolve(r.ID, by("张三", 10, ""), Account{Cause: "c", Handling: "h"}))
 	if !r2.Open() {
 		t.Error("a watched fault was over by declaration")

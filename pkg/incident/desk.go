@@ -148,18 +148,50 @@ func (d *Desk) Observe(now time.Time, s symptom.Symptom) (r Record, changed bool
 	if err != nil {
 		return Record{}, false, fmt.Errorf("observe symptom of %s: %w", s.Service, err)
 	}
-	drafts, err := d.react(now, s, last)
+	reacted, err := d.react(now, s, last)
 	if err != nil {
 		return Record{}, false, fmt.Errorf("observe symptom of %s: %w", s.Service, err)
 	}
-	drafts = slices.DeleteFunc(drafts, func(w *draft) bool { return len(w.events) == 0 })
-	if len(drafts) == 0 {
-		return last, false, nil
-	}
-	if err := d.save(drafts...); err != nil {
+	blinded, err := d.blind(now, s)
+	if err != nil {
 		return Record{}, false, fmt.Errorf("observe symptom of %s: %w", s.Service, err)
 	}
-	return drafts[len(drafts)-1].rec, true, nil
+	drafts := slices.DeleteFunc(slices.Concat(blinded, reacted), func(w *draft) bool { return len(w.events) == 0 })
+	if len(drafts) > 0 {
+		if err := d.save(drafts...); err != nil {
+			return Record{}, false, fmt.Errorf("observe symptom of %s: %w", s.Service, err)
+		}
+	}
+	return reacted[len(reacted)-1].rec, len(drafts) > 0, nil
+}
+
+// blind drafts what a gap in watching a service, which has a key of its own, does to that service's incident: a good
+// run that nobody could see to its end does not count, and starts anew when the gap ends (R5).
+func (d *Desk) blind(now time.Time, s symptom.Symptom) ([]*draft, error) {
+	key := serviceKey(s.Service)
+	if s.Class != symptom.Unknown || s.Key() == key {
+		return nil, nil
+	}
+	last, err := d.latest(key)
+	if err != nil || !last.Open() {
+		return nil, err
+	}
+	w := newDraft(last, now)
+	switch {
+	case s.Firing && !last.VerifyingSince.IsZero():
+		w.settle(s.Since)
+		if !w.rec.VerifyingSince.IsZero() {
+			w.add(Event{Kind: EventGap, Of: s.Since, Text: s.Detail})
+		}
+	case !s.Firing && last.Blind:
+		w.good(s)
+	}
+	w.settle(w.now)
+	return []*draft{w}, nil
+}
+
+func serviceKey(service string) string {
+	return symptom.Symptom{Source: symptom.FromProbe, Service: service}.Key()
 }
 
 // react drafts what a symptom does to the last incident of its key, and the new incident if it opens one.

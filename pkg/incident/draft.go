@@ -91,7 +91,7 @@ func (w *draft) failing(s symptom.Symptom) {
 	switch {
 	case !w.rec.VerifyingSince.IsZero() && unknown:
 		w.add(Event{Kind: EventGap, Of: s.Since, Symptom: &s})
-	case !w.rec.VerifyingSince.IsZero():
+	case !w.rec.VerifyingSince.IsZero(), w.rec.Blind && !unknown:
 		w.add(Event{Kind: EventRelapsed, Of: s.Since, Symptom: &s})
 	case w.news(s):
 		w.add(Event{Kind: EventSeen, Of: s.Since, Symptom: &s})

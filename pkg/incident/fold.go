@@ -94,7 +94,7 @@ func (r *Record) see(s symptom.Symptom, kind EventKind) {
 	if s.Source == symptom.FromPerson {
 		return
 	}
-	r.Linked = true
+	r.Linked, r.Watcher = true, s.Source
 	if r.DetectedAt.IsZero() {
 		r.DetectedAt, r.History.Detected = s.At, s.At
 	}
@@ -152,7 +152,7 @@ func (r *Record) acknowledge(e Event) {
 }
 
 func (r *Record) verify(e Event) {
-	r.VerifyingSince = e.Of
+	r.VerifyingSince, r.Blind = e.Of, false
 	r.step(contract.Good, e.Of, "")
 }
 
@@ -161,12 +161,13 @@ func (r *Record) relapse(e Event) {
 	if e.Kind == EventRelapsed {
 		r.Relapses++
 	}
-	r.VerifyingSince = time.Time{}
+	r.VerifyingSince, r.Blind = time.Time{}, e.Kind == EventGap
 	r.History.Steps = slices.DeleteFunc(r.History.Steps, func(s contract.Step) bool { return s.Kind == contract.Good })
 }
 
 func (r *Record) recover(e Event) {
-	r.State, r.RecoveredAt, r.VerifyingSince, r.Provisional = Recovered, e.when(), time.Time{}, e.Person != ""
+	r.State, r.RecoveredAt, r.Provisional = Recovered, e.when(), e.Person != ""
+	r.VerifyingSince, r.Blind = time.Time{}, false
 	r.History.Steps = slices.DeleteFunc(r.History.Steps, func(s contract.Step) bool { return s.Kind == contract.Good })
 	r.step(contract.Recovered, e.when(), "")
 }

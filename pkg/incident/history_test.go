@@ -45,6 +45,12 @@ func moves(t *rapid.T) move {
 		{"fail", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, true)); return err }},
 		{"good", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, false)); return err }},
 		{"good", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, false)); return err }},
+		{"blind", func(h *house, now time.Time) error {
+			s := symptomAt(now, nth > 1)
+			s.Source, s.Class, s.Level = symptom.FromFleet, symptom.Unknown, contract.Minor
+			_, _, err := h.Observe(now, s)
+			return err
+		}},
 		{"tick", func(h *house, now time.Time) error { return h.Tick(now) }},
 		{"gap", func(h *house, now time.Time) error { return h.Gap(now.Add(-ago), now) }},
 		{"open", func(h *house, now time.Time) error {

@@ -37,9 +37,10 @@ type Record struct {
 	Class     symptom.Class  `json:"class"`      // the gravest seen
 	LastClass symptom.Class  `json:"last_class"` // the one seen last
 	Rule      string         `json:"rule,omitempty"`
-	Source    symptom.Source `json:"source"` // who noticed first
-	Linked    bool           `json:"linked"` // a check or rule watches it, so that its recovery is observed and not declared
-	Detail    string         `json:"detail"` // what was seen last
+	Source    symptom.Source `json:"source"`            // who noticed first
+	Linked    bool           `json:"linked"`            // a check or rule watches it, so that its recovery is observed and not declared
+	Watcher   symptom.Source `json:"watcher,omitempty"` // whose finding it is linked to
+	Detail    string         `json:"detail"`            // what was seen last
 
 	Level       contract.Level `json:"level"`
 	PersonLevel bool           `json:"person_level,omitempty"` // a person has set the level: machines only propose
@@ -58,6 +59,7 @@ type Record struct {
 	ResponseDue    time.Time `json:"response_due,omitzero"` // zero: no limit
 	RecoveryDue    time.Time `json:"recovery_due,omitzero"`
 	VerifyingSince time.Time `json:"verifying_since,omitzero"` // first good sample of a run that has not held long enough yet
+	Blind          bool      `json:"blind,omitempty"`          // the good run was lost to a gap in watching
 	RecoveredAt    time.Time `json:"recovered_at,omitzero"`    // first good sample of the run that held (R5)
 	Provisional    bool      `json:"provisional,omitempty"`    // the recovery is a person's declaration
 	ResolvedBy     string    `json:"resolved_by,omitempty"`
@@ -85,6 +87,15 @@ const (
 
 // Open says that the fault itself is not over.
 func (r Record) Open() bool { return r.State == Detected || r.State == Acknowledged }
+
+// Finding is the symptom behind a linked incident as its source would tell it: what a source that starts anew must know
+// to tell its end. Its key is the incident's.
+func (r Record) Finding() symptom.Symptom {
+	return symptom.Symptom{
+		Source: r.Watcher, Service: r.Service, Component: r.Component, Class: r.Class, Level: r.Level, Rule: r.Rule,
+		Detail: r.Detail, Firing: true, Since: r.FaultStart, At: r.DetectedAt,
+	}
+}
 
 // Breached says that a deadline was missed.
 func (r Record) Breached() bool { return len(r.Breaches) > 0 }

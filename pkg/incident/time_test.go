@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"xunjian/pkg/contract"
+	"xunjian/pkg/symptom"
 )
 
 // What is told late took effect at its own time.
@@ -50,6 +51,39 @@ func TestGapAfterVerification(t *testing.T) {
 	}
 	if r, _ = h.get(r.ID); r.State != Recovered || !r.RecoveredAt.Equal(after(5)) {
 		t.Errorf("%s at %v", r.State, r.RecoveredAt)
+	}
+}
+
+// A gap that has a key of its own breaks the verification of its service too; its end starts it anew, unless the
+// service is found failing.
+func TestBlind(t *testing.T) {
+	gap := func(at float64, firing bool) symptom.Symptom {
+		return symptom.Symptom{Source: symptom.FromFleet, Service: "signature", Class: symptom.Unknown, Level: contract.Minor, Detail: "agent is silent", Firing: firing, Since: after(at), At: after(at)}
+	}
+	for name, c := range map[string]struct {
+		failing bool
+		state   State
+	}{"still good": {false, Recovered}, "failing again": {true, Detected}} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			r := h.see(down(0))
+			h.see(good(5))
+			if own := h.see(gap(8, true)); own.ID == r.ID || own.Level != contract.Minor {
+				t.Errorf("the gap's own incident: %s %s", own.ID, own.Level)
+			}
+			h.tick(60)
+			if r, _ = h.get(r.ID); !r.Open() || !r.Blind || !r.VerifyingSince.IsZero() {
+				t.Fatalf("recovered unseen: %+v", r)
+			}
+			if c.failing {
+				h.see(down(69))
+			}
+			h.see(gap(70, false))
+			h.tick(80)
+			if r, _ = h.get(r.ID); r.State != c.state || r.Blind || c.state == Recovered && !r.RecoveredAt.Equal(after(70)) {
+				t.Errorf("after the gap: %s at %v", r.State, r.RecoveredAt)
+			}
+		})
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/incident"
@@ -172,8 +174,8 @@ type house struct {
 	desk     *incident.Desk
 	pager    *Pager
 	channels []Channel
+	registry prometheus.Registerer
 	stop     func()
-	n        int
 }
 
 func newHouse(t *testing.T, channels ...Channel) *house {
@@ -193,7 +195,7 @@ func (h *house) start() {
 	if h.desk, err = incident.New(h.db, incident.Options{Services: services}); err != nil {
 		h.t.Fatal(err)
 	}
-	if h.pager, err = New(h.desk, h.db, Options{Channels: h.channels, ExternalURL: "https://xunjian.example/"}); err != nil {
+	if h.pager, err = New(h.desk, h.db, Options{Channels: h.channels, ExternalURL: "https://xunjian.example/", Registerer: h.registry}); err != nil {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

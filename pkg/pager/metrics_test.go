@@ -1,0 +1,41 @@
+package pager
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// Metrics count what happened, keep counting over a reload, and obey the naming conventions.
+func TestMetrics(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		reg := prometheus.NewRegistry()
+		r := newReceiver(t, first(status(400)))
+		h := newHouse(t, r.channel(t, "ops"))
+		h.halt()
+		h.registry = reg
+		h.start()
+		h.observe("signature", true)
+		synctest.Wait()
+		m := newMetrics(reg) // as a reload does
+		if n := testutil.ToFloat64(m.undelivered.WithLabelValues("ops")); n != 1 {
+			t.Errorf("undelivered %v", n)
+		}
+		h.recover("signature")
+		synctest.Wait()
+		for want, c := range map[float64]prometheus.Collector{2: m.sent.WithLabelValues("ops"), 1: m.failed.WithLabelValues("ops"), 0: m.undelivered.WithLabelValues("ops")} {
+			if got := testutil.ToFloat64(c); got != want {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+		if n := testutil.CollectAndCount(m.delay); n != 1 {
+			t.Errorf("%d histograms", n)
+		}
+		problems, err := testutil.GatherAndLint(reg)
+		if err != nil || len(problems) > 0 {
+			t.Errorf("%v %v", problems, err)
+		}
+	})
+}
