@@ -47,38 +47,59 @@ func newDecoder(boot uint64, maxSeries int) *decoder {
 
 // decode reads a whole message even after a fault, so that the history stays that of the other end.
 func (d *decoder) decode(m *pb.Batch) (Batch, *fault) {
-	var bad *fault
-	for _, s := range m.GetSchemas() {
-		bad = firstFault(bad, d.defineSchema(s))
-	}
-	for _, s := range m.GetSubjects() {
-		bad = firstFault(bad, d.defineSubject(s))
-	}
 	b := Batch{Reports: make([]metric.Report, 0, len(m.GetReports()))}
 	probed := make(map[string]int64)
-	for i, r := range m.GetReports() {
-		rep, f := d.report(r)
-		if f != nil {
-			f = &fault{f.reason, fmt.Sprintf("report %d: %s", i, f.detail), f.broken}
-		}
-		bad = firstFault(bad, f)
-		b.Reports = append(b.Reports, rep)
-		if name, ok := strings.CutPrefix(rep.Kind, metric.KindProbe); ok {
-			probed[name] = rep.At.UnixMilli()
-		}
-	}
-	for i, r := range m.GetResults() {
-		res, f := d.result(r, probed)
-		if f != nil {
-			f = &fault{f.reason, fmt.Sprintf("result %d: %s", i, f.detail), f.broken}
-		}
-		bad = firstFault(bad, f)
-		b.Results = append(b.Results, res)
-	}
+	bad := d.reports(m, &b, probed)
+	bad = firstFault(bad, d.results(m, &b, probed))
 	if bad != nil {
 		return Batch{}, bad
 	}
 	return b, nil
+}
+
+func (d *decoder) reports(m *pb.Batch, b *Batch, probed map[string]int64) (bad *fault) {
+	schemas := m.GetSchemas()
+	define := func(before int) {
+		for len(schemas) > 0 && int(schemas[0].GetBefore()) <= before {
+			bad = firstFault(bad, d.defineSchema(schemas[0]))
+			schemas = schemas[1:]
+		}
+	}
+	for i, w := range m.GetReports() {
+		define(i)
+		r, f := d.report(w)
+		if f != nil {
+			f = &fault{f.reason, fmt.Sprintf("report %d: %s", i, f.detail), f.broken}
+		}
+		bad = firstFault(bad, f)
+		b.Reports = append(b.Reports, r)
+		if name, ok := strings.CutPrefix(r.Kind, metric.KindProbe); ok {
+			probed[name] = r.At.UnixMilli()
+		}
+	}
+	define(math.MaxInt)
+	return bad
+}
+
+func (d *decoder) results(m *pb.Batch, b *Batch, probed map[string]int64) (bad *fault) {
+	subjects := m.GetSubjects()
+	define := func(before int) {
+		for len(subjects) > 0 && int(subjects[0].GetBefore()) <= before {
+			bad = firstFault(bad, d.defineSubject(subjects[0]))
+			subjects = subjects[1:]
+		}
+	}
+	for i, w := range m.GetResults() {
+		define(i)
+		r, f := d.result(w, probed)
+		if f != nil {
+			f = &fault{f.reason, fmt.Sprintf("result %d: %s", i, f.detail), f.broken}
+		}
+		bad = firstFault(bad, f)
+		b.Results = append(b.Results, r)
+	}
+	define(math.MaxInt)
+	return bad
 }
 
 // defineSchema takes a definition; of a bad one it remembers why, so that only reports that need it are refused.

@@ -128,7 +128,10 @@ func (e *encoder) schema(m *pb.Batch, k schemaKey, samples []metric.Sample) *ent
 		s = e.schemas.add(k, e.round)
 	}
 	s.value = &outSchema{series: make([]metric.Series, len(samples)), cols: newColumns(len(samples))}
-	def := &pb.Schema{Id: s.id, Kind: []byte(k.kind), EveryMs: uint32(k.every.Milliseconds()), Series: make([]*pb.Series, len(samples))}
+	def := &pb.Schema{
+		Id: s.id, Kind: []byte(k.kind), EveryMs: uint32(k.every.Milliseconds()),
+		Series: make([]*pb.Series, len(samples)), Before: uint32(len(m.Reports)),
+	}
 	for i, x := range samples {
 		s.value.series[i] = x.Series
 		def.Series[i] = seriesToWire(x.Series)
@@ -187,7 +190,7 @@ func (e *encoder) subject(m *pb.Batch, r check.Result) *entry[*outSubject] {
 	}
 	s := e.subjects.add(k, e.round)
 	s.value = &outSubject{cols: newColumns(rowFixed + len(def.Phases))}
-	def.Id = s.id
+	def.Id, def.Before = s.id, uint32(len(m.Results))
 	m.Subjects = append(m.Subjects, def)
 	return s
 }

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"compress/flate"
 	_ "embed"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -13,11 +16,32 @@ import (
 )
 
 // packVersion says how a frame is packed. Frames wait for days on agents' disks, so every version stays readable, and
-// dictionary must never change: a better one comes with a new version.
+// dictionary.txt must never change: a better one comes with a new version.
 const packVersion = 1
 
 //go:embed dictionary.txt
-var dictionary []byte
+var dictionaryText string
+
+// dictionary is what the compressor has seen before every frame: common series, in the form that they have on the wire.
+var dictionary = sync.OnceValue(func() (wire []byte) {
+	for line := range strings.Lines(dictionaryText) {
+		name, labels, _ := strings.Cut(strings.TrimRight(line, "}\n"), "{")
+		s := field(nil, 1, name)
+		for label := range strings.SplitSeq(labels, `",`) {
+			if k, v, ok := strings.Cut(label, `="`); ok {
+				s = field(field(s, 2, k), 2, strings.TrimRight(v, `"`))
+			}
+		}
+		wire = field(wire, 4, string(s))
+	}
+	return wire
+})
+
+// field appends a length-delimited protobuf field. Built by hand, the dictionary stays the same with every protobuf library.
+func field(b []byte, number byte, content string) []byte {
+	b = binary.AppendUvarint(append(b, number<<3|2), uint64(len(content)))
+	return append(b, content...)
+}
 
 // pack writes batches of one boot as a frame that needs no history.
 func pack(boot uint64, batches []Batch) ([]byte, error) {
@@ -29,7 +53,7 @@ func pack(boot uint64, batches []Batch) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	out.WriteByte(packVersion)
-	w, err := flate.NewWriterDict(&out, flate.DefaultCompression, dictionary)
+	w, err := flate.NewWriterDict(&out, flate.DefaultCompression, dictionary())
 	if err != nil {
 		return nil, fmt.Errorf("pack frame: %w", err)
 	}
@@ -43,7 +67,7 @@ func unpack(frame []byte, maxSeries int) (Batch, *fault) {
 	if len(frame) == 0 || frame[0] != packVersion {
 		return Batch{}, faultf(faultFrame, "version %.1x of %d bytes", frame, len(frame))
 	}
-	raw, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(frame[1:]), dictionary), maxUnpacked+1))
+	raw, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(frame[1:]), dictionary()), maxUnpacked+1))
 	if err != nil {
 		return Batch{}, faultf(faultFrame, "unpack: %v", err)
 	}

@@ -470,6 +470,7 @@ type Schema struct {
 	Kind          []byte                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	EveryMs       uint32                 `protobuf:"varint,3,opt,name=every_ms,json=everyMs,proto3" json:"every_ms,omitempty"`
 	Series        []*Series              `protobuf:"bytes,4,rep,name=series,proto3" json:"series,omitempty"`
+	Before        uint32                 `protobuf:"varint,5,opt,name=before,proto3" json:"before,omitempty"` // holds from this report of the message on, counted from 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -530,6 +531,13 @@ func (x *Schema) GetSeries() []*Series {
 		return x.Series
 	}
 	return nil
+}
+
+func (x *Schema) GetBefore() uint32 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
 }
 
 // Series is bytes and not strings so that a bad text spoils its schema only, never the whole message.
@@ -661,6 +669,7 @@ type Subject struct {
 	Service       []byte                 `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
 	Target        []byte                 `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`
 	Phases        [][]byte               `protobuf:"bytes,5,rep,name=phases,proto3" json:"phases,omitempty"`
+	Before        uint32                 `protobuf:"varint,6,opt,name=before,proto3" json:"before,omitempty"` // holds from this result of the message on, counted from 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -728,6 +737,13 @@ func (x *Subject) GetPhases() [][]byte {
 		return x.Phases
 	}
 	return nil
+}
+
+func (x *Subject) GetBefore() uint32 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
 }
 
 // Result is compact (values) when the only attempt was ok and its phases are the subject's, else spelt out (attempts).
@@ -1295,12 +1311,13 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\x04boot\x18\x05 \x01(\x06R\x04boot\x12\x17\n" +
 	"\awall_ms\x18\x06 \x01(\x12R\x06wallMs\" \n" +
 	"\x06Packed\x12\x16\n" +
-	"\x06frames\x18\x01 \x03(\fR\x06frames\"z\n" +
+	"\x06frames\x18\x01 \x03(\fR\x06frames\"\x92\x01\n" +
 	"\x06Schema\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\fR\x04kind\x12\x19\n" +
 	"\bevery_ms\x18\x03 \x01(\rR\aeveryMs\x121\n" +
-	"\x06series\x18\x04 \x03(\v2\x19.xunjian.uplink.v1.SeriesR\x06series\"4\n" +
+	"\x06series\x18\x04 \x03(\v2\x19.xunjian.uplink.v1.SeriesR\x06series\x12\x16\n" +
+	"\x06before\x18\x05 \x01(\rR\x06before\"4\n" +
 	"\x06Series\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x16\n" +
 	"\x06labels\x18\x02 \x03(\fR\x06labels\"l\n" +
@@ -1308,13 +1325,14 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\x06schema\x18\x01 \x01(\rR\x06schema\x12\x19\n" +
 	"\bseq_step\x18\x02 \x01(\x12R\aseqStep\x12\x17\n" +
 	"\aat_step\x18\x03 \x01(\x12R\x06atStep\x12\x16\n" +
-	"\x06values\x18\x04 \x01(\fR\x06values\"y\n" +
+	"\x06values\x18\x04 \x01(\fR\x06values\"\x91\x01\n" +
 	"\aSubject\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x14\n" +
 	"\x05check\x18\x02 \x01(\fR\x05check\x12\x18\n" +
 	"\aservice\x18\x03 \x01(\fR\aservice\x12\x16\n" +
 	"\x06target\x18\x04 \x01(\fR\x06target\x12\x16\n" +
-	"\x06phases\x18\x05 \x03(\fR\x06phases\"\x8b\x01\n" +
+	"\x06phases\x18\x05 \x03(\fR\x06phases\x12\x16\n" +
+	"\x06before\x18\x06 \x01(\rR\x06before\"\x8b\x01\n" +
 	"\x06Result\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\rR\asubject\x12\x17\n" +
 	"\aat_step\x18\x02 \x01(\x12R\x06atStep\x12\x16\n" +
