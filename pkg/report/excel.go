@@ -166,12 +166,11 @@ func (x *book) top(name string, t table) error {
 			return err
 		}
 	}
-	title := x.m.Rules.Project + "　" + x.t("sheet."+t.key) + "　" + x.month(x.m)
-	about := x.t("xlsx.about", "period", x.period(x.m), "as_of", x.time(x.m.AsOf))
+	about := x.t("xlsx.about", "project", x.m.Rules.Project, "period", x.period(x.m), "as_of", x.time(x.m.AsOf))
 	if x.m.Unfinished {
 		about += "　" + x.t("unfinished")
 	}
-	if err := x.across(name, titleRow, len(t.columns), title, "title", "center"); err != nil {
+	if err := x.across(name, titleRow, len(t.columns), x.t("sheet."+t.key)+"　"+x.month(x.m), "title", "center"); err != nil {
 		return err
 	}
 	if err := x.across(name, aboutRow, len(t.columns), about, "about", "left"); err != nil {
@@ -180,7 +179,7 @@ func (x *book) top(name string, t table) error {
 	if err := x.SetRowHeight(name, titleRow, 32); err != nil {
 		return err
 	}
-	if err := x.SetRowHeight(name, aboutRow, 18); err != nil {
+	if err := x.SetRowHeight(name, aboutRow, rowHeight(table{columns: []column{{width: t.width()}}}, []cell{words(about)})); err != nil {
 		return err
 	}
 	return x.SetPanes(name, &excelize.Panes{Freeze: true, XSplit: 1, YSplit: headRow, TopLeftCell: "B4", ActivePane: "bottomRight"})
@@ -226,7 +225,7 @@ func (x *book) cell(name string, col, row int, c cell, of column) error {
 	return x.dress(name, at, look, align, c.format)
 }
 
-// rowHeight is high enough for the fullest cell: readers do not work it out for themselves.
+// rowHeight is high enough for the fullest cell, up to Excel's own limit: readers do not work it out for themselves.
 func rowHeight(t table, r []cell) float64 {
 	lines := 1
 	for i, c := range r {

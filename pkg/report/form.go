@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"xunjian/pkg/i18n"
@@ -113,7 +114,7 @@ func (f form) incidents() string {
 			head = strings.Replace(head, "(", "{{br}}(", 1)
 		}
 		heads = append(heads, field{cols[i], "TableHead", head, shade, 0})
-		first = append(first, field{cols[i], "TableKeep", "{{" + k + "}}", pale, 0})
+		first = append(first, field{cols[i], "TableTextKeep", "{{" + k + "}}", pale, 0})
 	}
 	first[0].text = "{{#faults}}" + first[0].text
 	texts := ""
@@ -219,8 +220,15 @@ func grid(cols ...int) string {
 	return out + `</w:tblGrid>`
 }
 
+// onePage names the tables of a fixed few rows, which stay on one page.
+var onePage = []string{"summary", "levels"}
+
 // table1 is a table of one repeated row; its first columns, so many as left says, start at the left.
 func table1(list string, cols []int, heads, cells []string, left int) string {
+	keep := ""
+	if slices.Contains(onePage, list) {
+		keep = "Keep"
+	}
 	var hs, cs []field
 	width := 0
 	for i := range cols {
@@ -230,7 +238,7 @@ func table1(list string, cols []int, heads, cells []string, left int) string {
 			style = "TableLeft"
 		}
 		hs = append(hs, field{cols[i], "TableHead", heads[i], shade, 0})
-		cs = append(cs, field{cols[i], style, "{{" + cells[i] + "}}", "", 0})
+		cs = append(cs, field{cols[i], style + keep, "{{" + cells[i] + "}}", "", 0})
 	}
 	cs[0].text = "{{#" + list + "}}" + cs[0].text
 	cs[len(cs)-1].text += "{{/" + list + "}}"

@@ -204,7 +204,7 @@ func (w writer) faults(m *Model) table {
 	t := table{key: "faults", columns: []column{
 		{"id", 19, false}, {"level", 6, false}, {"symptom", 28, true}, {"found_by", 9, false}, {"start", 11.5, false}, {"found_at", 11.5, false},
 		{"responded", 11.5, false}, {"recovered", 11.5, false}, {"confirmed", 11.5, false}, {"response", 12, false}, {"recovery", 18, false},
-		{"paused", 11, false}, {"late", 11, false}, {"cause", 28, true}, {"handling", 46, true}, {"report_no", 9, false},
+		{"paused", 11, false}, {"late", 11, false}, {"cause", 28, true}, {"handling", 64, true}, {"report_no", 9, false},
 	}}
 	for _, f := range m.Faults {
 		t.rows = append(t.rows, []cell{
