@@ -96,7 +96,7 @@ func TestStaleControl(t *testing.T) {
 		url   string
 		stale bool
 	}{
-		"process gone": {gone.Process.Pid, other.URL, true}, "no process": {0, other.URL, true}, "nobody listens": {os.Getpid(), free, true},
+		"process gone": {gone.Process.Pid, hung.URL, true}, "no process": {0, hung.URL, true}, "nobody listens": {os.Getpid(), free, true},
 		"another collector": {os.Getpid(), other.URL, true}, "does not answer": {os.Getpid(), hung.URL, false},
 	} {
 		dir := t.TempDir()
