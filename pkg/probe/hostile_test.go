@@ -119,8 +119,10 @@ func TestHostileServers(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			spec := quick("http://" + rawServer(t, tc.serve))
-			spec.Timeout, spec.Slow = patience(tc.class), patience(tc.class)
+			spec := patient("http://" + rawServer(t, tc.serve))
+			if tc.class == check.ClassTimeout {
+				spec = hasty(spec)
+			}
 			spec.HTTP.Expect = tc.expect
 			p := newTestProber(t, spec, Options{})
 			before := allocated()
@@ -143,12 +145,10 @@ func TestHostileServers(t *testing.T) {
 	}
 }
 
-// patience is long where something has to happen on a busy machine, and short where nothing does.
-func patience(c check.Class) time.Duration {
-	if c == check.ClassTimeout {
-		return 200 * time.Millisecond
-	}
-	return 3 * time.Second
+// hasty is for where nothing happens, which takes no longer on a busy machine.
+func hasty(spec check.Spec) check.Spec {
+	spec.Timeout, spec.Slow = 200*time.Millisecond, 200*time.Millisecond
+	return spec
 }
 
 func allocated() uint64 {
@@ -174,8 +174,10 @@ func TestHostileHandshakes(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			addr := rawServer(t, tc.serve)
-			spec := quick("https://" + addr)
-			spec.Timeout, spec.Slow = patience(tc.class), patience(tc.class)
+			spec := patient("https://" + addr)
+			if tc.class == check.ClassTimeout {
+				spec = hasty(spec)
+			}
 			wantAttempt(t, ask(t, spec), check.Fail, tc.class, tc.reason)
 			spec.Kind, spec.Target, spec.TCP.TLS = "tcp", addr, true
 			wantAttempt(t, ask(t, spec), check.Fail, tc.class, tc.reason)
@@ -185,7 +187,7 @@ func TestHostileHandshakes(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	addr := closedPort(t)
-	a := ask(t, quick("http://"+addr))
+	a := ask(t, patient("http://"+addr))
 	wantAttempt(t, a, check.Fail, check.ClassConnect, "connection refused")
 	if len(a.Phases) != 2 || a.Phases[1].Name != "connect" {
 		t.Errorf("phases %v, want up to connect, where it failed", a.Phases)
@@ -237,8 +239,10 @@ func TestNames(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			var dials counting
-			spec := quick("http://svc.example:" + port)
-			spec.Timeout, spec.Slow = time.Second, time.Second
+			spec := patient("http://svc.example:" + port)
+			if tc.reason == "no answer in time" {
+				spec = hasty(spec)
+			}
 			p := newTestProber(t, spec, Options{Dial: dials.dial, Resolver: tc.names})
 			start := time.Now()
 			wantAttempt(t, p.attempt(t.Context(), true), tc.outcome, tc.class, tc.reason)
@@ -258,7 +262,7 @@ func TestForbiddenAddresses(t *testing.T) {
 		"169.254.169.254", "169.254.0.1", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[fe80::1]", "[fe80::1%25lo]", "[febf::1]",
 		"100.100.100.200", "[::ffff:100.100.100.200]", "[fd00:ec2::254]", "[64:ff9b::169.254.169.254]", "[64:ff9b::6464:64c8]",
 	} {
-		for _, spec := range []check.Spec{quick("http://" + host + "/latest/meta-data"), {Name: "t", Service: "s", Kind: "tcp", Target: strings.ReplaceAll(host, "%25", "%") + ":80"}} {
+		for _, spec := range []check.Spec{patient("http://" + host + "/latest/meta-data"), {Name: "t", Service: "s", Kind: "tcp", Target: strings.ReplaceAll(host, "%25", "%") + ":80"}} {
 			a := newTestProber(t, spec, Options{Dial: dials.dial}).attempt(t.Context(), true)
 			wantAttempt(t, a, check.Unknown, check.ClassSetup, "refused to connect")
 		}
@@ -281,7 +285,7 @@ func TestMachineCannotAsk(t *testing.T) {
 			dials.Add(1)
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", errno)}
 		}
-		r, _ := newTestProber(t, quick("http://127.0.0.1"), Options{Dial: fail}).Run(t.Context(), time.Now())
+		r, _ := newTestProber(t, patient("http://127.0.0.1"), Options{Dial: fail}).Run(t.Context(), time.Now())
 		wantAttempt(t, r.First(), check.Unknown, check.ClassSetup, errno.Error())
 		if dials.Load() != 1 || len(r.Attempts) != 1 {
 			t.Errorf("%v: %d attempts and %d dials, asking again helps nobody", errno, len(r.Attempts), dials.Load())
@@ -290,7 +294,7 @@ func TestMachineCannotAsk(t *testing.T) {
 	unreachable := func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
 	}
-	a := newTestProber(t, quick("http://127.0.0.1"), Options{Dial: unreachable}).attempt(t.Context(), true)
+	a := newTestProber(t, patient("http://127.0.0.1"), Options{Dial: unreachable}).attempt(t.Context(), true)
 	wantAttempt(t, a, check.Fail, check.ClassConnect, "no route to host")
 }
 
@@ -300,7 +304,7 @@ func TestOutOfDescriptorsForReal(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	p := newTestProber(t, quick("http://"+addr), Options{})
+	p := newTestProber(t, patient("http://"+addr), Options{})
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +329,7 @@ func TestReasonsKeepSecrets(t *testing.T) {
 		"query":    func(s *check.Spec) { s.Target += "?access_token=geheim-9f2c&a=1" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			spec := quick("http://" + echo)
+			spec := patient("http://" + echo)
 			spoil(&spec)
 			r, samples := newTestProber(t, spec, Options{}).Run(t.Context(), time.Now())
 			for _, a := range r.Attempts {
@@ -403,13 +407,15 @@ func TestTCPVerdicts(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			spec := check.Spec{Name: "test", Service: "svc", Kind: "tcp", Target: rawServer(t, tc.serve), TCP: tc.tcp, Timeout: patience(tc.class), Slow: patience(tc.class)}
+			spec := patientTCP(rawServer(t, tc.serve), tc.tcp)
+			if tc.class == check.ClassTimeout {
+				spec = hasty(spec)
+			}
 			wantAttempt(t, ask(t, spec), tc.outcome, tc.class, tc.reason)
 		})
 	}
 	t.Run("nobody", func(t *testing.T) {
-		spec := check.Spec{Name: "test", Service: "svc", Kind: "tcp", Target: closedPort(t)}
-		wantAttempt(t, ask(t, spec), check.Fail, check.ClassConnect, "refused")
+		wantAttempt(t, ask(t, patientTCP(closedPort(t), check.TCP{})), check.Fail, check.ClassConnect, "refused")
 	})
 }
 
@@ -421,7 +427,8 @@ func TestTCPOverTLS(t *testing.T) {
 		io.WriteString(c, "hello\n")
 		c.Read(make([]byte, 1))
 	})
-	spec := check.Spec{Name: "test", Service: "svc", Kind: "tcp", Target: addr, TCP: check.TCP{TLS: true, Expect: "hello"}, TLS: check.TLS{CA: ca.pem}}
+	spec := patientTCP(addr, check.TCP{TLS: true, Expect: "hello"})
+	spec.TLS.CA = ca.pem
 	a := ask(t, spec)
 	wantAttempt(t, a, check.OK, "", "")
 	if a.CertExpiry.IsZero() {

@@ -80,7 +80,7 @@ func TestHTTPVerdicts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(tc.handler)
 			defer server.Close()
-			spec := quick(server.URL)
+			spec := patient(server.URL)
 			spec.HTTP = tc.http
 			a := ask(t, spec)
 			wantAttempt(t, a, tc.outcome, tc.class, tc.reason)
@@ -104,7 +104,7 @@ func TestRequestIsSentAsWritten(t *testing.T) {
 		fmt.Fprintf(w, `{"echo":%q}`, r.URL.Query().Get("n"))
 	}))
 	defer server.Close()
-	spec := quick(strings.Replace(server.URL, "http://", "http://u:p@", 1) + "/a?n={nonce}")
+	spec := patient(strings.Replace(server.URL, "http://", "http://u:p@", 1) + "/a?n={nonce}")
 	spec.HTTP = check.HTTP{
 		Method: "POST", Headers: map[string]string{"Host": "svc.example", "X-Nonce": "{nonce}"}, Body: `{"id":"{nonce}"}`,
 		Expect: []check.Expect{{JSON: "echo", Equals: new("{nonce}")}},
@@ -132,7 +132,7 @@ func TestCachedAnswerIsFoundOut(t *testing.T) {
 		io.WriteString(w, first.Load().(string))
 	}))
 	defer server.Close()
-	spec := quick(server.URL + "/?n={nonce}")
+	spec := patient(server.URL + "/?n={nonce}")
 	spec.HTTP.Expect = []check.Expect{{Body: true, Equals: new("{nonce}")}}
 	p := newTestProber(t, spec, Options{})
 	wantAttempt(t, p.attempt(t.Context(), true), check.OK, "", "")
@@ -144,7 +144,7 @@ func TestHead(t *testing.T) {
 		w.Header().Set("Content-Length", "1000")
 	}))
 	defer server.Close()
-	spec := quick(server.URL)
+	spec := patient(server.URL)
 	spec.HTTP.Method = "HEAD"
 	p := newTestProber(t, spec, Options{})
 	for range 3 {
@@ -178,7 +178,7 @@ func TestTLSVerdicts(t *testing.T) {
 			server.Config.ErrorLog = discardLog
 			server.StartTLS()
 			defer server.Close()
-			spec := quick(server.URL)
+			spec := patient(server.URL)
 			spec.TLS = tc.tls
 			a := ask(t, spec)
 			wantAttempt(t, a, tc.outcome, tc.class, tc.reason)
@@ -196,7 +196,7 @@ func TestHostHeaderNamesTheCertificate(t *testing.T) {
 	server.Config.ErrorLog = discardLog
 	server.StartTLS()
 	defer server.Close()
-	spec := quick(server.URL)
+	spec := patient(server.URL)
 	spec.TLS.CA = ca.pem
 	for host, outcome := range map[string]check.Outcome{"svc.example:443": check.OK, "svc.example": check.OK, "other.example": check.Fail} {
 		spec.HTTP.Headers = map[string]string{"host": host}
@@ -230,7 +230,7 @@ func TestKeptConnection(t *testing.T) {
 	}))
 	defer server.Close()
 	var dials counting
-	p := newTestProber(t, quick(server.URL), Options{Dial: dials.dial})
+	p := newTestProber(t, patient(server.URL), Options{Dial: dials.dial})
 	step := func(what string, fresh bool, dialled int64, phases int) {
 		t.Helper()
 		before := dials.n.Load()
@@ -253,6 +253,24 @@ func TestKeptConnection(t *testing.T) {
 	step("which is then respected", false, 1, 4)
 }
 
+// A word out of turn on an idle connection is no answer to the next request.
+func TestKeptConnectionIsLookedAt(t *testing.T) {
+	spoke := make(chan struct{}, 10)
+	addr := rawServer(t, func(conn net.Conn) {
+		readRequest(conn)
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		time.Sleep(20 * time.Millisecond)
+		io.WriteString(conn, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+		spoke <- struct{}{}
+		readRequest(conn)
+	})
+	p := newTestProber(t, patient("http://"+addr), Options{})
+	for range 3 {
+		wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
+		<-spoke
+	}
+}
+
 func TestPostIsNeverSentTwice(t *testing.T) {
 	var posts atomic.Int64
 	addr := rawServer(t, func(conn net.Conn) {
@@ -268,7 +286,7 @@ func TestPostIsNeverSentTwice(t *testing.T) {
 			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	})
-	spec := quick("http://" + addr)
+	spec := patient("http://" + addr)
 	spec.HTTP.Method, spec.HTTP.Body = "POST", "one message"
 	p := newTestProber(t, spec, Options{})
 	wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")

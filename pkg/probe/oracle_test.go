@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -29,15 +30,16 @@ type oracle struct{ addr string }
 // modules are the oracle's settings; ours are built beside them in the test.
 const modules = `
 modules:
-  plain: {prober: http, timeout: 1s, http: {follow_redirects: false, preferred_ip_protocol: ip4, tls_config: {ca_file: %[1]q}}}
-  wants401: {prober: http, timeout: 1s, http: {follow_redirects: false, preferred_ip_protocol: ip4, valid_status_codes: [401]}}
-  wantsTrue: {prober: http, timeout: 1s, http: {preferred_ip_protocol: ip4, fail_if_body_not_matches_regexp: ["^true$"]}}
-  refusesError: {prober: http, timeout: 1s, http: {preferred_ip_protocol: ip4, fail_if_body_matches_regexp: ["error"]}}
-  wantsHeader: {prober: http, timeout: 1s, http: {preferred_ip_protocol: ip4, fail_if_header_not_matches: [{header: X-Route, regexp: "^echo$"}]}}
-  post: {prober: http, timeout: 1s, http: {preferred_ip_protocol: ip4, method: POST, body: "{}"}}
-  tcp: {prober: tcp, timeout: 1s, tcp: {preferred_ip_protocol: ip4}}
-  banner: {prober: tcp, timeout: 1s, tcp: {preferred_ip_protocol: ip4, query_response: [{expect: "^220 "}]}}
-  tcpTLS: {prober: tcp, timeout: 1s, tcp: {preferred_ip_protocol: ip4, tls: true, tls_config: {ca_file: %[1]q}}}
+  plain: {prober: http, timeout: 20s, http: {follow_redirects: false, preferred_ip_protocol: ip4, tls_config: {ca_file: %[1]q}}}
+  hasty: {prober: http, timeout: 0.8s, http: {preferred_ip_protocol: ip4}}
+  wants401: {prober: http, timeout: 20s, http: {follow_redirects: false, preferred_ip_protocol: ip4, valid_status_codes: [401]}}
+  wantsTrue: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_body_not_matches_regexp: ["^true$"]}}
+  refusesError: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_body_matches_regexp: ["error"]}}
+  wantsHeader: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_header_not_matches: [{header: X-Route, regexp: "^echo$"}]}}
+  post: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, method: POST, body: "{}"}}
+  tcp: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4}}
+  banner: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, query_response: [{expect: "^220 "}]}}
+  tcpTLS: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, tls: true, tls_config: {ca_file: %[1]q}}}
 `
 
 // startOracle fails when the oracle is not installed: a comparison that is silently left out compares nothing.
@@ -175,7 +177,7 @@ func TestAgreesWithBlackboxExporter(t *testing.T) {
 		{"plain", plain.URL + "/nowhere", check.Spec{}},
 		{"plain", plain.URL + "/moved", check.Spec{}},
 		{"plain", plain.URL + "/large", check.Spec{}},
-		{"plain", plain.URL + "/hang", check.Spec{}},
+		{"hasty", plain.URL + "/hang", check.Spec{Timeout: 200 * time.Millisecond}},
 		{"plain", "http://" + nobody, check.Spec{}},
 		{"plain", cut, check.Spec{}},
 		{"plain", good + "/true", check.Spec{TLS: trust}},
@@ -209,7 +211,8 @@ func TestAgreesWithBlackboxExporter(t *testing.T) {
 
 func agree(t *testing.T, o *oracle, module, target string, spec check.Spec) {
 	spec.Name, spec.Service, spec.Target, spec.Kind = "c", "s", target, "tcp"
-	spec.Timeout, spec.Slow = time.Second, time.Second
+	spec.Timeout = cmp.Or(spec.Timeout, ample)
+	spec.Slow = spec.Timeout
 	if strings.HasPrefix(target, "http") {
 		spec.Kind = "http"
 	}

@@ -34,9 +34,18 @@ func TestMain(m *testing.M) {
 // The margin that a verdict may take beyond the timeout.
 const margin = 500 * time.Millisecond
 
-// quick is a check of a loopback server that leaves a busy machine time enough.
-func quick(target string) check.Spec {
-	return check.Spec{Name: "test", Service: "svc", Kind: "http", Target: target, Timeout: 2 * time.Second, Slow: 2 * time.Second}
+// ample is time enough for anything on loopback, however busy the machine is.
+const ample = 20 * time.Second
+
+// patient is a check of a loopback server that is never slow.
+func patient(target string) check.Spec {
+	return check.Spec{Name: "test", Service: "svc", Kind: "http", Target: target, Every: 10 * time.Second, Timeout: ample, Slow: ample}
+}
+
+func patientTCP(target string, tcp check.TCP) check.Spec {
+	spec := patient(target)
+	spec.Kind, spec.TCP = "tcp", tcp
+	return spec
 }
 
 func newTestProber(t testing.TB, spec check.Spec, o Options) *Prober {
@@ -181,7 +190,7 @@ func TestNewRefusesWhatItCannotRun(t *testing.T) {
 	}
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
-			spec := quick("https://127.0.0.1/")
+			spec := patient("https://127.0.0.1/")
 			spoil(&spec)
 			p, err := New(spec, Options{})
 			if err == nil {
@@ -221,7 +230,7 @@ func (f askerFunc) Ask(ctx context.Context, fresh bool) check.Attempt { return f
 func (f askerFunc) Close() error                                      { return nil }
 
 func TestPanicCostsOneAttempt(t *testing.T) {
-	p := newProber(quick("http://h/"), askerFunc(func(context.Context, bool) check.Attempt { panic("nil map") }), Options{})
+	p := newProber(patient("http://h/"), askerFunc(func(context.Context, bool) check.Attempt { panic("nil map") }), Options{})
 	r, _ := p.Run(t.Context(), time.Now())
 	if len(r.Attempts) != 1 {
 		t.Errorf("%d attempts", len(r.Attempts))
@@ -232,8 +241,8 @@ func TestPanicCostsOneAttempt(t *testing.T) {
 func TestShutdownIsNoFailure(t *testing.T) {
 	addr := rawServer(t, func(conn net.Conn) { readRequest(conn); conn.Read(make([]byte, 1)) })
 	for name, spec := range map[string]check.Spec{
-		"http": quick("http://" + addr),
-		"tcp":  {Name: "test", Service: "svc", Kind: "tcp", Target: addr, TCP: check.TCP{Expect: "x"}},
+		"http": patient("http://" + addr),
+		"tcp":  patientTCP(addr, check.TCP{Expect: "x"}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newTestProber(t, spec, Options{})

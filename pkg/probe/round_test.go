@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -202,6 +203,9 @@ func TestRounds(t *testing.T) {
 				if diff := cmp.Diff(tc.classes, classes(r)); diff != "" {
 					t.Error(diff)
 				}
+				if got := s.dials.Load(); got != int64(len(r.Attempts)) {
+					t.Errorf("%d connections for %d attempts, want each on its own", got, len(r.Attempts))
+				}
 				if r.Confirmed() != tc.confirmed {
 					t.Errorf("confirmed %v", r.Confirmed())
 				}
@@ -260,6 +264,56 @@ func TestPaceOfFullConnections(t *testing.T) {
 	})
 }
 
+func TestFullConnectionAfterABlip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &pipes{answer: func(n int64) (time.Duration, string) {
+			if n == 0 {
+				return 0, "500 No"
+			}
+			return 0, "200 OK"
+		}}
+		p, err := New(check.Spec{Name: "c", Service: "s", Kind: "http", Target: "http://192.0.2.1/"}, Options{Dial: s.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []int64{3, 4, 4} {
+			p.Run(t.Context(), time.Now())
+			if got := s.dials.Load(); got != want {
+				t.Errorf("round %d: %d connections so far, want %d", i, got, want)
+			}
+		}
+		p.Close()
+		s.wg.Wait()
+	})
+}
+
+// An address that swallows packets leaves time for the next one.
+func TestDeadAddressLeavesTimeForTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &pipes{answer: func(int64) (time.Duration, string) { return 0, "200 OK" }}
+		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == "192.0.2.1:80" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return s.dial(ctx, network, addr)
+		}
+		two := names{addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}}
+		spec := check.Spec{Name: "c", Service: "s", Kind: "http", Target: "http://svc.example/", Timeout: 2 * time.Second, Slow: 2 * time.Second}
+		p, err := New(spec, Options{Dial: dial, Resolver: two})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := p.attempt(t.Context(), true)
+		wantAttempt(t, a, check.OK, "", "")
+		if a.Duration != time.Second {
+			t.Errorf("took %v, want half the timeout for the dead one", a.Duration)
+		}
+		p.Close()
+		s.wg.Wait()
+	})
+}
+
 func TestShutdownEndsARound(t *testing.T) {
 	for name, at := range map[string]time.Duration{"before slow": 500 * time.Millisecond, "among the re-probes": 1050 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
@@ -303,7 +357,7 @@ func TestSamplesKeepTheirSchema(t *testing.T) {
 		readRequest(conn)
 		io.WriteString(conn, "HTTP/1.1 "+status.Load().(string)+"\r\nConnection: close\r\n\r\nhello")
 	})
-	spec := quick("http://" + addr)
+	spec := patient("http://" + addr)
 	spec.Labels = map[string]string{"site": "fuzhou"}
 	p := newTestProber(t, spec, Options{})
 	_, good := p.Run(t.Context(), time.Now())

@@ -42,6 +42,21 @@ func start(t *testing.T, o simulator.Options) *simulator.Simulator {
 	return s
 }
 
+// ample is time enough for anything on loopback, however busy the machine is.
+const ample = 20 * time.Second
+
+// hasty is for services that let a probe wait.
+func hasty(spec check.Spec) check.Spec {
+	spec.Timeout, spec.Slow = 600*time.Millisecond, 300*time.Millisecond
+	return spec
+}
+
+// sluggish is for services that take 500 ms.
+func sluggish(spec check.Spec) check.Spec {
+	spec.Slow = 300 * time.Millisecond
+	return spec
+}
+
 // checks are the recommended ones of the demo.
 func checks(s *simulator.Simulator) map[string]check.Spec {
 	out := map[string]check.Spec{
@@ -60,8 +75,7 @@ func checks(s *simulator.Simulator) map[string]check.Spec {
 		spec.Name, spec.Service, spec.Kind = name, name, "http"
 		spec.Target = s.URL(name) + spec.Target
 		spec.TLS.CA = string(s.CA())
-		// Slow enough for a busy machine, quick enough for a test that lets requests hang.
-		spec.Timeout, spec.Slow = 1200*time.Millisecond, 600*time.Millisecond
+		spec.Every, spec.Timeout, spec.Slow = 10*time.Second, ample, ample
 		out[name] = spec
 	}
 	return out
@@ -103,7 +117,7 @@ func TestProbeMeetsEachMode(t *testing.T) {
 		simulator.OK:            {simulator.Fault{}, every, check.OK, ""},
 		simulator.Refuse:        {simulator.Fault{}, every, check.Fail, check.ClassConnect},
 		simulator.Hang:          {simulator.Fault{}, every[:1], check.Fail, check.ClassTimeout},
-		simulator.Slow:          {simulator.Fault{DelayMS: 800}, every[1:2], check.Slow, ""},
+		simulator.Slow:          {simulator.Fault{DelayMS: 500}, every[1:2], check.Slow, ""},
 		simulator.Error500:      {simulator.Fault{}, every, check.Fail, check.ClassStatus},
 		simulator.Reset:         {simulator.Fault{}, every, check.Fail, check.ClassReset},
 		simulator.Wrong:         {simulator.Fault{}, every, check.Fail, check.ClassContent},
@@ -113,8 +127,15 @@ func TestProbeMeetsEachMode(t *testing.T) {
 		simulator.TLSExpired:    {simulator.Fault{}, every, check.Fail, check.ClassTLS},
 	}
 	probers := map[string]*probe.Prober{}
+	waiting := map[simulator.Mode]*probe.Prober{}
 	for name, spec := range checks(s) {
 		probers[name] = newProber(t, spec)
+		switch name {
+		case simulator.CloudDoc:
+			waiting[simulator.Hang] = newProber(t, hasty(spec))
+		case simulator.Signature:
+			waiting[simulator.Slow] = newProber(t, sluggish(spec))
+		}
 	}
 	for mode, tc := range tests {
 		t.Run(string(mode), func(t *testing.T) {
@@ -127,7 +148,11 @@ func TestProbeMeetsEachMode(t *testing.T) {
 					if err := s.Break(name, tc.fault); err != nil {
 						t.Error(err)
 					}
-					r := round(t, p)
+					asks := p
+					if w := waiting[mode]; w != nil {
+						asks = w
+					}
+					r := round(t, asks)
 					if r.Outcome() != tc.outcome || r.First().Class != tc.class || r.Confirmed() != (tc.outcome != check.OK) {
 						t.Errorf("%s: %s %q confirmed=%v (%s), want %s %q", name, r.Outcome(), r.First().Class, r.Confirmed(), r.First().Reason, tc.outcome, tc.class)
 					}
@@ -161,13 +186,9 @@ func TestFlapIsNoConfirmedFault(t *testing.T) {
 func TestFaultOfOneRequest(t *testing.T) {
 	s := start(t, simulator.Options{})
 	p := newProber(t, checks(s)[simulator.CloudDoc])
-	for _, mode := range []simulator.Mode{simulator.Error500, simulator.Hang, simulator.Slow, simulator.Wrong, simulator.LoginPage, simulator.TLSExpired} {
+	for _, mode := range []simulator.Mode{simulator.Error500, simulator.Wrong, simulator.LoginPage, simulator.TLSExpired} {
 		wantOK(t, p)
-		f := simulator.Fault{Mode: mode, Requests: 1}
-		if mode == simulator.Slow {
-			f.DelayMS = 700
-		}
-		if err := s.Break(simulator.CloudDoc, f); err != nil {
+		if err := s.Break(simulator.CloudDoc, simulator.Fault{Mode: mode, Requests: 1}); err != nil {
 			t.Fatal(err)
 		}
 		r := round(t, p)
@@ -365,15 +386,19 @@ func TestPages(t *testing.T) {
 func TestBrokenReceiver(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "pages.jsonl")
 	s := start(t, simulator.Options{PageLog: log})
-	spec := check.Spec{Name: "c", Service: "s", Kind: "http", Target: s.URL(simulator.Webhook) + "/webhook", HTTP: check.HTTP{Method: "POST", Body: "{}"}, Timeout: 1200 * time.Millisecond, Slow: 600 * time.Millisecond}
-	p := newProber(t, spec)
+	spec := check.Spec{Name: "c", Service: "s", Kind: "http", Target: s.URL(simulator.Webhook) + "/webhook", HTTP: check.HTTP{Method: "POST", Body: "{}"}, Timeout: ample, Slow: ample}
+	p, waiting := newProber(t, spec), newProber(t, hasty(spec))
 	for mode, class := range map[simulator.Mode]check.Class{
 		simulator.Refuse: check.ClassConnect, simulator.Hang: check.ClassTimeout, simulator.Error500: check.ClassStatus, simulator.Reset: check.ClassReset,
 	} {
 		if err := s.Break(simulator.Webhook, simulator.Fault{Mode: mode}); err != nil {
 			t.Fatal(err)
 		}
-		if r := round(t, p); !r.Confirmed() || r.First().Class != class {
+		asks := p
+		if mode == simulator.Hang {
+			asks = waiting
+		}
+		if r := round(t, asks); !r.Confirmed() || r.First().Class != class {
 			t.Errorf("%s: %s %s", mode, r.First().Class, r.First().Reason)
 		}
 	}
