@@ -20,12 +20,13 @@ func (e *endless) Select(ctx context.Context, from, to time.Time, name string, l
 		return nil
 	}
 	of := []metric.Series{metric.New(name, LabelAgent, "a1", LabelCheck, labels[LabelCheck]), metric.New(name, LabelAgent, "a2", LabelCheck, labels[LabelCheck])}
-	if name == seriesCPU {
+	switch name {
+	case seriesCPU:
 		of = of[:0]
 		for cpu := range 8 {
 			of = append(of, metric.New(name, LabelAgent, labels[LabelAgent], "cpu", fmt.Sprint(cpu), "mode", "idle"))
 		}
-	} else if name == seriesMemory || name == seriesAvailable {
+	case seriesMemory, seriesAvailable:
 		of = of[:1]
 	}
 	step := e.every.Milliseconds()

@@ -44,8 +44,11 @@ func (c Config) Validate(fail func(path, format string, args ...any)) {
 	for _, t := range []struct {
 		path, text string
 	}{
-		{"project", c.Project}, {"contract_no", c.ContractNo}, {"service_period", c.ServicePeriod},
-		{"customer", c.Customer}, {"vendor", c.Vendor},
+		{"project", c.Project},
+		{"contract_no", c.ContractNo},
+		{"service_period", c.ServicePeriod},
+		{"customer", c.Customer},
+		{"vendor", c.Vendor},
 	} {
 		if n := len([]rune(t.text)); n > maxName {
 			fail(t.path, "%d characters: want at most %d", n, maxName)

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/xuri/excelize/v2"
-
 	"xunjian/pkg/i18n"
+
+	"github.com/xuri/excelize/v2"
 )
 
 // Excel is the month as an .xlsx, one sheet for each table and one of notes. Equal models give equal bytes. Texts are written
@@ -18,7 +18,7 @@ func Excel(m *Model, p *i18n.Printer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("excel of %s: %w", m.Month, err)
 	}
-	defer x.Close()
+	defer func() { _ = x.Close() }() // it holds no file
 	for _, t := range tables(m, p, w.loc) {
 		if err := x.sheet(t); err != nil {
 			return nil, fmt.Errorf("excel of %s: sheet %s: %w", m.Month, t.key, err)

@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/metric"
 	"xunjian/pkg/symptom"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // oneService is a feed, and sources with one service and its one check every ten minutes from one agent.
@@ -161,8 +161,10 @@ func TestIncidentConfirmsOutage(t *testing.T) {
 		}
 		return 1, true
 	})
-	src.Faults = []incident.Record{fault{id: "INC-1", service: "gw", level: contract.Urgent, class: symptom.Down, source: symptom.FromProbe,
-		start: "2026-11-05 10:00:00", found: "2026-11-05 10:00:01", recovered: "2026-11-05 10:10:00"}.record(t)}
+	src.Faults = []incident.Record{fault{
+		id: "INC-1", service: "gw", level: contract.Urgent, class: symptom.Down, source: symptom.FromProbe,
+		start: "2026-11-05 10:00:00", found: "2026-11-05 10:00:01", recovered: "2026-11-05 10:10:00",
+	}.record(t)}
 	s := build(t, DefaultConfig(), src, "2026-11", "2026-12-02 08:00:00").Services[0]
 	if s.Outages != Known(int64(1)) || s.Longest != Known(10*time.Minute) || s.Down != 20*time.Minute {
 		t.Errorf("%v outages, longest %v, down %v", s.Outages, s.Longest, s.Down)
@@ -209,8 +211,10 @@ func TestSamplesFail(t *testing.T) {
 
 func TestLevels(t *testing.T) {
 	// DOMAIN 4.3: open 09:00, proposal 09:40, consent 10:10, recovered 13:20: raw 4:20, net 3:50, met.
-	met := fault{id: "INC-1", service: "a", level: contract.Urgent, class: symptom.Down, source: symptom.FromProbe, start: "2026-11-03 09:00:00", found: "2026-11-03 09:00:00",
-		ack: "2026-11-03 09:10:00", pause: [2]string{"2026-11-03 09:40:00", "2026-11-03 10:10:00"}, recovered: "2026-11-03 13:20:00"}
+	met := fault{
+		id: "INC-1", service: "a", level: contract.Urgent, class: symptom.Down, source: symptom.FromProbe, start: "2026-11-03 09:00:00", found: "2026-11-03 09:00:00",
+		ack: "2026-11-03 09:10:00", pause: [2]string{"2026-11-03 09:40:00", "2026-11-03 10:10:00"}, recovered: "2026-11-03 13:20:00",
+	}
 	// The same without pause misses four hours.
 	slow := met
 	slow.id, slow.pause, slow.repeats = "INC-2", [2]string{}, "INC-1"
@@ -247,12 +251,16 @@ func TestLevels(t *testing.T) {
 		t.Error("carried over is not marked")
 	}
 	want := []LevelSum{
-		{Level: contract.Urgent, Count: 3, Limited: 3, Met: 1, Breached: 2, Repeats: 1,
-			Response: Known(10*time.Minute + 333*time.Millisecond), Recovery: Known((3*time.Hour + 50*time.Minute + 4*time.Hour + 20*time.Minute + 3*time.Hour + 50*time.Minute) / 3)},
+		{
+			Level: contract.Urgent, Count: 3, Limited: 3, Met: 1, Breached: 2, Repeats: 1,
+			Response: Known(10*time.Minute + 333*time.Millisecond), Recovery: Known((3*time.Hour + 50*time.Minute + 4*time.Hour + 20*time.Minute + 3*time.Hour + 50*time.Minute) / 3),
+		},
 		{Level: contract.General, Count: 1, Limited: 1},
 		{Level: contract.Minor, Count: 1},
-		{Count: 5, Limited: 4, Met: 1, Breached: 2, Repeats: 1,
-			Response: Known(10*time.Minute + 333*time.Millisecond), Recovery: Known(4 * time.Hour)},
+		{
+			Count: 5, Limited: 4, Met: 1, Breached: 2, Repeats: 1,
+			Response: Known(10*time.Minute + 333*time.Millisecond), Recovery: Known(4 * time.Hour),
+		},
 	}
 	if diff := cmp.Diff(want, m.Levels); diff != "" {
 		t.Error(diff)
@@ -279,8 +287,10 @@ func TestServiceVerdicts(t *testing.T) {
 
 // What happens after the moment of the report is not in it.
 func TestAsOf(t *testing.T) {
-	f := fault{id: "INC-1", service: "a", level: contract.Urgent, class: symptom.Down, source: symptom.FromProbe, start: "2026-11-03 09:00:00", found: "2026-11-03 09:00:00",
-		ack: "2026-11-03 09:05:00", recovered: "2026-11-03 10:00:00", closed: "2026-11-03 11:00:00"}.record(t)
+	f := fault{
+		id: "INC-1", service: "a", level: contract.Urgent, class: symptom.Down, source: symptom.FromProbe, start: "2026-11-03 09:00:00", found: "2026-11-03 09:00:00",
+		ack: "2026-11-03 09:05:00", recovered: "2026-11-03 10:00:00", closed: "2026-11-03 11:00:00",
+	}.record(t)
 	got := faultOf(f, at(t, "2026-11-03 09:30:00"))
 	if got.Responded.IsZero() || !got.Recovered.IsZero() || !got.Confirmed.IsZero() || got.Net.Known || got.Settled || got.Late() != Running {
 		t.Errorf("half past nine: %+v", got)

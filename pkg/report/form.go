@@ -70,9 +70,15 @@ func (f form) cover() string {
 	b.WriteString(para("CoverGap", "") + para("Title", "{{project}}") + para("Title", f.t("form.title")) + para("CoverMonth", "{{month}}") + para("CoverGap", ""))
 	rows := ""
 	for _, r := range []struct{ key, value string }{
-		{"period", "{{period}}"}, {"contract_no", "{{contract_no}}"}, {"service_period", "{{service_period}}"},
-		{"customer", "{{customer}}"}, {"vendor", "{{vendor}}"},
-		{"prepared", "　"}, {"reviewed", "　"}, {"approved", "　"}, {"as_of", "{{as_of}}"},
+		{"period", "{{period}}"},
+		{"contract_no", "{{contract_no}}"},
+		{"service_period", "{{service_period}}"},
+		{"customer", "{{customer}}"},
+		{"vendor", "{{vendor}}"},
+		{"prepared", "　"},
+		{"reviewed", "　"},
+		{"approved", "　"},
+		{"as_of", "{{as_of}}"},
 	} {
 		rows += row("", field{2200, "CoverLabel", f.t("form." + r.key), "", 0}, field{5400, "CoverValue", r.value, underline, 0})
 	}

@@ -127,9 +127,20 @@ func (w writer) target(h Headline) cell {
 
 func (w writer) services(m *Model) table {
 	t := table{key: "services", columns: []column{
-		{"service", 18, true}, {"planned", 11, false}, {"done", 11, false}, {"success", 11, false}, {"always", 13, false}, {"office", 13, false},
-		{"p50", 10, false}, {"p95", 10, false}, {"max", 10, false}, {"outages", 9, false}, {"longest", 15, false}, {"mttr", 15, false},
-		{"unknown", 16, false}, {"verdict", 20, false},
+		{"service", 18, true},
+		{"planned", 11, false},
+		{"done", 11, false},
+		{"success", 11, false},
+		{"always", 13, false},
+		{"office", 13, false},
+		{"p50", 10, false},
+		{"p95", 10, false},
+		{"max", 10, false},
+		{"outages", 9, false},
+		{"longest", 15, false},
+		{"mttr", 15, false},
+		{"unknown", 16, false},
+		{"verdict", 20, false},
 	}}
 	for _, s := range m.Services {
 		longest, mttr := w.nodata(), w.nodata()
@@ -159,9 +170,20 @@ func (w writer) services(m *Model) table {
 
 func (w writer) hosts(m *Model) table {
 	t := table{key: "hosts", columns: []column{
-		{"host", 18, true}, {"ip", 16, false}, {"role", 20, true}, {"cpu_mean", 9, false}, {"cpu_p95", 9, false}, {"cpu_peak", 9, false},
-		{"mem_mean", 9, false}, {"mem_peak", 9, false}, {"mount", 18, true}, {"used", 9, false}, {"growth", 13, false}, {"full", 13, false},
-		{"online", 11, false}, {"verdict", 12, false},
+		{"host", 18, true},
+		{"ip", 16, false},
+		{"role", 20, true},
+		{"cpu_mean", 9, false},
+		{"cpu_p95", 9, false},
+		{"cpu_peak", 9, false},
+		{"mem_mean", 9, false},
+		{"mem_peak", 9, false},
+		{"mount", 18, true},
+		{"used", 9, false},
+		{"growth", 13, false},
+		{"full", 13, false},
+		{"online", 11, false},
+		{"verdict", 12, false},
 	}}
 	for _, h := range m.Hosts {
 		mounts := h.Mounts
@@ -202,9 +224,22 @@ func (w writer) full(d Mount) cell {
 
 func (w writer) faults(m *Model) table {
 	t := table{key: "faults", columns: []column{
-		{"id", 19, false}, {"level", 6, false}, {"symptom", 28, true}, {"found_by", 9, false}, {"start", 11.5, false}, {"found_at", 11.5, false},
-		{"responded", 11.5, false}, {"recovered", 11.5, false}, {"confirmed", 11.5, false}, {"response", 12, false}, {"recovery", 18, false},
-		{"paused", 11, false}, {"late", 11, false}, {"cause", 28, true}, {"handling", 64, true}, {"report_no", 9, false},
+		{"id", 19, false},
+		{"level", 6, false},
+		{"symptom", 28, true},
+		{"found_by", 9, false},
+		{"start", 11.5, false},
+		{"found_at", 11.5, false},
+		{"responded", 11.5, false},
+		{"recovered", 11.5, false},
+		{"confirmed", 11.5, false},
+		{"response", 12, false},
+		{"recovery", 18, false},
+		{"paused", 11, false},
+		{"late", 11, false},
+		{"cause", 28, true},
+		{"handling", 64, true},
+		{"report_no", 9, false},
 	}}
 	for _, f := range m.Faults {
 		t.rows = append(t.rows, []cell{
