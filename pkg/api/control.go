@@ -28,7 +28,8 @@ var ErrNotRunning = errors.New("no collector is running here")
 type Control struct {
 	URL    string `json:"url"`
 	Token  string `json:"token"`
-	CAFile string `json:"ca_file,omitempty"` // PEM to trust; empty: the system's
+	CAFile string `json:"ca_file,omitempty"`     // PEM to trust; empty: the system's
+	Name   string `json:"server_name,omitempty"` // that the certificate must have; default: the host of URL
 	PID    int    `json:"pid"`
 }
 
@@ -104,6 +105,7 @@ func LoadControl(dir string) (Control, error) {
 // Client speaks to the collector that the file names.
 func (c Control) Client() (*Client, error) {
 	t := &http.Transport{Proxy: nil, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second}
+	t.TLSClientConfig = &tls.Config{ServerName: c.Name, MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {
@@ -113,7 +115,7 @@ func (c Control) Client() (*Client, error) {
 		if !pool.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("read CA: %s holds no certificate", c.CAFile)
 		}
-		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		t.TLSClientConfig.RootCAs = pool
 	}
 	return &Client{URL: c.URL, Token: c.Token, HTTP: &http.Client{Transport: t, Timeout: 2 * time.Minute}}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,7 +22,9 @@ func serveControlled(t *testing.T, dir string) *Control {
 	t.Helper()
 	c := NewControl("", "")
 	r := newRig(t, func(o *Options) { o.Control = c })
-	srv := httptest.NewTLSServer(r)
+	srv := httptest.NewUnstartedServer(r)
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // refused handshakes are wanted here
+	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	c.URL, c.CAFile = srv.URL, filepath.Join(dir, "ca.crt")
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
@@ -73,6 +76,26 @@ func TestControl(t *testing.T) {
 	}
 	if _, err := LoadControl(dir); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+// The certificate of a site need not hold the address by which the command line calls.
+func TestControlServerName(t *testing.T) {
+	dir := t.TempDir()
+	c := serveControlled(t, dir)
+	c.URL = strings.Replace(c.URL, "127.0.0.1", "localhost", 1)
+	for name, want := range map[string]bool{"": false, "example.com": true, "other.example.cn": false} { // httptest's certificate is for example.com
+		c.Name = name
+		if err := c.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		client, err := Connect(t.Context(), dir)
+		if (err == nil) != want || errors.Is(err, ErrNotRunning) {
+			t.Errorf("%q: %v", name, err)
+		}
+		if err == nil {
+			client.HTTP.CloseIdleConnections()
+		}
 	}
 }
 
