@@ -5,9 +5,9 @@ import (
 	"strings"
 	"time"
 
-	"xunjian/pkg/i18n"
-
 	"github.com/xuri/excelize/v2"
+
+	"xunjian/pkg/i18n"
 )
 
 // Excel is the month as an .xlsx, one sheet for each table and one of notes. Equal models give equal bytes. Texts are written

@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/metric"
 	"xunjian/pkg/symptom"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // oneService is a feed, and sources with one service and its one check every ten minutes from one agent.

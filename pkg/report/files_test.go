@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"xunjian/pkg/i18n"
-
 	"github.com/google/go-cmp/cmp"
 	"github.com/xuri/excelize/v2"
+
+	"xunjian/pkg/i18n"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
