@@ -32,6 +32,26 @@ var start = time.Now().Truncate(time.Minute).Add(-3 * time.Hour)
 // and a host whose reports stop half way.
 func filled(t testing.TB) *tsdb.DB {
 	t.Helper()
+	db := opened(t)
+	w := writer{t: t, db: db}
+	for i := range 241 {
+		at := start.Add(time.Duration(i) * 15 * time.Second)
+		mount := 1.0
+		if i > 120 {
+			mount = math.NaN()
+		}
+		w.put("web-1", metric.KindHost, i, at, sample("c_total", float64(15*i)), sample("g", float64(i)), sample("m", mount, "mountpoint", "/mnt"))
+		if i <= 120 {
+			w.put("web-2", metric.KindHost, i, at, sample("c_total", float64(30*i)), sample("g", float64(-i)))
+		}
+		w.put("web-1", metric.KindProbe+"login", i, at, sample("probe_success", float64(i%2), "check", "login"))
+	}
+	w.done.Wait()
+	return db
+}
+
+func opened(t testing.TB) *tsdb.DB {
+	t.Helper()
 	db, err := tsdb.Open(t.TempDir(), tsdb.Options{Linger: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -50,20 +70,6 @@ func filled(t testing.TB) *tsdb.DB {
 			t.Error(err)
 		}
 	})
-	w := writer{t: t, db: db}
-	for i := range 241 {
-		at := start.Add(time.Duration(i) * 15 * time.Second)
-		mount := 1.0
-		if i > 120 {
-			mount = math.NaN()
-		}
-		w.put("web-1", metric.KindHost, i, at, sample("c_total", float64(15*i)), sample("g", float64(i)), sample("m", mount, "mountpoint", "/mnt"))
-		if i <= 120 {
-			w.put("web-2", metric.KindHost, i, at, sample("c_total", float64(30*i)), sample("g", float64(-i)))
-		}
-		w.put("web-1", metric.KindProbe+"login", i, at, sample("probe_success", float64(i%2), "check", "login"))
-	}
-	w.done.Wait()
 	return db
 }
 
@@ -281,6 +287,53 @@ func TestSamplesAreBounded(t *testing.T) {
 			t.Errorf("%s: error %v, want promql.ErrTooManySamples", expr, err)
 		}
 	}
+}
+
+// TestHintsAreHeeded: beside a long range, a plain selector loads no more than its lookback.
+func TestHintsAreHeeded(t *testing.T) {
+	c := DefaultConfig()
+	c.MaxSamples = 300 // 241 and 21 readings; twice 241 would be too many
+	e := New(Options{Store: filled(t), Config: c})
+	got, err := e.Instant(t.Context(), `count_over_time(g{agent="web-1"}[1h1m]) + on () c_total{agent="web-1"}`, start.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "{} 3841"; text(got) != want {
+		t.Errorf("got %s, want %s", text(got), want)
+	}
+}
+
+// TestLongRange reads two days of hourly readings, which takes several looks into the store.
+func TestLongRange(t *testing.T) {
+	db := opened(t)
+	w := writer{t: t, db: db}
+	for i := range 49 {
+		w.put("web-1", metric.KindHost, i, start.Add(time.Duration(i-48)*time.Hour), sample("c_total", float64(3600*i)), sample("b", 1), sample("a", 1))
+	}
+	w.done.Wait()
+	e := New(Options{Store: db})
+	for expr, want := range map[string]string{
+		`count_over_time(c_total[2d1m])`:                   `{agent="web-1"} 49`,
+		`resets(c_total[2d1m])`:                            `{agent="web-1"} 0`, // that is, in order
+		`count_over_time(c_total[30d] offset 1d)`:          `{agent="web-1"} 25`,
+		`last_over_time(c_total[1d]) - c_total offset 25h`: `{agent="web-1"} 90000`,
+	} {
+		got, err := e.Instant(t.Context(), expr, start)
+		if err != nil {
+			t.Errorf("%s: %v", expr, err)
+		} else if text(got) != want {
+			t.Errorf("%s is %s, want %s", expr, text(got), want)
+		}
+	}
+	q, err := e.Queryable().Querier(start.Add(-time.Hour).UnixMilli(), start.UnixMilli())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchEqual, "agent", "web-1")); set.Next(); {
+		order = append(order, set.At().Labels().Get(labels.MetricName))
+	}
+	equal(t, "sorted", order, nil, "a", "b", "c_total")
 }
 
 // slow is a store that answers when told to.

@@ -249,7 +249,7 @@ func TestFromAlertToSymptom(t *testing.T) {
 		}
 
 		r.set(data, 91)
-		r.expect("still so", r.after(30*time.Minute))
+		r.expect("still so", r.after(10*time.Minute))
 		r.set(data, 97)
 		got = r.after(3 * time.Minute)
 		r.expect("worse", got, told{dataKey, contract.General, true, "/data 将满"})
@@ -264,7 +264,7 @@ func TestFromAlertToSymptom(t *testing.T) {
 		r.expect("over", got, told{dataKey, contract.Minor, false, "/data 已用 90%"})
 		within(t, "good since", got[0].Since, good, slack)
 		within(t, "told over", got[0].At, good.Add(2*time.Minute), slack)
-		r.expect("nothing more", r.after(time.Hour))
+		r.expect("nothing more", r.after(20*time.Minute))
 	})
 }
 
@@ -285,7 +285,7 @@ func TestNoDataIsNoRecovery(t *testing.T) {
 		r.expect("firing", r.after(5*time.Minute), told{dataKey, contract.Minor, true, "/data 已用 90%"})
 
 		r.set(data, math.NaN())
-		r.expect("silent", r.after(time.Hour))
+		r.expect("silent", r.after(30*time.Minute))
 		if a := m.Alerts(); len(a) != 0 {
 			t.Errorf("Prometheus' manager still has %v: the test no longer tries what it should", a)
 		}
