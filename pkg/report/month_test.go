@@ -186,3 +186,44 @@ func TestConfigFaults(t *testing.T) {
 	want("summer_from", func(c *Config) { c.SummerHours, c.SummerFrom, c.SummerTo = Hours{"08:00-12:00"}, "02-30", "09-30" })
 	want("summer_to", func(c *Config) { c.SummerHours, c.SummerFrom, c.SummerTo = Hours{"08:00-12:00"}, "09-30", "06-01" })
 }
+
+// A notice that somebody wrote either loads or is refused; it never breaks the question that follows.
+func FuzzNotice(f *testing.F) {
+	f.Add([]byte(`{"year":2027,"days":[{"name":"元旦","date":"2027-01-01","isOffDay":true}]}`))
+	f.Add([]byte(`{"year":-1,"days":null}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := &Calendar{off: map[string]bool{}, years: map[int]bool{}, loc: shanghai}
+		if err := c.add(b); err != nil {
+			return
+		}
+		for day := range c.off {
+			d, err := time.ParseInLocation(time.DateOnly, day, shanghai)
+			if err != nil {
+				t.Errorf("day %q was taken", day)
+			}
+			if work, _ := c.Workday(d); work == c.off[day] {
+				t.Errorf("%s: working %v against its notice", day, work)
+			}
+		}
+	})
+}
+
+// Office hours that are taken are in order and within a day.
+func FuzzHours(f *testing.F) {
+	for _, s := range []string{"08:00-12:00", "14:30-24:00", "-", "8-9", "12:00-11:00"} {
+		f.Add(s, "14:30-17:30")
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		spans, err := Hours{a, b}.spans()
+		last := time.Duration(0)
+		for _, s := range spans {
+			if s.from < last || s.to <= s.from || s.to > 24*time.Hour {
+				t.Errorf("%q, %q: %v", a, b, spans)
+			}
+			last = s.to
+		}
+		if err == nil && len(spans) != 2 {
+			t.Errorf("%d spans of two", len(spans))
+		}
+	})
+}
