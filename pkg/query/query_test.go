@@ -308,7 +308,10 @@ func TestLongRange(t *testing.T) {
 	db := opened(t)
 	w := writer{t: t, db: db}
 	for i := range 49 {
-		w.put("web-1", metric.KindHost, i, start.Add(time.Duration(i-48)*time.Hour), sample("c_total", float64(3600*i)), sample("b", 1), sample("a", 1))
+		w.put("web-1", metric.KindHost, i, start.Add(time.Duration(i-48)*time.Hour), sample("c_total", float64(3600*i)), sample("a", 1))
+	}
+	for i := range 8 {
+		w.put(fmt.Sprintf("h%d", 7-i), metric.KindHost, 0, start, sample("a", 1))
 	}
 	w.done.Wait()
 	e := New(Options{Store: db})
@@ -330,10 +333,10 @@ func TestLongRange(t *testing.T) {
 		t.Fatal(err)
 	}
 	var order []string
-	for set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchEqual, "agent", "web-1")); set.Next(); {
-		order = append(order, set.At().Labels().Get(labels.MetricName))
+	for set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", "a")); set.Next(); {
+		order = append(order, set.At().Labels().Get("agent"))
 	}
-	equal(t, "sorted", order, nil, "a", "b", "c_total")
+	equal(t, "sorted", order, nil, "h0", "h1", "h2", "h3", "h4", "h5", "h6", "h7", "web-1")
 }
 
 // slow is a store that answers when told to.
