@@ -89,20 +89,6 @@ func TestEnrolRefused(t *testing.T) {
 		p[i] = string(c) + p[i][1:]
 		return strings.Join(p, ".")
 	}
-	weak, err := rsa.GenerateKey(rand.Reader, 1024)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	forged := slices.Clone(good)
-	forged[len(forged)-1] ^= 1
-	posing, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "web-2"}, URIs: []*url.URL{identityURI("web-1")}}, testKey)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, c := range map[string]struct {
 		token string
 		csr   []byte
@@ -120,16 +106,6 @@ func TestEnrolRefused(t *testing.T) {
 		"revoked":         {revoked, good, ErrTokenRevoked},
 		"for another":     {mustToken(t, r, "db-1"), good, ErrTokenName},
 		"name taken":      {fresh, request(t, "web-1", testKey), ErrNameTaken},
-		"no name":         {fresh, request(t, "", testKey), ErrBadName},
-		"bad name":        {fresh, request(t, "Web_1", testKey), ErrBadName},
-		"path as name":    {fresh, request(t, "../../etc", testKey), ErrBadName},
-		"long name":       {fresh, request(t, strings.Repeat("a", 64), testKey), ErrBadName},
-		"RSA 1024":        {fresh, request(t, "web-2", weak), ErrBadRequest},
-		"P-224":           {fresh, request(t, "web-2", p224), ErrBadRequest},
-		"forged":          {fresh, forged, ErrBadRequest},
-		"posing":          {fresh, posing, ErrBadRequest},
-		"nothing":         {fresh, nil, ErrBadRequest},
-		"huge":            {fresh, make([]byte, maxCSR+1), ErrBadRequest},
 	} {
 		_, _, err := r.Enroll(t.Context(), c.token, c.csr, "")
 		if !errors.Is(err, c.want) {
@@ -154,6 +130,49 @@ func TestEnrolRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := r.Enroll(t.Context(), " "+fresh+"\n", request(t, "web-2", key), ""); err != nil {
+		t.Errorf("good at last: %v", err)
+	}
+}
+
+// A request that is not what an agent's must be gets no certificate, and does not use the token up.
+func TestRequestRefused(t *testing.T) {
+	r := newRegistry(t, Options{})
+	fresh := mustToken(t, r, "")
+	good := request(t, "web-2", testKey)
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := slices.Clone(good)
+	forged[len(forged)-1] ^= 1
+	posing, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "web-2"}, URIs: []*url.URL{identityURI("web-1")}}, testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		csr  []byte
+		want Refusal
+	}{
+		"no name":      {request(t, "", testKey), ErrBadName},
+		"bad name":     {request(t, "Web_1", testKey), ErrBadName},
+		"path as name": {request(t, "../../etc", testKey), ErrBadName},
+		"long name":    {request(t, strings.Repeat("a", 64), testKey), ErrBadName},
+		"RSA 1024":     {request(t, "web-2", weak), ErrBadRequest},
+		"P-224":        {request(t, "web-2", p224), ErrBadRequest},
+		"forged":       {forged, ErrBadRequest},
+		"posing":       {posing, ErrBadRequest},
+		"nothing":      {nil, ErrBadRequest},
+		"huge":         {make([]byte, maxCSR+1), ErrBadRequest},
+	} {
+		if _, _, err := r.Enroll(t.Context(), fresh, c.csr, ""); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+	if _, _, err := r.Enroll(t.Context(), fresh, good, ""); err != nil {
 		t.Errorf("good at last: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -271,6 +272,36 @@ func TestSkew(t *testing.T) {
 				}
 			}
 			w.want(step.skew.String(), step.want...)
+		}
+	})
+}
+
+// A look at 10,000 agents happens every few seconds, Seen at each message.
+func BenchmarkTenThousand(b *testing.B) {
+	r := newRegistry(b, Options{})
+	now := time.Now()
+	for i := range 10_000 {
+		name := "agent-" + strconv.Itoa(i)
+		r.agents[name] = &agent{identity: identity{Name: name}, mark: now}
+	}
+	b.Run("look", func(b *testing.B) {
+		for b.Loop() {
+			r.Silent(now)
+		}
+	})
+	b.Run("seen", func(b *testing.B) {
+		for b.Loop() {
+			r.Seen(now, "agent-77")
+		}
+	})
+	b.Run("persist", func(b *testing.B) {
+		for b.Loop() {
+			for name := range r.agents {
+				r.Seen(now, name)
+			}
+			if err := r.persist(); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }
