@@ -99,22 +99,22 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), nil
 }
 
+func port(addr string) string { _, p, _ := net.SplitHostPort(addr); return p }
+
 func (r *agentRig) startServices(ctx context.Context) error {
 	control, err := freeAddr()
 	if err != nil {
 		return err
 	}
-	if _, err := r.spawn("simulator", "--dir", r.dir, "--control", control, "--webhook-log", filepath.Join(r.dir, "pages")); err != nil {
+	if _, err := r.spawn("simulator", "--folder", r.dir, "--control="+port(control), "--webhook=0", "--cloud-doc=0", "--signature=0", "--sms=0", "--gateway=0", "--pages", filepath.Join(r.dir, "pages")); err != nil {
 		return err
 	}
-	var got struct {
-		Services []struct{ Name, URL string } `json:"services"`
-	}
+	var got []struct{ Name, URL string }
 	if err := await(ctx, func() error { return getJSON(ctx, "http://"+control+"/services", &got) }); err != nil {
 		return err
 	}
 	paths := map[string]string{"cloud-doc": "/healthcheck", "signature": "/api/v1/status", "sms": "/balance", "gateway": "/get/echo"}
-	for _, s := range got.Services {
+	for _, s := range got {
 		r.targets = append(r.targets, s.URL+paths[s.Name])
 	}
 	return nil
@@ -129,7 +129,7 @@ func (r *agentRig) startCollector(ctx context.Context) error {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "data: %s\nhttp: {listen: '%s'}\nuplink: {listen: '%s', names: [127.0.0.1]}\nhost: {every: 15s}\n", filepath.Join(r.dir, "data"), web, r.collectorGRPC)
+	fmt.Fprintf(&b, "data: %s\nhttp: {listen: '%s'}\nuplink: {listen: '%s'}\nfleet: {names: [127.0.0.1]}\nhost: {every: 15s}\n", filepath.Join(r.dir, "data"), web, r.collectorGRPC)
 	fmt.Fprintf(&b, "services:\n- {name: s, zh: 服务, en: s, key: true}\nchecks:\n")
 	for i, t := range r.targets {
 		fmt.Fprintf(&b, "- {name: c%d, service: s, kind: http, target: '%s', every: 15s, tls: {ca_file: '%s'}}\n", i, t, filepath.Join(r.dir, "ca.pem"))

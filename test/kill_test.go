@@ -43,22 +43,22 @@ type killRig struct {
 func newKillRig(t *testing.T) *killRig {
 	r := &killRig{t: t, dir: t.TempDir(), web: freeAddr(t), grpc: freeAddr(t), simulator: freeAddr(t)}
 	r.log = filepath.Join(r.dir, "pages.jsonl")
-	start(t, r.dir, "simulator", "--dir", r.dir, "--control", r.simulator, "--webhook-log", r.log)
-	var got struct {
-		Services []struct{ Name, URL string } `json:"services"`
-	}
+	hook := freeAddr(t)
+	start(t, r.dir, "simulator", "--folder", r.dir, "--control="+port(r.simulator), "--webhook="+port(hook), "--pages", r.log,
+		"--cloud-doc=0", "--signature=0", "--sms=0", "--gateway=0")
+	var got []struct{ Name, URL string }
 	eventually(t, "simulator", func() error { return call("GET", "http://"+r.simulator+"/services", "", nil, &got) })
 	var b strings.Builder
 	fmt.Fprintf(&b, "data: %s/data\nhttp: {listen: '%s'}\nuplink: {listen: '%s'}\nfleet: {names: [127.0.0.1]}\nhost: {every: 1s}\nservices:\n", r.dir, r.web, r.grpc)
-	for _, s := range got.Services {
+	for _, s := range got {
 		fmt.Fprintf(&b, "- {name: %s, zh: %s, key: true}\n", s.Name, s.Name)
 	}
 	b.WriteString("checks:\n")
-	for _, s := range got.Services {
+	for _, s := range got {
 		path := map[string]string{"cloud-doc": "/healthcheck", "signature": "/api/v1/status", "sms": "/balance", "gateway": "/get/echo"}[s.Name]
 		fmt.Fprintf(&b, "- {name: %s, service: %s, kind: http, target: '%s%s', every: 1s, timeout: 500ms, tls: {ca_file: ca.pem}}\n", s.Name, s.Name, s.URL, path)
 	}
-	fmt.Fprintf(&b, "pages: {webhooks: [{name: sim, url: 'http://%s/webhook/kill'}]}\n", r.simulator)
+	fmt.Fprintf(&b, "pages: {webhooks: [{name: sim, url: 'http://%s/webhook/kill'}]}\n", hook)
 	r.config = filepath.Join(r.dir, "collector.yml")
 	if err := os.WriteFile(r.config, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)

@@ -145,6 +145,8 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
+func port(addr string) string { _, p, _ := net.SplitHostPort(addr); return p }
+
 // call is one HTTP request; into may be nil.
 func call(method, url, token string, body, into any) error {
 	var in io.Reader

@@ -22,6 +22,7 @@ import (
 	"xunjian/pkg/incident"
 	"xunjian/pkg/ingest"
 	"xunjian/pkg/inspect"
+	"xunjian/pkg/metric"
 	"xunjian/pkg/promapi"
 	"xunjian/pkg/query"
 	"xunjian/pkg/rule"
@@ -158,6 +159,9 @@ func (c *Collector) openFleet() (err error) {
 
 // openJudges makes the board and the rules, and tells both what was firing when the last process ended.
 func (c *Collector) openJudges() error {
+	if err := c.tellGap(time.Now()); err != nil {
+		return err
+	}
 	before, err := firing(c.desk)
 	if err != nil {
 		return err
@@ -176,6 +180,17 @@ func (c *Collector) openJudges() error {
 	}
 	c.rules.Adopt(before)
 	return nil
+}
+
+// tellGap tells the desk since when nobody has watched: the newest report is the last sign of life. Recoveries under
+// verification do not count across it.
+func (c *Collector) tellGap(now time.Time) error {
+	var newest int64
+	err := c.series.Last(func(_ metric.Series, at int64, _ float64) { newest = max(newest, at) })
+	if err != nil || newest == 0 {
+		return err
+	}
+	return c.desk.Gap(time.UnixMilli(newest), now)
 }
 
 func (c *Collector) openPager() error {

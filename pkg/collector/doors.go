@@ -39,7 +39,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	})
 	m.Handle(api.Prefix+"/", doors)
 	m.Handle(api.HealthPrefix, doors)
-	m.Handle("/metrics", promapi.Metrics(promapi.Options{Lasts: c.series, Own: prometheus.Gatherers{c.registry, &c.pages}, Registerer: c.registry, Logger: c.log}))
+	m.Handle("/metrics", promapi.Metrics(promapi.Options{Lasts: c.series, Own: wellNamed{prometheus.Gatherers{c.registry, &c.pages}}, Registerer: c.registry, Logger: c.log}))
 	m.Handle("/", pages)
 	return m, nil
 }

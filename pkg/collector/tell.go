@@ -84,13 +84,9 @@ func firing(desk *incident.Desk) ([]symptom.Symptom, error) {
 	}
 	var out []symptom.Symptom
 	for _, r := range records {
-		if !r.Linked || !r.VerifyingSince.IsZero() {
-			continue
+		if r.Linked && r.VerifyingSince.IsZero() {
+			out = append(out, r.Finding())
 		}
-		out = append(out, symptom.Symptom{
-			Source: r.Source, Service: r.Service, Component: r.Component, Class: r.Class, Level: r.Level, Rule: r.Rule,
-			Detail: r.Detail, Firing: true, Since: r.FaultStart, At: r.DetectedAt,
-		})
 	}
 	return out, nil
 }

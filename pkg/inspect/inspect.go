@@ -37,6 +37,7 @@ type service struct {
 	vantages map[string]*vantage // check + " " + agent
 	firing   symptom.Symptom     // what was last told and has not ended
 	gap      bool                // a gap was told and has not ended
+	endedAt  time.Time           // when the last fault was told to have ended
 	state    State
 	since    time.Time
 }
@@ -148,28 +149,37 @@ func (b *Board) tell(now time.Time, s *service) (out []symptom.Symptom) {
 		end := s.firing
 		end.Firing, end.At, end.Since = false, now, s.goodSince(now)
 		end.Detail, end.Evidence = b.text.T("inspect.again"), s.evidence(b.text)
-		s.firing = symptom.Symptom{}
+		s.firing, s.endedAt = symptom.Symptom{}, now
 		out = append(out, end)
 	}
 	return out
 }
 
-// tellGap reports a gap when every vantage that still speaks says that it cannot look; silent agents are fleet's to tell.
+// verifying is how long after its end a fault may still be under verification: then nobody looking is told too.
+const verifying = 30 * time.Minute
+
+// tellGap reports a gap when every vantage that still speaks says that it cannot look. Silent agents are fleet's to tell,
+// once for all services, except that a recovery under verification must not be taken for certain while nobody looks.
 func (b *Board) tellGap(now time.Time, s *service) []symptom.Symptom {
 	if s.gap {
 		return nil
 	}
+	blind := !s.endedAt.IsZero() && now.Sub(s.endedAt) < verifying
 	for _, v := range s.vantages {
-		if v.gaps >= b.cfg.StaleAfter && !v.stale(now, b.cfg) {
-			s.gap = true
-			return []symptom.Symptom{b.gapSymptom(now, s, true)}
-		}
+		blind = blind || v.gaps >= b.cfg.StaleAfter && !v.stale(now, b.cfg)
 	}
-	return nil
+	if !blind {
+		return nil
+	}
+	s.gap = true
+	return []symptom.Symptom{b.gapSymptom(now, s, true)}
 }
 
 func (b *Board) gapSymptom(now time.Time, s *service, firing bool) symptom.Symptom {
 	detail := b.text.T("inspect.runs_again")
+	if firing {
+		detail = b.text.T("inspect.nobody_looks")
+	}
 	for _, v := range s.ordered() {
 		if v.gaps > 0 {
 			detail = b.text.T("inspect.cannot_run", "check", v.spec.Name, "agent", v.agent, "what", v.detail)

@@ -221,6 +221,21 @@ func TestUnknownDoesNotEndAFault(t *testing.T) {
 	}
 }
 
+// A recovery is not certain while nobody looks: the gap is told, so that its verification begins anew.
+func TestSilenceAfterAFaultIsTold(t *testing.T) {
+	r := newRig(t)
+	r.want(r.bad("a", check.ClassConnect), symptom.Down, contract.Urgent, true)
+	r.step()
+	r.none(r.ok("a"))
+	r.step()
+	r.want(r.ok("a"), symptom.Down, contract.Urgent, false)
+	r.now = r.now.Add(time.Minute)
+	r.want(r.b.Tick(r.now), symptom.Unknown, contract.Minor, true)
+	r.none(r.b.Tick(r.now.Add(time.Second)))
+	r.step()
+	r.want(r.ok("a"), symptom.Unknown, contract.Minor, false)
+}
+
 func TestOldRoundsChangeNothing(t *testing.T) {
 	r := newRig(t)
 	r.none(r.ok("a"))
