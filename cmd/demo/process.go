@@ -113,8 +113,8 @@ func (d *demo) logTail() string {
 
 // ports are those of this run, all on loopback.
 type ports struct {
-	http, grpc, control int
-	services            map[string]int
+	http, grpc, control, webhook int
+	services                     map[string]int
 }
 
 var services = []string{"cloud-doc", "signature", "sms", "gateway"}
@@ -128,7 +128,7 @@ func choosePorts(o options) ports {
 		}
 		return o.HTTP + n
 	}
-	p := ports{http: freePort(o.HTTP, taken), grpc: freePort(o.GRPC, taken), control: freePort(above(10), taken), services: map[string]int{}}
+	p := ports{http: freePort(o.HTTP, taken), grpc: freePort(o.GRPC, taken), control: freePort(above(10), taken), webhook: freePort(above(15), taken), services: map[string]int{}}
 	for i, s := range services {
 		p.services[s] = freePort(above(11+i), taken)
 	}

@@ -28,9 +28,9 @@ func (d *demo) simulatorURL() string { return fmt.Sprintf("http://127.0.0.1:%d",
 func (d *demo) envFile() string      { return d.path("demo.env") }
 
 func (d *demo) startSimulator(ctx context.Context) error {
-	args := []string{"--dir", d.path("simulator"), "--control", fmt.Sprintf("127.0.0.1:%d", d.ports.control), "--webhook-log", d.path("webhook.jsonl")}
+	args := []string{"--folder", d.path("simulator"), "--pages", d.path("webhook.jsonl"), fmt.Sprint("--control=", d.ports.control), fmt.Sprint("--webhook=", d.ports.webhook)}
 	for _, s := range services {
-		args = append(args, "--service", fmt.Sprintf("%s=127.0.0.1:%d", s, d.ports.services[s]))
+		args = append(args, fmt.Sprintf("--%s=%d", s, d.ports.services[s]))
 	}
 	if err := d.spawn("simulator", args...); err != nil {
 		return err
@@ -61,7 +61,7 @@ func (d *demo) writeConfig() error {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"HTTP": d.ports.http, "GRPC": d.ports.grpc, "Control": d.ports.control, "Data": d.path("collector"),
+		"HTTP": d.ports.http, "GRPC": d.ports.grpc, "Webhook": d.ports.webhook, "Data": d.path("collector"),
 		"CA": d.path("simulator", "ca.pem"), "Services": d.ports.services,
 	})
 	if err != nil {

@@ -34,7 +34,7 @@ func (r reports) Report(ctx context.Context, month, format, lang string) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	model, err := report.Build(ctx, cfg.Report, src, m, now)
+	model, err := report.Build(ctx, cfg.Report, src, m, asOf(m, src.Faults, now))
 	if err != nil {
 		return nil, fmt.Errorf("work out %s: %w", month, err)
 	}
@@ -54,6 +54,21 @@ func (r reports) Report(ctx context.Context, month, format, lang string) ([]byte
 		return b, err
 	}
 	return nil, api.ErrNotFound
+}
+
+// asOf is the moment as of which a month is told: now while it lasts; after its end the last change of an incident in it,
+// so that the same records give the same bytes whenever they are asked for.
+func asOf(m report.Month, faults []incident.Record, now time.Time) time.Time {
+	if now.Before(m.To()) {
+		return now
+	}
+	at := m.To()
+	for _, r := range faults {
+		if r.SLAStart.Before(m.To()) && r.UpdatedAt.After(at) {
+			at = r.UpdatedAt
+		}
+	}
+	return at
 }
 
 // form is the customer's own, nil for the one that comes with the program.
