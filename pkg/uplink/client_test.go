@@ -48,7 +48,7 @@ func TestReportsArrive(t *testing.T) {
 		if st := a.Stats(); st.Acked != 2 || st.Waiting != 0 || st.Bytes != 0 || !st.Connected || st.Boot != 42 {
 			t.Errorf("%+v", st)
 		}
-		h := r.recv.heard[0]
+		h := r.recv.hellos()[0]
 		if h.Version != "1.2.3" || h.Host != "machine" || h.Boot != 42 || !h.First || h.Skew.Abs() > time.Second || h.Serial == "" {
 			t.Errorf("heard %+v", h)
 		}

@@ -29,7 +29,13 @@ import (
 	"xunjian/pkg/spool"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("UPLINK_TEST_CHILD"); dir != "" {
+		childAgent(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // testCA signs whatever a test wants.
 type testCA struct {
@@ -102,13 +108,12 @@ type receiver struct {
 	results []check.Result
 	twice   int
 	calls   int
+	life    int // of the collector; what was not durable at its end is lost
 	heard   []Hello
-	slow    time.Duration          // until durable
-	hold    bool                   // never durable
-	refuse  func(Batch) error      // may panic
-	before  func(b Batch)          // called in Receive, may block
-	wait    sync.WaitGroup         // of timers
-	pending map[*time.Timer]func() // of held batches
+	slow    time.Duration     // until durable
+	refuse  func(Batch) error // may panic
+	before  func(b Batch)     // called in Receive, may block
+	wait    sync.WaitGroup    // of timers
 }
 
 func newReceiver() *receiver { return &receiver{seen: make(map[string]metric.Report)} }
@@ -116,7 +121,7 @@ func newReceiver() *receiver { return &receiver{seen: make(map[string]metric.Rep
 func (r *receiver) Receive(ctx context.Context, agent string, b Batch, durable func(error)) error {
 	r.mu.Lock()
 	r.calls++
-	refuse, before, slow, hold := r.refuse, r.before, r.slow, r.hold
+	refuse, before, slow, life := r.refuse, r.before, r.slow, r.life
 	r.mu.Unlock()
 	if before != nil {
 		before(b)
@@ -126,9 +131,6 @@ func (r *receiver) Receive(ctx context.Context, agent string, b Batch, durable f
 			return err
 		}
 	}
-	if hold {
-		return nil
-	}
 	if slow == 0 {
 		r.keep(agent, b)
 		durable(nil)
@@ -137,10 +139,18 @@ func (r *receiver) Receive(ctx context.Context, agent string, b Batch, durable f
 	r.wait.Add(1)
 	time.AfterFunc(slow, func() {
 		defer r.wait.Done()
-		r.keep(agent, b)
-		durable(nil)
+		if r.alive(life) {
+			r.keep(agent, b)
+			durable(nil)
+		}
 	})
 	return nil
+}
+
+func (r *receiver) alive(life int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.life == life
 }
 
 func (r *receiver) keep(agent string, b Batch) {
@@ -165,6 +175,12 @@ func (r *receiver) Heard(agent string, h Hello) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.heard = append(r.heard, h)
+}
+
+func (r *receiver) hellos() []Hello {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.heard)
 }
 
 func (r *receiver) set(f func()) {
@@ -240,6 +256,7 @@ func (r *rig) down(gently bool) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	if !gently {
+		r.recv.set(func() { r.recv.life++ })
 		cancel()
 	}
 	s.Stop(ctx)
