@@ -19,7 +19,8 @@ func sameBits(a, b []float64) bool {
 func checkColumn(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, v []float64) []byte {
+}, v []float64,
+) []byte {
 	t.Helper()
 	var e columnEncoder
 	b := e.encode(nil, v)

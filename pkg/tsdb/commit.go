@@ -28,7 +28,6 @@ type pending struct {
 	urgent    bool
 	durable   func(Outcome, error)
 	place     placement
-	number    uint64
 }
 
 func (p *pending) bytes() int { return 64 + 8*len(p.values) }
@@ -220,8 +219,10 @@ func (db *DB) planGroup(group []*pending) (g commitGroup, err error) {
 		}
 		number := db.journal.next + uint64(len(g.records))
 		p.place = p.stream.place(db.rules, p.schema.id, p.ms, number)
-		g.add(record{kind: kindRow, stream: p.stream.id, lane: byte(p.place.lane), boot: p.boot, seq: p.seq,
-			ms: p.ms, schema: p.schema.id, values: p.values}, p)
+		g.add(record{
+			kind: kindRow, stream: p.stream.id, lane: byte(p.place.lane), boot: p.boot, seq: p.seq,
+			ms: p.ms, schema: p.schema.id, values: p.values,
+		}, p)
 	}
 	return g, nil
 }

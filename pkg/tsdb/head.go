@@ -205,7 +205,7 @@ func (s *stream) choose(r headRules, schema uint32, ms int64) placement {
 	}
 }
 
-func (l *lanePlan) distance(ms int64) int64 { return max(0, l.lo-ms, ms-l.hi) }
+func (p *lanePlan) distance(ms int64) int64 { return max(0, p.lo-ms, ms-p.hi) }
 
 // row is a committed report.
 type row struct {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -229,8 +230,13 @@ func TestCutComparesTheLastKey(t *testing.T) {
 		keep uint64
 		want []uint64 // buckets left
 	}{
-		{0, []uint64{0, 1, 3}}, {gen, []uint64{0, 1, 3}}, {gen + 1, []uint64{0, 1, 3}},
-		{gen + 2, []uint64{1, 3}}, {gen + 3, []uint64{3}}, {3 * gen, []uint64{3}}, {3*gen + 1, nil},
+		{0, []uint64{0, 1, 3}},
+		{gen, []uint64{0, 1, 3}},
+		{gen + 1, []uint64{0, 1, 3}},
+		{gen + 2, []uint64{1, 3}},
+		{gen + 3, []uint64{3}},
+		{3 * gen, []uint64{3}},
+		{3*gen + 1, nil},
 	} {
 		db := fill(t)
 		var left []uint64
@@ -317,4 +323,83 @@ func TestNumbersNeverComeAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestJournalIsCutBehindTheOldestOpenRow sends so much that buckets fill, beside one row that stays open.
+func TestJournalIsCutBehindTheOldestOpenRow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, base := t.TempDir(), time.Now().Truncate(time.Second).Add(-time.Hour)
+		o := Options{Linger: -1, FlushEvery: time.Second, BlockSpan: time.Hour, MmapSize: 1 << 30}
+		db, stop := running(t, dir, o)
+		idle := report(1, 1, base, 42)
+		idle.Agent = "idle"
+		appendAll(t, db, idle)
+		seq := uint64(0)
+		fill := func() {
+			var reports []metric.Report
+			for range 3 << bucketShift {
+				seq++
+				reports = append(reports, report(1, seq, base.Add(time.Duration(seq)*time.Millisecond), float64(seq)))
+			}
+			appendAll(t, db, reports...)
+			time.Sleep(3 * time.Second)
+		}
+		fill()
+		if n := buckets(t, db); n < 3 {
+			t.Errorf("%d buckets while the first row is open", n)
+		}
+		time.Sleep(2 * time.Hour) // the idle row is sealed by age
+		if n := buckets(t, db); n > 1 {
+			t.Errorf("%d buckets when all is in blocks", n)
+		}
+		fill()
+		if n := buckets(t, db); n > 1 {
+			t.Errorf("%d buckets later", n)
+		}
+		stop()
+		db, _ = running(t, dir, o)
+		rows := 0
+		for s, err := range db.Select(t.Context(), 0, math.MaxInt64) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows += len(s.T)
+		}
+		if rows != int(seq)+1 {
+			t.Errorf("%d rows, want %d", rows, seq+1)
+		}
+		wantOutcomes(t, appendAll(t, db, idle, report(1, 1, base, 1), report(1, seq, base, 1)), Duplicate, Duplicate, Duplicate)
+	})
+}
+
+// TestRefusalsLetTheJournalBeCut: what only says that a report was done with must not keep buckets for ever.
+func TestRefusalsLetTheJournalBeCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		o := Options{Linger: -1, FlushEvery: time.Second, MmapSize: 1 << 30}
+		db, stop := running(t, dir, o)
+		old, n := time.Now().Add(-30*24*time.Hour), 3<<bucketShift
+		var reports []metric.Report
+		for i := range n {
+			reports = append(reports, report(1, uint64(i+1), old, 1))
+		}
+		appendAll(t, db, reports...)
+		time.Sleep(3 * time.Second)
+		if n := buckets(t, db); n > 1 {
+			t.Errorf("%d buckets of refusals", n)
+		}
+		stop()
+		db, _ = running(t, dir, o)
+		wantOutcomes(t, appendAll(t, db, reports[0], reports[n/2], reports[n-1]), Duplicate, Duplicate, Duplicate)
+	})
+}
+
+func buckets(t *testing.T, db *DB) (n int) {
+	t.Helper()
+	if err := db.jdb.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketJournal).ForEachBucket(func([]byte) error { n++; return nil })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -22,6 +22,9 @@ const childDir = "XUNJIAN_TSDB_TEST_STORE"
 
 var killRounds = flag.Int("kills", 20, "rounds of the test that kills a process")
 
+// underWay is how many reports the child has out at a time.
+const underWay = 150
+
 // childReports makes the reports of a run, the same in every process of it.
 type childReports struct{ base int64 }
 
@@ -50,13 +53,15 @@ func appendForEver(dir string) int {
 		return 1
 	}
 	go func() { _ = db.Run(context.Background()) }()
-	lines := make(chan string, 1<<16)
+	lines, room := make(chan string, underWay), make(chan struct{}, underWay)
 	go func() {
 		for line := range lines {
 			fmt.Println(line) // one write each: what is printed was acked before
+			<-room
 		}
 	}()
 	for ; ; next++ {
+		room <- struct{}{}
 		seq := next
 		r := c.report(seq)
 		if err := db.Append(context.Background(), streamOf(r), r, func(o Outcome, err error) {
@@ -124,7 +129,7 @@ func (c childReports) killOne(t *testing.T, dir string, from uint64, acked map[u
 	if err := cmd.Wait(); err == nil {
 		t.Fatal("the child ended by itself")
 	}
-	return newest + queueLimit*3
+	return newest + 2*underWay
 }
 
 // storedSeqs reads every report's number from its value, and holds that none is doubled or half there.

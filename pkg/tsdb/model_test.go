@@ -284,17 +284,15 @@ func inBubble(t *testing.T, fn func(*testing.T)) {
 
 // TestAgainstModel appends at random, out of order and twice, restarts, crashes, and reads, beside a model.
 func TestAgainstModel(t *testing.T) {
-	root := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
 		inBubble(t, func(t *testing.T) {
-			root, err := os.MkdirTemp(root, "")
-			if err != nil {
-				rt.Fatal(err)
-			}
+			root := t.TempDir()
 			defer os.RemoveAll(root)
 			x := &machine{t: t, rt: rt, root: root, m: newModel()}
-			x.o = Options{BlockRows: rapid.IntRange(1, 9).Draw(rt, "rows"), BlockSpan: 10 * time.Minute, FlushEvery: 20 * time.Second,
-				Linger: 5 * time.Millisecond, MmapSize: 1 << 28}
+			x.o = Options{
+				BlockRows: rapid.IntRange(1, 9).Draw(rt, "rows"), BlockSpan: 10 * time.Minute, FlushEvery: 20 * time.Second,
+				Linger: 5 * time.Millisecond, MmapSize: 1 << 28,
+			}
 			x.open(filepath.Join(root, "0"))
 			defer func() { x.end() }()
 			rt.Repeat(map[string]func(*rapid.T){

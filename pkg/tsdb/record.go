@@ -37,14 +37,6 @@ func unpackRecord(key, raw []byte, v any) error {
 	return nil
 }
 
-func putRecord(b *bolt.Bucket, key []byte, v any) error {
-	raw, err := packRecord(key, v)
-	if err != nil {
-		return err
-	}
-	return b.Put(key, raw)
-}
-
 // eachRecord unpacks a whole bucket of records.
 func eachRecord[V any](tx *bolt.Tx, bucket []byte, fn func(key []byte, v V) error) error {
 	b := tx.Bucket(bucket)

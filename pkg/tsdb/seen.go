@@ -61,15 +61,6 @@ func (s *seen) add(id, seq uint64) bool {
 	return added
 }
 
-// clone is a copy that later adds do not reach.
-func (s *seen) clone() seen {
-	out := seen{Boots: slices.Clone(s.Boots), Forgotten: s.Forgotten}
-	for i := range out.Boots {
-		out.Boots[i].Seqs = slices.Clone(out.Boots[i].Seqs)
-	}
-	return out
-}
-
 // find is the first interval that does not end before seq.
 func (b *boot) find(seq uint64) int {
 	if n := len(b.Seqs); n > 0 && b.Seqs[n-1].Lo <= seq { // nearly always

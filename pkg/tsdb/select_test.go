@@ -35,11 +35,23 @@ func TestMatchers(t *testing.T) {
 		name, value string
 		want        bool
 	}{
-		{Equal, NameLabel, "up", true}, {Equal, "job", "node", true}, {Equal, "job", "nod", false}, {Equal, "none", "", true},
-		{NotEqual, "job", "x", true}, {NotEqual, "job", "node", false}, {NotEqual, "none", "", false},
-		{Regexp, "job", "no", false}, {Regexp, "job", "no.*", true}, {Regexp, "job", "x|node", true}, {Regexp, "none", ".*", true}, {Regexp, "none", ".+", false},
-		{Regexp, "note", "a.b", true}, {Regexp, NameLabel, "u.", true},
-		{NotRegexp, "job", "no", true}, {NotRegexp, "job", "no.*", false}, {NotRegexp, "none", ".+", true},
+		{Equal, NameLabel, "up", true},
+		{Equal, "job", "node", true},
+		{Equal, "job", "nod", false},
+		{Equal, "none", "", true},
+		{NotEqual, "job", "x", true},
+		{NotEqual, "job", "node", false},
+		{NotEqual, "none", "", false},
+		{Regexp, "job", "no", false},
+		{Regexp, "job", "no.*", true},
+		{Regexp, "job", "x|node", true},
+		{Regexp, "none", ".*", true},
+		{Regexp, "none", ".+", false},
+		{Regexp, "note", "a.b", true},
+		{Regexp, NameLabel, "u.", true},
+		{NotRegexp, "job", "no", true},
+		{NotRegexp, "job", "no.*", false},
+		{NotRegexp, "none", ".+", true},
 	} {
 		if got := matcher(t, c.typ, c.name, c.value).Matches(s); got != c.want {
 			t.Errorf("type %d %s %q: %v", c.typ, c.name, c.value, got)
@@ -87,12 +99,21 @@ func TestSelectByLabels(t *testing.T) {
 			ms       []Matcher
 			want     string
 		}{
-			{"one", 3, 4, []Matcher{matcher(t, Equal, NameLabel, "cpu_total"), matcher(t, Equal, "mode", "user"), matcher(t, Equal, "instance", "web1")},
-				`cpu_total{instance="web1",mode="user"}[103 104]`},
-			{"all hosts", 19, 100, []Matcher{matcher(t, Equal, "mode", "idle")},
-				`cpu_total{instance="web0",mode="idle"}[19] cpu_total{instance="web1",mode="idle"}[119] cpu_total{instance="web2",mode="idle"}[219]`},
-			{"some hosts", 0, 0, []Matcher{matcher(t, Regexp, "instance", "web[02]"), matcher(t, NotEqual, "mode", "idle")},
-				`cpu_total{instance="web0",mode="user"}[0] cpu_total{instance="web2",mode="user"}[200]`},
+			{
+				"one", 3, 4,
+				[]Matcher{matcher(t, Equal, NameLabel, "cpu_total"), matcher(t, Equal, "mode", "user"), matcher(t, Equal, "instance", "web1")},
+				`cpu_total{instance="web1",mode="user"}[103 104]`,
+			},
+			{
+				"all hosts", 19, 100,
+				[]Matcher{matcher(t, Equal, "mode", "idle")},
+				`cpu_total{instance="web0",mode="idle"}[19] cpu_total{instance="web1",mode="idle"}[119] cpu_total{instance="web2",mode="idle"}[219]`,
+			},
+			{
+				"some hosts", 0, 0,
+				[]Matcher{matcher(t, Regexp, "instance", "web[02]"), matcher(t, NotEqual, "mode", "idle")},
+				`cpu_total{instance="web0",mode="user"}[0] cpu_total{instance="web2",mode="user"}[200]`,
+			},
 			{"nothing", 50, 100, nil, ""},
 			{"absent values", 0, 100, []Matcher{matcher(t, Equal, NameLabel, "load")}, ""},
 		} {

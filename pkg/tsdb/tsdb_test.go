@@ -154,6 +154,9 @@ func TestAppendIsReadBackBeforeAndAfterReopening(t *testing.T) {
 		stop()
 		db, _ = running(t, dir, small())
 		wantPoints(t, db, base, "a", want...)
+		if s := db.Stats(); s.HeadRows > 16 {
+			t.Errorf("rows that are in blocks came back from the journal: %+v", s)
+		}
 	})
 }
 
@@ -260,9 +263,17 @@ func TestLimitsOfSeriesAndStreams(t *testing.T) {
 			agent, kind, names string
 			want               Outcome
 		}{
-			{"w1", "host", "abc", Stored}, {"w1", "host", "abd", Stored}, {"w1", "host", "abe", SeriesLimit}, {"w1", "host", "abd", Stored},
-			{"w2", "host", "ab", Stored}, {"w2", "host", "c", SeriesLimit}, {"w3", "host", "a", SeriesLimit}, {"w1", "host", "abc", Stored},
-			{"w3", "host", "", Stored}, {"w3", "x", "", Stored}, {"w3", "y", "", StreamLimit},
+			{"w1", "host", "abc", Stored},
+			{"w1", "host", "abd", Stored},
+			{"w1", "host", "abe", SeriesLimit},
+			{"w1", "host", "abd", Stored},
+			{"w2", "host", "ab", Stored},
+			{"w2", "host", "c", SeriesLimit},
+			{"w3", "host", "a", SeriesLimit},
+			{"w1", "host", "abc", Stored},
+			{"w3", "host", "", Stored},
+			{"w3", "x", "", Stored},
+			{"w3", "y", "", StreamLimit},
 		} {
 			if got := send(c.agent, c.kind, splitNames(c.names)...); got != c.want {
 				t.Errorf("step %d: %s %s %s: %v, want %v", i, c.agent, c.kind, c.names, got, c.want)
