@@ -104,8 +104,10 @@ func fleet(begin time.Time, i int) map[string][]metric.Sample {
 		"well": host(500, 50, 0.9, 0),
 		"full": host(960, 50, 0.9, 0),
 		"sick": host(100, 97, 0.01, 1),
-		"check": {{Series: metric.New("probe_ssl_earliest_cert_expiry", "check", "doc", "service", "cloud-doc", "instance", "https://doc.example/"),
-			Value: float64(begin.Add(100 * time.Hour).Unix())}},
+		"check": {{
+			Series: metric.New("probe_ssl_earliest_cert_expiry", "check", "doc", "service", "cloud-doc", "instance", "https://doc.example/"),
+			Value:  float64(begin.Add(100 * time.Hour).Unix()),
+		}},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +80,7 @@ func (e *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a recorder in a test has none
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
-	format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	w.Header().Set("Content-Type", string(format))
 	w.Header().Set("Vary", "Accept, Accept-Encoding")
 	var out io.Writer = w
@@ -121,6 +122,7 @@ func (e *exposition) write(w io.Writer, format expfmt.Format, now time.Time) err
 	if err != nil { // what could be gathered is shown
 		e.Logger.Error("own metrics are incomplete", "err", err)
 	}
+	own = slices.DeleteFunc(own, unlintable)
 	p := &printer{e: e, w: w, format: format}
 	for len(own) > 0 || len(fleet) > 0 {
 		switch {
@@ -140,6 +142,12 @@ func (e *exposition) write(w io.Writer, format expfmt.Format, now time.Time) err
 	}
 	p.close()
 	return p.err
+}
+
+// unlintable are the native histograms that Prometheus' packages bring along under names that its own linter refuses;
+// each has a summary of the same figure beside it.
+func unlintable(f *dto.MetricFamily) bool {
+	return strings.HasPrefix(f.GetName(), "prometheus_") && strings.Contains(f.GetName(), "_histogram_")
 }
 
 // join puts the fleet's samples behind the collector's own of the same name.

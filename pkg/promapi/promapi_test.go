@@ -3,6 +3,7 @@ package promapi
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,9 +24,14 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"xunjian/pkg/metric"
+	"xunjian/pkg/query"
+	"xunjian/pkg/rule"
+	"xunjian/pkg/tsdb"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
+
+var _ Lasts = (*tsdb.DB)(nil)
 
 type lasts []last
 
@@ -195,7 +201,8 @@ func TestHalfAnAnswerIsNoAnswer(t *testing.T) {
 	l, own := fixed(time.Now())
 	h := Metrics(Options{Lasts: l, Own: own, Registerer: own})
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler {
+		p := recover()
+		if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 			t.Errorf("recovered %v, want http.ErrAbortHandler", p)
 		}
 	}()
@@ -219,6 +226,10 @@ func catalogued(now time.Time) (out lasts) {
 func TestPromtoolAccepts(t *testing.T) {
 	tool := peer(t, "promtool")
 	own := NewRegistry()
+	engine := query.New(query.Options{Registerer: own})
+	if _, err := rule.New(rule.Options{Queryable: engine.Queryable(), Query: engine.QueryFunc(), Registerer: own}); err != nil {
+		t.Fatal(err)
+	}
 	w := get(t, Metrics(Options{Lasts: catalogued(time.Now()), Own: own, Registerer: own}), "")
 	cmd := exec.Command(tool, "check", "metrics")
 	cmd.Stdin = w.Body

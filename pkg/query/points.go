@@ -1,6 +1,7 @@
 package query
 
 import (
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 
@@ -21,9 +22,9 @@ func (r Result) Points() []Point {
 	}
 	out := make([]Point, 0, len(v))
 	for _, s := range v {
-		p := Point{Value: s.F, Series: metric.Series{Name: s.Metric.Get(labels.MetricName)}}
+		p := Point{Value: s.F, Series: metric.Series{Name: s.Metric.Get(model.MetricNameLabel)}}
 		s.Metric.Range(func(l labels.Label) {
-			if l.Name != labels.MetricName {
+			if l.Name != model.MetricNameLabel {
 				p.Series.Labels = append(p.Series.Labels, metric.Label{Name: l.Name, Value: l.Value})
 			}
 		})

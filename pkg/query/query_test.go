@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
@@ -176,7 +177,7 @@ func text(r Result) string {
 }
 
 func metricText(l labels.Labels) string {
-	return l.Get(labels.MetricName) + l.DropMetricName().String()
+	return l.Get(model.MetricNameLabel) + labels.NewBuilder(l).Del(model.MetricNameLabel).Labels().String()
 }
 
 func TestRange(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -176,7 +177,7 @@ func convert(matchers []*labels.Matcher) ([]tsdb.Matcher, error) {
 
 func toLabels(s metric.Series) labels.Labels {
 	b := labels.NewScratchBuilder(len(s.Labels) + 1)
-	b.Add(labels.MetricName, s.Name)
+	b.Add(model.MetricNameLabel, s.Name)
 	for _, l := range s.Labels {
 		b.Add(l.Name, l.Value)
 	}
@@ -251,6 +252,7 @@ func (*cursor) Err() error             { return nil }
 func (*cursor) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
 	panic("no histograms here")
 }
+
 func (*cursor) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	panic("no histograms here")
 }

@@ -30,8 +30,10 @@ const (
 	maxName   = 256
 )
 
-var classes = []symptom.Class{symptom.Down, symptom.Wrong, symptom.Unusable, symptom.Partial, symptom.Slow,
-	symptom.Warning, symptom.Unknown, symptom.Host}
+var classes = []symptom.Class{
+	symptom.Down, symptom.Wrong, symptom.Unusable, symptom.Partial, symptom.Slow,
+	symptom.Warning, symptom.Unknown, symptom.Host,
+}
 
 // Alert is one active alert for people and for the query API.
 type Alert struct {
@@ -60,8 +62,10 @@ func (m *Manager) Alerts() []Alert {
 		for _, r := range g.Rules() {
 			if ar, ok := r.(*rules.AlertingRule); ok {
 				for _, a := range ar.ActiveAlerts() {
-					out = append(out, Alert{ar.Name(), g.Name(), g.File(), a.State.String(), a.Value, a.ActiveAt, a.FiredAt,
-						a.Labels.Map(), a.Annotations.Map(), toSymptom(a)})
+					out = append(out, Alert{
+						ar.Name(), g.Name(), g.File(), a.State.String(), a.Value, a.ActiveAt, a.FiredAt,
+						a.Labels.Map(), a.Annotations.Map(), toSymptom(a),
+					})
 				}
 			}
 		}

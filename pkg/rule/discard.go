@@ -15,7 +15,8 @@ type discard struct{ n prometheus.Counter }
 func (d discard) AppenderV2(context.Context) storage.AppenderV2 { return d }
 
 func (d discard) Append(ref storage.SeriesRef, _ labels.Labels, _, _ int64, _ float64,
-	_ *histogram.Histogram, _ *histogram.FloatHistogram, _ storage.AppendV2Options) (storage.SeriesRef, error) {
+	_ *histogram.Histogram, _ *histogram.FloatHistogram, _ storage.AppendV2Options,
+) (storage.SeriesRef, error) {
 	d.n.Inc()
 	return ref, nil
 }

@@ -109,8 +109,10 @@ func TestRestart(t *testing.T) {
 					t.Fatal(err)
 				}
 				m.Adopt([]symptom.Symptom{
-					{Source: symptom.FromRule, Service: "host", Component: "db-1 /data", Class: symptom.Host, Level: contract.Minor,
-						Rule: "Full", Detail: "/data 已用 90%", Firing: true, Since: time.Now().Add(-time.Hour)},
+					{
+						Source: symptom.FromRule, Service: "host", Component: "db-1 /data", Class: symptom.Host, Level: contract.Minor,
+						Rule: "Full", Detail: "/data 已用 90%", Firing: true, Since: time.Now().Add(-time.Hour),
+					},
 					{Source: symptom.FromProbe, Service: "sms", Firing: true}, // not ours
 				})
 				r.run(m)

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/rules"
@@ -150,8 +151,12 @@ func series(t *testing.T, text string) metric.Series {
 		t.Error(err)
 	}
 	var pairs []string
-	l.DropMetricName().Range(func(l labels.Label) { pairs = append(pairs, l.Name, l.Value) })
-	return metric.New(l.Get(labels.MetricName), pairs...)
+	l.Range(func(l labels.Label) {
+		if l.Name != model.MetricNameLabel {
+			pairs = append(pairs, l.Name, l.Value)
+		}
+	})
+	return metric.New(l.Get(model.MetricNameLabel), pairs...)
 }
 
 func (r *rig) set(series string, v float64) {
@@ -238,9 +243,11 @@ func TestFromAlertToSymptom(t *testing.T) {
 		r.expect("warning", got, told{dataKey, contract.Minor, true, "/data 已用 90%"})
 		within(t, "since", got[0].Since, over, slack)
 		within(t, "at", got[0].At, over.Add(time.Minute), slack)
-		want := symptom.Symptom{Source: symptom.FromRule, Service: "host", Component: "db-1 /data", Class: symptom.Host,
+		want := symptom.Symptom{
+			Source: symptom.FromRule, Service: "host", Component: "db-1 /data", Class: symptom.Host,
 			Level: contract.Minor, Rule: "Full", Detail: "/data 已用 90%", Firing: true,
-			Evidence: []symptom.Evidence{{Agent: "db-1", Text: "/data at 90%"}}}
+			Evidence: []symptom.Evidence{{Agent: "db-1", Text: "/data at 90%"}},
+		}
 		if d := cmp.Diff(want, got[0], cmpopts.IgnoreTypes(time.Time{})); d != "" {
 			t.Errorf("symptom (-want +got):\n%s", d)
 		}
