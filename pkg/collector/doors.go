@@ -1,6 +1,8 @@
 package collector
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -64,6 +66,7 @@ func (c *Collector) announce() error {
 			ca = filepath.Join(c.cfg.Data, "ca.crt")
 		} else {
 			ca = c.cfg.path(c.cfg.HTTP.CertFile)
+			c.control.Name = siteName(c.web.TLSConfig)
 		}
 	}
 	addr, ok := c.doors.http.Addr().(*net.TCPAddr)
@@ -109,4 +112,16 @@ func openOffline(cfg Config) (_ *Collector, err error) {
 		}
 	}
 	return c, c.desk.Tick(time.Now()) // deadlines that passed while nothing ran
+}
+
+// siteName is a name in the site's own certificate: the command line calls by address, which need not stand in it.
+func siteName(t *tls.Config) string {
+	if len(t.Certificates) == 0 {
+		return ""
+	}
+	leaf, err := x509.ParseCertificate(t.Certificates[0].Certificate[0])
+	if err != nil || len(leaf.DNSNames) == 0 {
+		return ""
+	}
+	return leaf.DNSNames[0]
 }
