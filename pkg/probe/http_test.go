@@ -266,8 +266,42 @@ func TestKeptConnectionIsLookedAt(t *testing.T) {
 	})
 	p := newTestProber(t, patient("http://"+addr), Options{})
 	for range 3 {
-		wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
+		a := p.attempt(t.Context(), false)
+		if wantAttempt(t, a, check.OK, "", ""); t.Failed() {
+			return
+		}
 		<-spoke
+	}
+}
+
+// An answer that breaks off is a failure on a kept connection too; only one that never began is asked for anew.
+func TestBrokenAnswerOnKeptConnection(t *testing.T) {
+	addr := rawServer(t, func(conn net.Conn) {
+		readRequest(conn)
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		readRequest(conn)
+		io.WriteString(conn, "HTTP/1.1 2")
+	})
+	p := newTestProber(t, patient("http://"+addr), Options{})
+	wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
+	wantAttempt(t, p.attempt(t.Context(), false), check.Fail, check.ClassReset, "connection broke")
+}
+
+func TestKeptConnectionEndsWithItsCertificate(t *testing.T) {
+	ca := newTestCA(t)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, time.Now().Add(time.Hour))}}
+	server.StartTLS()
+	defer server.Close()
+	spec := patient(server.URL)
+	spec.TLS.CA = ca.pem
+	var dials counting
+	p := newTestProber(t, spec, Options{Dial: dials.dial})
+	wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
+	p.asker.(*httpAsker).kept.expiry = time.Now().Add(-time.Second)
+	wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
+	if dials.n.Load() != 2 {
+		t.Error("went on over a connection whose certificate has run out")
 	}
 }
 
