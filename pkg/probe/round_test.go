@@ -375,7 +375,7 @@ func TestSamplesKeepTheirSchema(t *testing.T) {
 	}
 	for name, want := range map[string][2]float64{
 		"probe_success": {1, 0}, "probe_http_status_code": {200, 500}, "probe_http_uncompressed_body_length": {5, 5},
-		"probe_failed_due_to_regex": {0, 0}, "xunjian_probe_attempts": {1, 3}, "xunjian_probe_failures": {0, 3},
+		"probe_failed_due_to_regex": {0, 0}, "xunjian_probe_attempts": {1, 3}, "xunjian_probe_failures": {0, 3}, "xunjian_probe_slow": {0, 0},
 	} {
 		if got := [2]float64{value(t, good, name, ""), value(t, bad, name, "")}; got != want {
 			t.Errorf("%s %v, want %v", name, got, want)
@@ -401,7 +401,7 @@ func series(samples []metric.Sample) []string {
 
 func TestSamplesOfTCPAndTLS(t *testing.T) {
 	tcp := check.Spec{Name: "c", Service: "s", Kind: "tcp", Target: "h:1"}
-	if n := len(newSchema(tcp)); n != 6 {
+	if n := len(newSchema(tcp)); n != 7 {
 		t.Errorf("%d series of a tcp check", n)
 	}
 	tcp.TCP.TLS = true
@@ -412,8 +412,17 @@ func TestSamplesOfTCPAndTLS(t *testing.T) {
 			t.Errorf("%s %v, want %v", name, got, want)
 		}
 	}
+	r.Attempts[0].Outcome = check.Slow
+	if s := newSchema(tcp).samples(r); value(t, s, "xunjian_probe_slow", "") != 1 || value(t, s, "probe_success", "") != 1 {
+		t.Error("a slow answer is a success that is slow")
+	}
 	https := check.Spec{Name: "c", Service: "s", Kind: "http", Target: "https://h/"}
 	if n := len(newSchema(https)); n > 14 {
 		t.Errorf("%d series of an https check", n)
+	}
+	for _, c := range append(newSchema(https), newSchema(tcp)...) {
+		if _, ok := metric.Describe(c.series.Name); !ok {
+			t.Errorf("the catalogue does not have %s", c.series.Name)
+		}
 	}
 }

@@ -28,6 +28,7 @@ func newSchema(spec check.Spec) schema {
 		{metric.New("probe_failed_due_to_regex"), failedContent},
 		{metric.New("xunjian_probe_attempts"), func(r check.Result) float64 { return float64(len(r.Attempts)) }},
 		{metric.New("xunjian_probe_failures"), failures},
+		{metric.New("xunjian_probe_slow"), slow},
 	}
 	if spec.Kind == "http" {
 		for _, name := range phases {
@@ -94,6 +95,16 @@ func failedContent(r check.Result) float64 {
 		return math.NaN()
 	case a.Class == check.ClassContent:
 		return 1
+	}
+	return 0
+}
+
+func slow(r check.Result) float64 {
+	switch r.First().Outcome {
+	case check.Slow:
+		return 1
+	case check.Unknown:
+		return math.NaN()
 	}
 	return 0
 }
