@@ -211,12 +211,12 @@ func (a *Agent) startCheck(ctx context.Context, spec check.Spec) {
 		old.prober.Close()
 	}
 	p, err := probe.New(spec, a.o.Probe)
+	if err != nil {
+		a.log.Error("check cannot run", "check", spec.Name, "error", err)
+		p = probe.Refused(spec, err) // a gap that is told, not silence
+	}
 	a.probers[spec.Name] = planned{text, p}
 	a.schedule.start(ctx, job{metric.KindProbe + spec.Name, spec.Every, func(ctx context.Context, tick time.Time) {
-		if err != nil {
-			a.send(spec, cannotRun(spec, tick, err), nil)
-			return
-		}
 		result, samples := p.Run(ctx, tick)
 		if ctx.Err() == nil { // a probe cut off by shutdown says nothing
 			a.send(spec, result, samples)
@@ -230,13 +230,4 @@ func (a *Agent) send(spec check.Spec, r check.Result, samples []metric.Sample) {
 		Reports: []metric.Report{{Kind: metric.KindProbe + spec.Name, Every: spec.Every, At: r.At, Samples: samples}},
 		Results: []check.Result{r},
 	}, r.First().Outcome != check.OK)
-}
-
-// cannotRun is the result of a check that this agent does not know how to make.
-func cannotRun(spec check.Spec, tick time.Time, err error) check.Result {
-	reason := err.Error()
-	return check.Result{
-		Check: spec.Name, Service: spec.Service, Target: spec.Target, At: tick,
-		Attempts: []check.Attempt{{Start: tick, Outcome: check.Unknown, Class: check.ClassSetup, Reason: reason[:min(len(reason), 256)]}},
-	}
 }

@@ -87,6 +87,10 @@ func LoadConfig(file string) (Config, error) {
 	for i := range c.Rules.Files {
 		c.Rules.Files[i] = c.path(c.Rules.Files[i])
 	}
+	for i := range c.Pages.Webhooks {
+		w := &c.Pages.Webhooks[i]
+		w.TokenFile, w.CAFile = c.path(w.TokenFile), c.path(w.CAFile)
+	}
 	for i, s := range c.Checks {
 		if s.TLS.CAFile != "" { // read by Validate before: only a file that vanished since can be missed
 			pem, err := os.ReadFile(c.path(s.TLS.CAFile))

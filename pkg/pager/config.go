@@ -1,6 +1,8 @@
 package pager
 
 import (
+	"context"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -11,6 +13,8 @@ import (
 // Config lists the receivers.
 type Config struct {
 	Webhooks []Webhook `yaml:"webhooks,omitempty"`
+	// Dial reaches receivers otherwise than over the network, for tests over memory pipes.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error) `yaml:"-"`
 }
 
 // Webhook is a receiver that takes Alertmanager's webhook payload, version 4.
@@ -80,6 +84,9 @@ func (c Config) Channels() ([]Channel, error) {
 		ch, err := newWebhook(w)
 		if err != nil {
 			return nil, err
+		}
+		if c.Dial != nil {
+			ch.transport.DialContext = c.Dial
 		}
 		out = append(out, ch)
 	}

@@ -27,7 +27,8 @@ const (
 // webhook posts pages as Alertmanager does.
 type webhook struct {
 	Webhook
-	client *http.Client
+	client    *http.Client
+	transport *http.Transport
 }
 
 func newWebhook(w Webhook) (*webhook, error) {
@@ -59,7 +60,7 @@ func newWebhook(w Webhook) (*webhook, error) {
 		t.Proxy = http.ProxyURL(u)
 	}
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // a login page is no receiver
-	return &webhook{w, &http.Client{Transport: t, CheckRedirect: stay}}, nil
+	return &webhook{w, &http.Client{Transport: t, CheckRedirect: stay}, t}, nil
 }
 
 // Name is the configured one.
