@@ -2,11 +2,14 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"embed"
+	"errors"
 	"html/template"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -49,20 +52,27 @@ type Options struct {
 	Location    *time.Location
 	Title       string // of the project, for the head of the page
 	Version     string
-	Secure      bool // cookies over TLS only
+	Secure      bool          // cookies over TLS only
+	Idle        time.Duration // after which those who may act must sign in again; default 15 min; viewers' screens stay
 	Logger      *slog.Logger
 }
 
-// maxStreams bounds the browsers that are told of changes at once; more poll.
-const maxStreams = 256
+const (
+	defaultIdle = 15 * time.Minute
+	maxStreams  = 256 // browsers that are told of changes at once; more of them poll
+	maxForm     = 64 << 10
+)
 
 // Console is the handler of all pages.
 type Console struct {
 	o        Options
 	log      *slog.Logger
 	pages    *template.Template
+	assets   map[string]string // path of a static file: its address with the hash of its content
 	sessions *scs.SessionManager
-	streams  chan struct{}
+	streams  chan struct{} // a place each
+	ended    chan struct{} // closed: streams end
+	endOnce  sync.Once
 	hosts    hostCache
 	handler  http.Handler
 }
@@ -72,9 +82,18 @@ func New(o Options) (*Console, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Console{o: o, log: o.Logger, streams: make(chan struct{}, maxStreams)}
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	if o.Idle == 0 {
+		o.Idle = defaultIdle
+	}
+	c := &Console{o: o, log: o.Logger, streams: make(chan struct{}, maxStreams), ended: make(chan struct{})}
 	var err error
-	c.pages, err = template.New("").Option("missingkey=error").Funcs(functions).ParseFS(files, "pages/*.html")
+	if c.assets, err = hashAssets(); err != nil {
+		return nil, err
+	}
+	c.pages, err = template.New("").Funcs(functions).Funcs(template.FuncMap{"asset": c.asset}).ParseFS(files, "pages/*.html")
 	if err != nil {
 		return nil, err
 	}
@@ -85,63 +104,82 @@ func New(o Options) (*Console, error) {
 
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
 
+// EndStreams ends the event streams, which have no end of their own: for http.Server.RegisterOnShutdown.
+func (c *Console) EndStreams() { c.endOnce.Do(func() { close(c.ended) }) }
+
 // contentPolicy allows what the console itself serves and nothing else: no inline script or style, no frame around it.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
+func protect(h http.Header) {
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
+
 func (c *Console) routes() http.Handler {
 	m := http.NewServeMux()
-	m.Handle("GET /static/", cached(http.FileServerFS(files)))
+	m.HandleFunc("GET /static/{file}", c.static)
+	m.HandleFunc("GET /favicon.ico", c.favicon)
 	m.HandleFunc("GET /login", c.loginPage)
 	m.HandleFunc("POST /login", c.login)
 	m.HandleFunc("POST /logout", c.logout)
-	m.HandleFunc("GET /{$}", c.signedIn(c.show("page")))
-	m.HandleFunc("GET /board", c.signedIn(c.show("board")))
+	m.HandleFunc("GET /{$}", c.signedIn(c.showBoard))
+	m.HandleFunc("GET /incidents/{id}", c.signedIn(c.showIncident))
 	m.HandleFunc("POST /incidents/{id}/ack", c.signedIn(c.ack))
-	events := c.signedIn(c.events)
-	pages := http.NewCrossOriginProtection().Handler(c.sessions.LoadAndSave(m))
+	m.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
+	})
+	origins := http.NewCrossOriginProtection()
+	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.refuse(w, r, http.StatusForbidden, printer(r).T("console.other_site"))
+	}))
+	pages := origins.Handler(c.sessions.LoadAndSave(m))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", contentPolicy)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
+		protect(w.Header())
 		if r.URL.Path == "/events" && r.Method == http.MethodGet {
-			c.loadSession(events)(w, r) // the session's own writer would hold a stream back
+			c.events(w, r) // the session's own writer would hold a stream back
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		c.keepLanguage(w, r)
 		pages.ServeHTTP(w, r)
 	})
 }
 
-func cached(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "public, max-age=3600")
-		h.ServeHTTP(w, r)
-	})
-}
-
-// show renders a page or a part of it.
-func (c *Console) show(name string) func(http.ResponseWriter, *http.Request, access.Identity) {
-	return func(w http.ResponseWriter, r *http.Request, who access.Identity) {
-		v, err := c.view(r, who)
-		if err != nil {
-			c.fail(w, r, err)
-			return
-		}
-		c.render(w, name, v)
-	}
-}
-
-func (c *Console) render(w http.ResponseWriter, name string, v any) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	if err := c.pages.ExecuteTemplate(w, name, v); err != nil {
+// render shows a page or a part of it, or, when that cannot be done, nothing but an error.
+func (c *Console) render(w http.ResponseWriter, status int, name string, v any) {
+	var b bytes.Buffer
+	if err := c.pages.ExecuteTemplate(&b, name, v); err != nil {
 		c.log.Error("render page", "page", name, "error", err)
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
 	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(b.Bytes()) // a browser that has gone needs no answer
+}
+
+// pulls says that htmx asks, for the part of a page only.
+func pulls(r *http.Request) bool { return r.Header.Get("HX-Request") != "" }
+
+// refuse tells a person why there is no such page for them.
+func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int, text string) {
+	name := "refusal"
+	if pulls(r) {
+		name = "refusal-part"
+	}
+	f := c.frame(r, access.Identity{}, time.Now())
+	f.Head, f.Notice = text, text
+	c.render(w, status, name, f)
 }
 
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return // the browser has gone
+	}
 	c.log.Error("console", "path", r.URL.Path, "error", err)
-	p := printer(r)
-	http.Error(w, p.T("console.failed"), http.StatusInternalServerError)
+	c.refuse(w, r, http.StatusInternalServerError, printer(r).T("console.failed"))
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -13,14 +14,14 @@ import (
 
 // hostView is one server's line.
 type hostView struct {
-	Name      string
-	Silent    bool
-	LastHeard string // age, empty when never heard
-	CPU       share
-	Memory    share
-	Disk      share  // the fullest file system
-	Mount     string // which that is
-	Load      string
+	Name   string
+	State  string // ok, down (silent), unknown (not heard yet)
+	Heard  string // what is known of its last report
+	CPU    share
+	Memory share
+	Disk   share  // the fullest file system
+	Mount  string // which that is
+	Load   string // empty without data
 }
 
 // share is a percentage; without data it is not drawn.
@@ -58,66 +59,82 @@ var figures = map[string]string{
 	"load":   `node_load1`,
 }
 
-// hostCache keeps the figures for a few seconds, so that many browsers cost one evaluation.
+const (
+	figuresFor  = 5 * time.Second // that figures are kept, so that many browsers cost one evaluation
+	figuresWait = 3 * time.Second // that a page waits for them
+)
+
+// readings are the values of a figure by instance.
+type readings map[string]query.Point
+
 type hostCache struct {
 	mu   sync.Mutex
 	at   time.Time
-	data map[string]map[string]query.Point // figure, instance
+	data map[string]readings
 }
 
-const figuresFor = 5 * time.Second
-
-func (c *Console) figures(ctx context.Context, now time.Time) (map[string]map[string]query.Point, error) {
+// figures are the newest readings. A figure that cannot be read is missing: the page has more urgent things to show.
+func (c *Console) figures(ctx context.Context, now time.Time) map[string]readings {
 	h := &c.hosts
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now.Sub(h.at) < figuresFor && h.data != nil {
-		return h.data, nil
+	if age := now.Sub(h.at); age >= 0 && age < figuresFor {
+		return h.data
 	}
-	data := map[string]map[string]query.Point{}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), figuresWait) // others share what comes of it
+	defer cancel()
+	h.data = map[string]readings{}
 	for name, expr := range figures {
 		res, err := c.o.Query.Instant(ctx, expr, now)
 		if err != nil {
-			return nil, fmt.Errorf("figure %s: %w", name, err)
+			c.log.Error("read figure of hosts", "figure", name, "error", err)
+			continue
 		}
-		data[name] = map[string]query.Point{}
+		h.data[name] = readings{}
 		for _, point := range res.Points() {
-			data[name][point.Series.Get("instance")] = point
+			h.data[name][point.Series.Get("instance")] = point
 		}
 	}
-	h.at, h.data = now, data
-	return data, nil
+	h.at = now
+	return h.data
 }
 
-func (c *Console) hostViews(ctx context.Context, p *i18n.Printer, now time.Time) ([]hostView, error) {
-	data, err := c.figures(ctx, now)
-	if err != nil {
-		return nil, err
-	}
-	var out []hostView
+func (c *Console) hostViews(ctx context.Context, p *i18n.Printer, now time.Time) (out []hostView) {
+	data := c.figures(ctx, now)
 	for _, a := range c.o.Agents() {
 		if a.RevokedAt.IsZero() {
-			out = append(out, c.hostView(p, a, data, now))
+			out = append(out, hostOf(p, a, data, now))
 		}
 	}
-	return out, nil
+	return out
 }
 
-func (c *Console) hostView(p *i18n.Printer, a fleet.Agent, data map[string]map[string]query.Point, now time.Time) hostView {
-	v := hostView{Name: a.Name, Silent: a.Silent, Load: p.T("common.nodata")}
-	if !a.LastHeard.IsZero() {
-		v.LastHeard = span(now.Sub(a.LastHeard))
-	}
-	pick := func(figure string) share {
-		s, ok := data[figure][a.Name]
-		return share{ok, s.Value}
-	}
-	v.CPU, v.Memory, v.Disk = pick("cpu"), pick("memory"), pick("disk")
-	if s, ok := data["disk"][a.Name]; ok {
-		v.Mount = s.Series.Get("mountpoint")
-	}
-	if s, ok := data["load"][a.Name]; ok {
-		v.Load = fmt.Sprintf("%.2f", s.Value)
+// hostOf shows no reading of an agent that is not heard: the last one says nothing about now.
+func hostOf(p *i18n.Printer, a fleet.Agent, data map[string]readings, now time.Time) hostView {
+	v := hostView{Name: plain(a.Name), State: "ok"}
+	age := span(max(0, now.Sub(a.LastHeard)))
+	switch {
+	case a.LastHeard.IsZero():
+		v.State, v.Heard = "unknown", p.T("console.never_heard")
+	case a.Silent:
+		v.State, v.Heard = "down", p.T("console.silent", "age", age)
+	default:
+		v.Heard = p.T("console.heard", "age", age)
+		v.CPU, v.Memory, v.Disk = data["cpu"].share(a.Name), data["memory"].share(a.Name), data["disk"].share(a.Name)
+		if v.Disk.Has {
+			v.Mount = plain(data["disk"][a.Name].Series.Get("mountpoint"))
+		}
+		if l, ok := data["load"][a.Name]; ok {
+			v.Load = fmt.Sprintf("%.2f", l.Value)
+		}
 	}
 	return v
+}
+
+func (r readings) share(instance string) share {
+	p, ok := r[instance]
+	if !ok || math.IsNaN(p.Value) || math.IsInf(p.Value, 0) {
+		return share{}
+	}
+	return share{true, min(max(p.Value, 0), 100)}
 }

@@ -1,21 +1,28 @@
 package console
 
 import (
+	"context"
 	"errors"
-	"net"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
 
 	"xunjian/pkg/access"
-	"xunjian/pkg/i18n"
 	"xunjian/pkg/store"
 )
 
-// sessionLife is a working day with its evening; a session is written only when it begins and ends.
+// sessionLife is a working day with its evening.
 const sessionLife = 14 * time.Hour
+
+// seenEvery is how exactly a session knows when its person was last there: each time costs a commit.
+const seenEvery = time.Minute
+
+// What a session holds.
+const (
+	loginKey = "login"
+	seenKey  = "seen" // Unix seconds of the person's last act, to seenEvery
+)
 
 // kept is one session as stored, under the hash of its token.
 type kept struct {
@@ -76,130 +83,85 @@ func (s *sessionStore) Delete(token string) error {
 	return s.db.Update(func(tx *store.Tx) error { return s.table.Delete(tx, token) })
 }
 
-const loginKey = "login"
+// Reasons why a request is nobody's.
+var (
+	errSignedOut = errors.New("nobody is signed in")
+	errIdle      = errors.New("person has been away")
+)
 
-// loadSession is LoadAndSave for answers that never end: the session is read only.
-func (c *Console) loadSession(next http.HandlerFunc) http.HandlerFunc {
+// whose is the person of a loaded session, with the rights of this moment.
+func (c *Console) whose(ctx context.Context, now time.Time) (access.Identity, error) {
+	login := c.sessions.GetString(ctx, loginKey)
+	if login == "" {
+		return access.Identity{}, errSignedOut
+	}
+	who, err := c.o.People.Current(login)
+	if errors.Is(err, access.ErrNotFound) || err == nil && access.Allow(who, access.Read) != nil {
+		return access.Identity{}, errSignedOut
+	}
+	if err != nil {
+		return access.Identity{}, err
+	}
+	seen := time.Unix(c.sessions.GetInt64(ctx, seenKey), 0)
+	if access.Allow(who, access.Handle) == nil && now.Sub(seen) > c.o.Idle {
+		return access.Identity{}, errIdle
+	}
+	return who, nil
+}
+
+// whoseStream reads the session anew, for an answer that outlives many requests.
+func (c *Console) whoseStream(r *http.Request) (access.Identity, error) {
+	token := ""
+	if k, err := r.Cookie(c.sessions.Cookie.Name); err == nil {
+		token = k.Value
+	}
+	ctx, err := c.sessions.Load(r.Context(), token)
+	if err != nil {
+		return access.Identity{}, err
+	}
+	return c.whose(ctx, time.Now())
+}
+
+type page func(http.ResponseWriter, *http.Request, access.Identity)
+
+// signedIn wants a person who may read; others are sent to the login page, which leads back.
+func (c *Console) signedIn(next page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		token := ""
-		if k, err := r.Cookie(c.sessions.Cookie.Name); err == nil {
-			token = k.Value
-		}
-		ctx, err := c.sessions.Load(r.Context(), token)
-		if err != nil {
+		now := time.Now()
+		who, err := c.whose(r.Context(), now)
+		switch {
+		case errors.Is(err, errSignedOut), errors.Is(err, errIdle):
+			c.signIn(w, r, errors.Is(err, errIdle))
+			return
+		case err != nil:
 			c.fail(w, r, err)
 			return
 		}
-		next(w, r.WithContext(ctx))
-	}
-}
-
-// signedIn wants a person who may read; others are sent to the login page. Rights are those of this moment.
-func (c *Console) signedIn(next func(http.ResponseWriter, *http.Request, access.Identity)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		who, err := c.o.People.Current(c.sessions.GetString(r.Context(), loginKey))
-		if err == nil {
-			err = access.Allow(who, access.Read)
-		}
-		if err != nil {
-			if r.Header.Get("HX-Request") != "" {
-				w.Header().Set("HX-Redirect", "/login")
-				w.WriteHeader(http.StatusUnauthorized)
-				return
-			}
-			if r.Method != http.MethodGet || r.URL.Path == "/events" {
-				http.Error(w, printer(r).T("console.sign_in_first"), http.StatusUnauthorized)
-				return
-			}
-			http.Redirect(w, r, "/login", http.StatusSeeOther)
-			return
+		if seen := time.Unix(c.sessions.GetInt64(r.Context(), seenKey), 0); byPerson(r) && now.Sub(seen) > seenEvery {
+			c.sessions.Put(r.Context(), seenKey, now.Unix())
 		}
 		next(w, r, who)
 	}
 }
 
-// printer speaks the language of the query, else of the cookie, else Chinese.
-func printer(r *http.Request) *i18n.Printer {
-	if q := r.URL.Query().Get("lang"); q != "" {
-		return i18n.For(q)
-	}
-	if k, err := r.Cookie("lang"); err == nil {
-		return i18n.For(k.Value)
-	}
-	return i18n.For("")
+// byPerson tells a person's own request from a page that refreshes itself while nobody touches it.
+func byPerson(r *http.Request) bool {
+	return r.Header.Get("HX-Trigger") != "live" || r.Header.Get("X-Person") == "active"
 }
 
-// keepLanguage remembers a language that the query asks for.
-func (c *Console) keepLanguage(w http.ResponseWriter, r *http.Request) {
-	if q := r.URL.Query().Get("lang"); q != "" {
-		http.SetCookie(w, &http.Cookie{Name: "lang", Value: i18n.For(q).Lang, Path: "/", MaxAge: 365 * 24 * 3600, SameSite: http.SameSiteStrictMode, Secure: c.o.Secure, HttpOnly: true})
-	}
-}
-
-type loginView struct {
-	P     *i18n.Printer
-	Other string // the other language
-	Title string
-	Error string
-}
-
-func (c *Console) loginView(r *http.Request, fault string) loginView {
-	p := printer(r)
-	return loginView{P: p, Other: other(p), Title: c.o.Title, Error: fault}
-}
-
-func other(p *i18n.Printer) string {
-	if p.Lang == "en" {
-		return i18n.Languages[0]
-	}
-	return "en"
-}
-
-func (c *Console) loginPage(w http.ResponseWriter, r *http.Request) {
-	c.keepLanguage(w, r)
-	c.render(w, "login", c.loginView(r, ""))
-}
-
-func (c *Console) login(w http.ResponseWriter, r *http.Request) {
-	who, err := c.o.People.Login(r.Context(), r.PostFormValue("login"), r.PostFormValue("password"), address(r))
-	if err != nil {
-		key := "console.login_wrong"
-		switch {
-		case errors.Is(err, access.ErrLocked):
-			key = "console.login_locked"
-		case errors.Is(err, access.ErrBusy):
-			key = "console.login_busy"
-		case !errors.Is(err, access.ErrBadLogin):
+// signIn ends what is left of a session, so that a person who is enabled again starts anew, and asks for the password.
+func (c *Console) signIn(w http.ResponseWriter, r *http.Request, idle bool) {
+	if c.sessions.Exists(r.Context(), loginKey) {
+		if err := c.sessions.Destroy(r.Context()); err != nil {
 			c.fail(w, r, err)
 			return
 		}
+	}
+	to := loginAddress(cameFrom(r), idle)
+	if pulls(r) {
+		w.Header().Set("HX-Redirect", to)
 		w.WriteHeader(http.StatusUnauthorized)
-		c.render(w, "login", c.loginView(r, printer(r).T(key)))
 		return
 	}
-	if err := c.sessions.RenewToken(r.Context()); err != nil { // a new id at login: a fixed one is worth nothing
-		c.fail(w, r, err)
-		return
-	}
-	c.sessions.Put(r.Context(), loginKey, who.Login)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }
-
-func (c *Console) logout(w http.ResponseWriter, r *http.Request) {
-	if err := c.sessions.Destroy(r.Context()); err != nil {
-		c.fail(w, r, err)
-		return
-	}
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
-}
-
-func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
-// here is a path on this console with the language kept.
-func here(path, lang string) string { return path + "?lang=" + url.QueryEscape(lang) }

@@ -1,118 +1,77 @@
 package console
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
-	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"xunjian/pkg/access"
-	"xunjian/pkg/contract"
 	"xunjian/pkg/i18n"
-	"xunjian/pkg/incident"
-	"xunjian/pkg/inspect"
 )
 
-// view is everything on the page at one moment.
-type view struct {
-	P           *i18n.Printer
-	Other       string
-	Title       string
-	Version     string
-	Who         access.Identity
-	MayAct      bool
-	Now         time.Time
-	Incidents   []incidentView
-	Services    []serviceView
-	Hosts       []hostView
-	Undelivered int
-	Notice      string // what came of the last act, when it was refused
+// frame is what every page shows around its own matter.
+type frame struct {
+	P       *i18n.Printer
+	Other   string // language
+	Path    string // of this page, for the forms and for the other language
+	Title   string
+	Version string
+	Who     access.Identity
+	MayAct  bool
+	Now     time.Time
+	Head    string // of the window
+	Notice  string // why an act was refused
+	Done    string // what an act did
 }
 
-type incidentView struct {
-	ID, Title, Detail string
-	Level             contract.Level
-	State             incident.State
-	FaultStart        time.Time
-	AckBy             string
-	AckAt             time.Time
-	Response          clockView
-	Recovery          clockView
-	Verifying         bool
-	Evidence          []string
+// frame is in the time zone of the contract: so is every time shown.
+func (c *Console) frame(r *http.Request, who access.Identity, now time.Time) frame {
+	p := printer(r)
+	path := cameFrom(r)
+	return frame{
+		P: p, Other: other(p), Path: path, Title: c.o.Title, Version: c.o.Version, Who: who,
+		MayAct: access.Allow(who, access.Handle) == nil, Now: now.In(c.o.Location),
+	}
 }
 
-// clockView is one contract clock: running towards Due, or stopped.
-type clockView struct {
-	Has     bool
-	Running bool
-	Due     time.Time
-	Met     bool
-	Took    string
+// Zone is the name of the zone of all times on the page.
+func (f frame) Zone() string { return f.Now.Location().String() }
+
+// Frame lets a template hand the frame on to a part.
+func (f frame) Frame() frame { return f }
+
+// outcome is what came of a person's act.
+type outcome struct {
+	status        int
+	done, refusal string
 }
 
-type serviceView struct {
-	Name, Title, Detail string
-	State               inspect.State
-	Since               time.Time
-	Response            string // of the newest round
-	Checks              int
+// functions are what templates may call.
+var functions = template.FuncMap{
+	"ms":    func(t time.Time) int64 { return t.UnixMilli() },
+	"hm":    func(t time.Time) string { return t.Format("15:04") },
+	"at":    at,
+	"of":    func(f frame, v any) framed { return framed{f, v} },
+	"meter": func(name string, s share, mount string) meter { return meter{name, s, mount} },
 }
 
-func (c *Console) view(r *http.Request, who access.Identity) (*view, error) {
-	p, now := printer(r), time.Now()
-	v := &view{P: p, Other: other(p), Title: c.o.Title, Version: c.o.Version, Who: who, Now: now.In(c.o.Location), MayAct: access.Allow(who, access.Handle) == nil}
-	records, err := c.o.Desk.List(incident.Filter{State: "open"})
-	if err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(records, func(a, b incident.Record) int { return cmp.Compare(urgency(b), urgency(a)) })
-	for _, rec := range records {
-		v.Incidents = append(v.Incidents, c.incidentView(p, rec, now))
-	}
-	for _, s := range c.o.Services(now) {
-		v.Services = append(v.Services, c.serviceView(p, s))
-	}
-	if v.Hosts, err = c.hostViews(r.Context(), p, now); err != nil {
-		return nil, err
-	}
-	pending, err := c.o.Undelivered()
-	if err != nil {
-		return nil, err
-	}
-	for _, u := range pending {
-		if u.Tries > 0 {
-			v.Undelivered++
-		}
-	}
-	return v, nil
+// meter is one of a host's bars.
+type meter struct {
+	Name  string
+	Share share
+	Mount string
 }
 
-// urgency puts what nobody has taken on before the rest, graver before milder.
-func urgency(r incident.Record) int {
-	n := map[contract.Level]int{contract.Urgent: 3, contract.General: 2, contract.Minor: 1}[r.Level]
-	if r.AckAt.IsZero() {
-		n += 10
-	}
-	return n
+// framed gives a part of a page its frame.
+type framed struct {
+	F frame
+	V any
 }
 
-func (c *Console) incidentView(p *i18n.Printer, r incident.Record, now time.Time) incidentView {
-	clocks := r.Clocks(now)
-	v := incidentView{
-		ID: r.ID, Title: r.Title(p), Detail: r.Detail, Level: r.Level, State: r.State, FaultStart: r.FaultStart.In(c.o.Location),
-		AckBy: r.AckBy, AckAt: r.AckAt.In(c.o.Location), Verifying: !r.VerifyingSince.IsZero(),
-		Response: clockView{Has: !r.ResponseDue.IsZero(), Running: r.AckAt.IsZero(), Due: r.ResponseDue.In(c.o.Location), Met: !clocks.Response.Breached, Took: span(clocks.Response.Elapsed)},
-		Recovery: clockView{Has: !r.RecoveryDue.IsZero(), Running: r.RecoveredAt.IsZero(), Due: r.RecoveryDue.In(c.o.Location), Met: !clocks.Recovery.Breached, Took: span(clocks.Recovery.Net)},
-	}
-	for _, e := range r.Evidence {
-		v.Evidence = append(v.Evidence, e.At.In(c.o.Location).Format("15:04:05")+" "+e.Agent+" "+e.Text)
-	}
-	return v
-}
+func at(t time.Time) string { return t.Format("01-02 15:04:05") }
 
 // span is a duration as people say it: 3:05 or 1:02:03.
 func span(d time.Duration) string {
@@ -123,73 +82,12 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d", s/60, s%60)
 }
 
-func (c *Console) serviceView(p *i18n.Printer, s inspect.Status) serviceView {
-	v := serviceView{Name: s.Service.Name, Title: s.Service.Title(p.Lang), Detail: s.Detail, State: s.State, Since: s.Since.In(c.o.Location), Checks: len(s.Checks)}
-	var newest time.Time
-	for _, k := range s.Checks {
-		if k.At.After(newest) && k.Duration > 0 {
-			newest, v.Response = k.At, fmt.Sprintf("%.0f ms", float64(k.Duration.Microseconds())/1000)
-			if k.Duration < time.Millisecond {
-				v.Response = "< 1 ms"
-			}
+// plain shows marks that would turn text around, and control characters, in place of obeying them.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return unicode.ReplacementChar
 		}
-	}
-	return v
-}
-
-// functions are what templates may call.
-var functions = template.FuncMap{
-	"ms":    func(t time.Time) int64 { return t.UnixMilli() },
-	"clock": func(t time.Time) string { return t.Format("01-02 15:04:05") },
-	"hm":    func(t time.Time) string { return t.Format("15:04") },
-	"here":  here,
-	"dict":  dict,
-}
-
-// dict makes the one argument of a template out of several.
-func dict(pairs ...any) map[string]any {
-	m := make(map[string]any, len(pairs)/2)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		m[pairs[i].(string)] = pairs[i+1]
-	}
-	return m
-}
-
-// ack takes an incident on in the name of the person signed in.
-func (c *Console) ack(w http.ResponseWriter, r *http.Request, who access.Identity) {
-	p := printer(r)
-	notice := ""
-	if err := access.Allow(who, access.Handle); err != nil {
-		notice = p.T("console.may_not")
-		w.WriteHeader(http.StatusForbidden)
-	} else if _, err := c.o.Desk.Ack(r.PathValue("id"), incident.Act{Person: who.Person, Note: r.PostFormValue("note"), Via: "console"}); err != nil {
-		var conflict *incident.Conflict
-		var bad *incident.BadAct
-		switch {
-		case errors.As(err, &conflict):
-			notice = conflict.Text(p, c.o.Location)
-		case errors.As(err, &bad):
-			notice = bad.Text(p)
-		case errors.Is(err, incident.ErrNotFound):
-			notice = p.T("console.no_incident", "id", r.PathValue("id"))
-		default:
-			c.fail(w, r, err)
-			return
-		}
-	}
-	if r.Header.Get("HX-Request") == "" && notice == "" {
-		http.Redirect(w, r, here("/", p.Lang), http.StatusSeeOther)
-		return
-	}
-	v, err := c.view(r, who)
-	if err != nil {
-		c.fail(w, r, err)
-		return
-	}
-	v.Notice = notice
-	name := "board"
-	if r.Header.Get("HX-Request") == "" {
-		name = "page"
-	}
-	c.render(w, name, v)
+		return r
+	}, s)
 }

@@ -1,0 +1,148 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"xunjian/pkg/access"
+	"xunjian/pkg/check"
+	"xunjian/pkg/contract"
+	"xunjian/pkg/i18n"
+	"xunjian/pkg/incident"
+	"xunjian/pkg/inspect"
+)
+
+// maxShown bounds the incidents on the board; the rest are counted.
+const maxShown = 100
+
+// board is the first page: what is wrong now, and whether everything is seen.
+type board struct {
+	frame
+	Open        int // incidents, shown or not
+	Incidents   []card
+	Unfiled     []card // recovered, cause and handling still to be written down
+	Services    []serviceView
+	Hosts       []hostView
+	Undelivered int
+}
+
+// More is how many incidents the board does not show.
+func (b *board) More() int { return b.Open - len(b.Incidents) }
+
+type serviceView struct {
+	Title, Detail string
+	State         inspect.State
+	Since         time.Time
+}
+
+func (c *Console) showBoard(w http.ResponseWriter, r *http.Request, who access.Identity) {
+	c.sendBoard(w, r, who, outcome{})
+}
+
+func (c *Console) sendBoard(w http.ResponseWriter, r *http.Request, who access.Identity, o outcome) {
+	v, err := c.board(r, who, time.Now())
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	v.Notice, v.Done = o.refusal, o.done
+	c.send(w, r, o.status, "board", v)
+}
+
+// send shows a live page, or only its changing part to a page that pulls.
+func (c *Console) send(w http.ResponseWriter, r *http.Request, status int, name string, v any) {
+	if pulls(r) {
+		name += "-part"
+	}
+	c.render(w, cmp.Or(status, http.StatusOK), name, v)
+}
+
+// board gathers the page. Only incidents are indispensable: whatever else cannot be read shows as no data.
+func (c *Console) board(r *http.Request, who access.Identity, now time.Time) (*board, error) {
+	v := &board{frame: c.frame(r, who, now)}
+	records, err := c.o.Desk.List(incident.Filter{State: "unclosed"})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(records, func(a, b incident.Record) int { return cmp.Compare(urgency(b), urgency(a)) })
+	for _, rec := range records {
+		switch {
+		case rec.Open():
+			if v.Open++; len(v.Incidents) < maxShown {
+				v.Incidents = append(v.Incidents, c.card(v.frame, rec))
+			}
+		case len(v.Unfiled) < maxShown:
+			v.Unfiled = append(v.Unfiled, c.card(v.frame, rec))
+		}
+	}
+	v.Head = v.P.T("console.title")
+	if v.Open > 0 {
+		v.Head = fmt.Sprintf("(%d) %s", v.Open, v.Head)
+	}
+	for _, s := range c.o.Services(now) {
+		v.Services = append(v.Services, serviceOf(v.P, s))
+	}
+	v.Hosts = c.hostViews(r.Context(), v.P, now)
+	v.Undelivered = c.undelivered()
+	return v, nil
+}
+
+// urgency puts what nobody has taken on before the rest, graver before milder.
+func urgency(r incident.Record) int {
+	n := map[contract.Level]int{contract.Urgent: 3, contract.General: 2, contract.Minor: 1}[r.Level]
+	if r.AckAt.IsZero() {
+		n += 10
+	}
+	return n
+}
+
+// undelivered counts the pages that a receiver has refused or not answered.
+func (c *Console) undelivered() (n int) {
+	pending, err := c.o.Undelivered()
+	if err != nil {
+		c.log.Error("count undelivered pages", "error", err)
+	}
+	for _, u := range pending {
+		if u.Tries > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func serviceOf(p *i18n.Printer, s inspect.Status) serviceView {
+	v := serviceView{Title: plain(s.Service.Title(p.Lang)), State: s.State, Since: s.Since, Detail: p.T("common.nodata")}
+	if s.State == inspect.Unknown {
+		return v
+	}
+	worst, found := telling(s)
+	if !found {
+		return v
+	}
+	v.Detail = p.T("console.response", "time", millis(worst.Duration))
+	if worst.Outcome == check.Fail {
+		v.Detail = p.T("inspect.class." + string(worst.Class))
+	}
+	return v
+}
+
+// telling is the check that shows best why the service is as it is: a failed one, else a slow one, else the newest.
+func telling(s inspect.Status) (best inspect.CheckStatus, found bool) {
+	weight := map[check.Outcome]int{check.Fail: 3, check.Slow: 2, check.OK: 1}
+	for _, k := range s.Checks {
+		if d := cmp.Compare(weight[k.Outcome], weight[best.Outcome]); d > 0 || d == 0 && found && k.At.After(best.At) {
+			best, found = k, true
+		}
+	}
+	return best, found
+}
+
+func millis(d time.Duration) string {
+	if d < time.Millisecond {
+		return "< 1 ms"
+	}
+	return fmt.Sprintf("%d ms", d.Milliseconds())
+}
