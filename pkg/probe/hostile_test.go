@@ -256,6 +256,32 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// The deadline holds for the real resolver and a name server that takes questions and never answers.
+func TestSilentNameServer(t *testing.T) {
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	// The resolver goes on asking after its caller has left, for as long as the system's settings say; here the test ends it.
+	asking, stop := context.WithCancel(context.Background())
+	defer stop()
+	resolver := &net.Resolver{PreferGo: true, Dial: func(_ context.Context, _, _ string) (net.Conn, error) {
+		conn, err := plainDialer.DialContext(asking, "udp", silent.LocalAddr().String())
+		if err == nil {
+			context.AfterFunc(asking, func() { conn.Close() })
+		}
+		return conn, err
+	}}
+	spec := hasty(patient("http://svc.example/"))
+	start := time.Now()
+	a := newTestProber(t, spec, Options{Resolver: resolver}).attempt(t.Context(), true)
+	wantAttempt(t, a, check.Unknown, check.ClassDNS, "resolve svc.example")
+	if took := time.Since(start); took > spec.Timeout+margin {
+		t.Errorf("verdict after %v", took)
+	}
+}
+
 func TestForbiddenAddresses(t *testing.T) {
 	var dials counting
 	for _, host := range []string{

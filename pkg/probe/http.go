@@ -39,8 +39,9 @@ type httpAsker struct {
 	secrets  secrets
 	keepable bool
 
-	mu   sync.Mutex
-	kept *link
+	mu     sync.Mutex
+	kept   *link
+	closed bool
 }
 
 func newHTTP(spec check.Spec, env Env) (Asker, error) {
@@ -256,19 +257,24 @@ func (h *httpAsker) put(l *link) {
 		return
 	}
 	h.mu.Lock()
-	old := h.kept
-	h.kept = l
+	out := h.kept
+	if h.closed {
+		out = l
+	} else {
+		h.kept = l
+	}
 	h.mu.Unlock()
-	if old != nil {
-		old.raw.Close()
+	if out != nil {
+		out.raw.Close()
 	}
 }
 
-// Close gives back the kept connection.
+// Close gives back the kept connection; attempts still under way end without keeping theirs.
 func (h *httpAsker) Close() error {
-	if l := h.take(true); l != nil {
-		return l.raw.Close()
-	}
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.take(true)
 	return nil
 }
 

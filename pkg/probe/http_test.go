@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -302,6 +303,22 @@ func TestKeptConnectionEndsWithItsCertificate(t *testing.T) {
 	wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
 	if dials.n.Load() != 2 {
 		t.Error("went on over a connection whose certificate has run out")
+	}
+}
+
+func TestNothingIsKeptAfterClose(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	p := newTestProber(t, patient(server.URL), Options{})
+	wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
+	kept := p.asker.(*httpAsker).kept
+	p.Close()
+	if _, err := kept.raw.Write(nil); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the kept connection is open after Close: %v", err)
+	}
+	wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
+	if p.asker.(*httpAsker).kept != nil {
+		t.Error("an attempt that outlived Close keeps its connection")
 	}
 }
 
