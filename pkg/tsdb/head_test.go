@@ -305,3 +305,43 @@ func FuzzBlock(f *testing.F) {
 		}
 	})
 }
+
+// TestReplayKeepsTheFirstOfEqualStamps: a row whose segment was closed before a second one of the same
+// millisecond came must not end up behind it when both are still only in the journal.
+func TestReplayKeepsTheFirstOfEqualStamps(t *testing.T) {
+	s, rules, now := &stream{seals: 1}, headRules{rows: 10, span: 100_000}, time.Now()
+	var closed []string
+	again := func(lane int, ms int64, number uint64) {
+		w := row{&schema0[1], ms, number, number, []float64{1}}
+		p, list := s.placeAgain(rules, lane, w)
+		for _, g := range append(list, s.add(p, w, now)...) {
+			closed = append(closed, fmt.Sprintf("%s until %d", segmentText(g), g.number))
+		}
+	}
+	again(0, 5000, 1)
+	again(1, 5000, 2)
+	again(0, 6000, 3)
+	if want := []string{"1:5-5×1 until 1"}; !slices.Equal(closed, want) {
+		t.Errorf("closed %v, want %v", closed, want)
+	}
+	if want := []string{"1:6-6×1", "1:5-5×1"}; !slices.Equal(openText(s), want) {
+		t.Errorf("open %v, want %v", openText(s), want)
+	}
+	again(0, 200_000, 4)
+	if len(closed) != 2 || closed[1] != "1:6-6×1 until 3" {
+		t.Errorf("a row out of reach closed %v", closed)
+	}
+}
+
+// TestStreamRecordNeverMovesBack: a flush that has nothing of a lane leaves that lane where it was.
+func TestStreamRecordNeverMovesBack(t *testing.T) {
+	s := &stream{}
+	s.flushed(&segment{stream: s, lane: 1, number: 70})
+	if got := s.record([laneCount]uint64{90, 60}).UpTo; got != [laneCount]uint64{90, 70} {
+		t.Errorf("lanes are at %v", got)
+	}
+	s.flushed(&segment{stream: s, lane: 1, number: 65})
+	if got := s.record([laneCount]uint64{}).UpTo; got != [laneCount]uint64{0, 70} {
+		t.Errorf("lanes are at %v", got)
+	}
+}

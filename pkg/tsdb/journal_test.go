@@ -403,3 +403,35 @@ func buckets(t *testing.T, db *DB) (n int) {
 	}
 	return n
 }
+
+// TestCutWaitsForTheFlushOfWhatWasSeen: reports that were refused leave nothing but the note that they were.
+func TestCutWaitsForTheFlushOfWhatWasSeen(t *testing.T) {
+	db := mustOpen(t, t.TempDir(), Options{MmapSize: 1 << 30})
+	defer db.Close()
+	a, err := db.catalog.agent("web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(3 << bucketShift) {
+		p := &pending{seq: seq, outcome: TooOld}
+		p.agent = a
+		if group := []*pending{p}; seq%1024 == 1023 {
+			for i := range uint64(1023) {
+				q := &pending{seq: seq - i - 1, outcome: TooOld}
+				q.agent = a
+				group = append(group, q)
+			}
+			db.commit(group)
+		}
+	}
+	before := buckets(t, db)
+	db.cut()
+	if n := buckets(t, db); before < 3 || n != before {
+		t.Errorf("%d of %d buckets are left before anything was flushed", n, before)
+	}
+	(&sealer{db: db}).flush()
+	db.cut()
+	if n := buckets(t, db); n != 0 {
+		t.Errorf("%d buckets are left after it", n)
+	}
+}

@@ -234,3 +234,41 @@ func FuzzCheckPages(f *testing.F) {
 		_ = checkPages(bytes.NewReader(b), int64(len(b))) // must return
 	})
 }
+
+// TestPageInTwoPlaces: two buckets that share their pages would be written through each other.
+func TestPageInTwoPlaces(t *testing.T) {
+	b := openBolt(t)
+	var roots [2]uint64
+	update(t, b, func(tx *bolt.Tx) error {
+		for _, name := range []string{"one", "two"} {
+			in, err := tx.CreateBucket([]byte(name))
+			if err != nil {
+				return err
+			}
+			for i := range 100 {
+				if err := in.Put(key64(uint64(i)), make([]byte, 100)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err := b.View(func(tx *bolt.Tx) error {
+		roots = [2]uint64{uint64(tx.Bucket([]byte("one")).Root()), uint64(tx.Bucket([]byte("two")).Root())}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	raw := readUsed(t, b.Path())
+	if err := checkPages(bytes.NewReader(raw), int64(len(raw))); err != nil {
+		t.Fatal(err)
+	}
+	le := binary.LittleEndian
+	old, twice := le.AppendUint64([]byte("two"), roots[1]), le.AppendUint64([]byte("two"), roots[0])
+	if raw = bytes.ReplaceAll(raw, old, twice); !bytes.Contains(raw, twice) {
+		t.Fatal("the bucket was not found")
+	}
+	if err := checkPages(bytes.NewReader(raw), int64(len(raw))); err == nil || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("checked with %v", err)
+	}
+}
