@@ -41,7 +41,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	})
 	m.Handle(api.Prefix+"/", doors)
 	m.Handle(api.HealthPrefix, doors)
-	m.Handle("/metrics", promapi.Metrics(promapi.Options{Lasts: c.series, Own: wellNamed{prometheus.Gatherers{c.registry, &c.pages}}, Registerer: c.registry, Logger: c.log}))
+	m.Handle("/metrics", promapi.Metrics(promapi.Options{Lasts: c.series, Own: prometheus.Gatherers{c.registry, &c.pages}, Registerer: c.registry, Logger: c.log}))
 	m.Handle("/", pages)
 	return m, nil
 }
@@ -125,3 +125,6 @@ func siteName(t *tls.Config) string {
 	}
 	return leaf.DNSNames[0]
 }
+
+// ControlToken is good for everything in the API while this collector runs: what control.json holds.
+func (c *Collector) ControlToken() string { return c.control.Token }

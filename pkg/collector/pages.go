@@ -2,8 +2,6 @@ package collector
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,15 +73,4 @@ func (p *pages) undelivered() ([]pager.Pending, error) {
 func (p *pages) Gather() ([]*dto.MetricFamily, error) {
 	_, own := p.now()
 	return own.Gather()
-}
-
-// wellNamed leaves out the native histograms that Prometheus' packages bring along under names that its own linter
-// refuses; each has a summary of the same figure beside it.
-type wellNamed struct{ prometheus.Gatherer }
-
-func (w wellNamed) Gather() ([]*dto.MetricFamily, error) {
-	families, err := w.Gatherer.Gather()
-	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool {
-		return strings.HasPrefix(f.GetName(), "prometheus_") && strings.Contains(f.GetName(), "_histogram_")
-	}), err
 }

@@ -37,7 +37,8 @@ type sessionStore struct {
 }
 
 func newSessions(o Options) *scs.SessionManager {
-	m := scs.New()
+	m := &scs.SessionManager{Codec: scs.GobCodec{}} // scs.New would start a goroutine for a store in memory that nobody wants
+	m.Cookie.Path, m.Cookie.Persist = "/", true
 	m.Store = &sessionStore{o.Sessions, store.NewTable[kept]("console_sessions")}
 	m.Lifetime = sessionLife
 	m.HashTokenInStore = true
