@@ -51,6 +51,7 @@ type agentRig struct {
 	scrapes            sync.WaitGroup
 	stopScrapes        context.CancelFunc
 	scraped, scrapeErr int
+	lastErr            error
 	mu                 sync.Mutex
 }
 
@@ -204,6 +205,7 @@ func (r *agentRig) scrape(ctx context.Context, page string) {
 			r.scraped++
 			if err != nil && ctx.Err() == nil {
 				r.scrapeErr++
+				r.lastErr = err
 			}
 			r.mu.Unlock()
 			select {
@@ -249,6 +251,9 @@ func (r *agentRig) measure(ctx context.Context, o options) ([]figure, error) {
 	if err := sleep(ctx, o.warm); err != nil {
 		return nil, err
 	}
+	r.mu.Lock()
+	r.scraped, r.scrapeErr = 0, 0 // what failed while they started does not count
+	r.mu.Unlock()
 	ours, pair := []*child{r.agent}, []*child{r.node, r.blackbox}
 	a0, err := sum(ours)
 	if err != nil {
@@ -277,7 +282,7 @@ func (r *agentRig) measure(ctx context.Context, o options) ([]figure, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.scrapeErr > r.scraped/20 {
-		return nil, fmt.Errorf("%d of %d scrapes of the peers failed: nothing to compare with", r.scrapeErr, r.scraped)
+		return nil, fmt.Errorf("%d of %d scrapes of the peers failed, the last with: %w", r.scrapeErr, r.scraped, r.lastErr)
 	}
 	wire := float64(r.uplink.bytes.Load() - aw0)
 	if wire == 0 {
