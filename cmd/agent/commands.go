@@ -2,13 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
-
-	"github.com/alecthomas/kong"
 
 	"xunjian/pkg/agent"
 	"xunjian/pkg/config"
@@ -17,65 +19,100 @@ import (
 	"xunjian/pkg/metric"
 )
 
-type commands struct {
-	Run     runCmd     `cmd:"" help:"${run}"`
-	Once    onceCmd    `cmd:"" help:"${once}"`
-	Check   checkCmd   `cmd:"" help:"${check}"`
-	Version versionCmd `cmd:"" help:"${version}"`
+// errUsage says that the usage has been shown already.
+var errUsage = errors.New("bad usage")
+
+// verbs are the commands in the order of the help. The standard library's flags keep this program small.
+var verbs = []struct {
+	name string
+	run  func(ctx context.Context, p *i18n.Printer, args []string) error
+}{
+	{"run", run}, {"once", once}, {"check", check}, {"version", showVersion},
 }
 
-// texts are the help texts in the reader's language.
-func texts(p *i18n.Printer) kong.Vars {
-	v := kong.Vars{}
-	for _, k := range []string{"run", "once", "check", "version", "config", "collector", "name", "token", "token_file", "state"} {
-		v[k] = p.T("agent.help." + k)
+// command runs the verb that the arguments begin with.
+func command(ctx context.Context, p *i18n.Printer, args []string) error {
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
 	}
-	return v
+	for _, v := range verbs {
+		if v.name == name {
+			return v.run(ctx, p, args[1:])
+		}
+	}
+	if slices.Contains([]string{"help", "-h", "-help", "--help"}, name) {
+		usage(os.Stdout, p)
+		return nil
+	}
+	if name != "" {
+		fmt.Fprintln(os.Stderr, p.T("agent.unknown_command", "name", name))
+	}
+	usage(os.Stderr, p)
+	return errUsage
 }
 
-// settings are the same facts as in a configuration file; a flag beats the file.
-type settings struct {
-	Config    string `help:"${config}" type:"path"`
-	Collector string `help:"${collector}" placeholder:"HOST:PORT" env:"XUNJIAN_COLLECTOR"`
-	Name      string `help:"${name}"`
-	Token     string `help:"${token}" env:"XUNJIAN_TOKEN"`
-	TokenFile string `help:"${token_file}" type:"path"`
-	State     string `help:"${state}" type:"path"`
+func usage(w io.Writer, p *i18n.Printer) {
+	fmt.Fprintf(w, "%s\n\n", p.T("agent.about"))
+	for _, v := range verbs {
+		fmt.Fprintf(w, "  agent %-8s %s\n", v.name, p.T("agent.help."+v.name))
+	}
+	fmt.Fprintf(w, "\n  agent run -h\n")
 }
 
-func (s settings) load() (agent.Config, error) {
+// settings reads the flags of run and check: the same facts as in a configuration file; a flag beats the file.
+func settings(p *i18n.Printer, verb string, args []string) (agent.Config, error) {
 	c := agent.DefaultConfig()
-	if s.Config != "" {
+	flags := flag.NewFlagSet("agent "+verb, flag.ContinueOnError)
+	file := flags.String("config", "", p.T("agent.help.config"))
+	given := map[string]*string{}
+	for _, name := range []string{"collector", "name", "token", "token-file", "state"} {
+		given[name] = flags.String(name, "", p.T("agent.help."+name))
+	}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return c, err
+		}
+		return c, errUsage // the flag package has told what is wrong
+	}
+	if flags.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *file != "" {
 		var err error
-		if c, err = config.Load(s.Config, c); err != nil {
+		if c, err = config.Load(*file, c); err != nil {
 			return c, err
 		}
 	}
-	for _, f := range []struct {
-		flag string
-		to   *string
-	}{{s.Collector, &c.Collector}, {s.Name, &c.Name}, {s.Token, &c.Token}, {s.TokenFile, &c.TokenFile}, {s.State, &c.State}} {
-		if f.flag != "" {
-			*f.to = f.flag
+	for name, to := range map[string]*string{"collector": &c.Collector, "name": &c.Name, "token": &c.Token, "token-file": &c.TokenFile, "state": &c.State} {
+		if *given[name] != "" {
+			*to = *given[name]
 		}
 	}
-	var faults config.Faults
-	c.Validate(func(path, format string, args ...any) {
-		faults = append(faults, config.Fault{File: "agent", Path: path, What: fmt.Sprintf(format, args...)})
-	})
-	if faults != nil {
-		return c, faults
+	if c.Token == "" {
+		c.Token = os.Getenv("XUNJIAN_TOKEN")
 	}
-	return c, nil
+	return c, faults(&c)
 }
 
-type runCmd struct{ settings }
+// faults are all that is wrong with the settings as a whole.
+func faults(c *agent.Config) error {
+	var all config.Faults
+	c.Validate(func(path, format string, args ...any) {
+		all = append(all, config.Fault{File: "agent", Path: path, What: fmt.Sprintf(format, args...)})
+	})
+	if all == nil {
+		return nil
+	}
+	return all
+}
 
-func (r runCmd) Run(ctx context.Context, log *slog.Logger) error {
-	c, err := r.load()
+func run(ctx context.Context, p *i18n.Printer, args []string) error {
+	c, err := settings(p, "run", args)
 	if err != nil {
 		return err
 	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	a, err := agent.New(ctx, agent.Options{Config: c, Version: version, Logger: log})
 	if err != nil {
 		return err
@@ -84,33 +121,26 @@ func (r runCmd) Run(ctx context.Context, log *slog.Logger) error {
 	return a.Run(ctx)
 }
 
-type onceCmd struct{}
-
-// Run prints one reading of this host as Prometheus text.
-func (onceCmd) Run(ctx context.Context) error {
+// once prints one reading of this host as Prometheus text.
+func once(ctx context.Context, _ *i18n.Printer, _ []string) error {
 	now := time.Now()
 	return metric.WriteText(os.Stdout, host.New(host.Options{}).Read(ctx, now), now)
 }
 
-type checkCmd struct{ settings }
-
-// Run says whether the agent could start with these settings.
-func (c checkCmd) Run() error {
-	cfg, err := c.load()
+// check says whether the agent could start with these settings.
+func check(_ context.Context, p *i18n.Printer, args []string) error {
+	c, err := settings(p, "check", args)
 	if err != nil {
 		return err
 	}
-	st, err := os.Stat(cfg.State)
-	if err == nil && !st.IsDir() {
-		return &fs.PathError{Op: "state folder", Path: cfg.State, Err: fs.ErrInvalid}
+	if st, err := os.Stat(c.State); err == nil && !st.IsDir() {
+		return &fs.PathError{Op: "state folder", Path: c.State, Err: fs.ErrInvalid}
 	}
 	fmt.Println("ok")
 	return nil
 }
 
-type versionCmd struct{}
-
-func (versionCmd) Run() error {
+func showVersion(context.Context, *i18n.Printer, []string) error {
 	fmt.Println("xunjian agent", version)
 	return nil
 }

@@ -3,13 +3,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/alecthomas/kong"
 
 	"xunjian/pkg/i18n"
 )
@@ -17,14 +16,15 @@ import (
 var version = "dev"
 
 func main() {
-	words := i18n.For(os.Getenv("LANG"))
-	var c commands
-	k := kong.Parse(&c, kong.Name("agent"), kong.Description(words.T("agent.about")), texts(words), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	k.BindTo(ctx, (*context.Context)(nil))
-	k.Bind(slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	if err := k.Run(); err != nil {
+	words := i18n.For(os.Getenv("LANG"))
+	err := command(ctx, words, os.Args[1:])
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "agent:", err)
 		os.Exit(1)
 	}
