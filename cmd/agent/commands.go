@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -112,6 +113,7 @@ func run(ctx context.Context, p *i18n.Printer, args []string) error {
 	if err != nil {
 		return err
 	}
+	debug.SetGCPercent(50) // a few more collections of a small heap: the host's memory is worth more than this program's time
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	a, err := agent.New(ctx, agent.Options{Config: c, Version: version, Logger: log})
 	if err != nil {
@@ -121,10 +123,9 @@ func run(ctx context.Context, p *i18n.Printer, args []string) error {
 	return a.Run(ctx)
 }
 
-// once prints one reading of this host as Prometheus text.
+// once prints one reading of this host as Prometheus text, without stamps, as exporters do.
 func once(ctx context.Context, _ *i18n.Printer, _ []string) error {
-	now := time.Now()
-	return metric.WriteText(os.Stdout, host.New(host.Options{}).Read(ctx, now), now)
+	return metric.WriteText(os.Stdout, host.New(host.Options{}).Read(ctx, time.Now()), time.Time{})
 }
 
 // check says whether the agent could start with these settings.
