@@ -90,11 +90,14 @@ func (c *Console) board(r *http.Request, who access.Identity, now time.Time) (*b
 	return v, nil
 }
 
-// urgency puts what nobody has taken on before the rest, graver before milder.
+// urgency puts first what a response clock runs for, then graver before milder, then what nobody has taken on.
 func urgency(r incident.Record) int {
-	n := map[contract.Level]int{contract.Urgent: 3, contract.General: 2, contract.Minor: 1}[r.Level]
+	n := map[contract.Level]int{contract.Urgent: 4, contract.General: 2}[r.Level]
 	if r.AckAt.IsZero() {
-		n += 10
+		n++
+		if !r.ResponseDue.IsZero() {
+			n += 10
+		}
 	}
 	return n
 }

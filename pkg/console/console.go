@@ -144,6 +144,10 @@ func (c *Console) routes() http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if err := r.ParseForm(); err != nil {
+			c.refuse(w, r, http.StatusBadRequest, printer(r).T("console.bad_form"))
+			return
+		}
 		c.keepLanguage(w, r)
 		pages.ServeHTTP(w, r)
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,7 +54,7 @@ func (s share) Grade() string {
 
 // figures are the queries behind the lines; each answers once for every instance.
 var figures = map[string]string{
-	"cpu":    `100 * (1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[2m])))`,
+	"cpu":    `100 * (1 - sum by (instance) (rate(node_cpu_seconds_total{mode="idle"}[2m])) / sum by (instance) (rate(node_cpu_seconds_total[2m])))`, // right from the second reading on
 	"memory": `100 * (1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes)`,
 	"disk":   `topk by (instance) (1, 100 * (1 - node_filesystem_avail_bytes{fstype!~"tmpfs|ramfs|devtmpfs|overlay|squashfs|iso9660"} / (node_filesystem_size_bytes - node_filesystem_free_bytes + node_filesystem_avail_bytes)))`,
 	"load":   `node_load1`,
@@ -112,7 +113,7 @@ func (c *Console) hostViews(ctx context.Context, p *i18n.Printer, now time.Time)
 // hostOf shows no reading of an agent that is not heard: the last one says nothing about now.
 func hostOf(p *i18n.Printer, a fleet.Agent, data map[string]readings, now time.Time) hostView {
 	v := hostView{Name: plain(a.Name), State: "ok"}
-	age := span(max(0, now.Sub(a.LastHeard)))
+	age := ageOf(p, now.Sub(a.LastHeard))
 	switch {
 	case a.LastHeard.IsZero():
 		v.State, v.Heard = "unknown", p.T("console.never_heard")
@@ -129,6 +130,20 @@ func hostOf(p *i18n.Printer, a fleet.Agent, data map[string]readings, now time.T
 		}
 	}
 	return v
+}
+
+// ageOf is a time gone by in its largest whole unit.
+func ageOf(p *i18n.Printer, d time.Duration) string {
+	d = max(0, d)
+	for _, u := range []struct {
+		key string
+		of  time.Duration
+	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}} {
+		if d >= u.of {
+			return p.T("console.age."+u.key, "n", strconv.Itoa(int(d/u.of)))
+		}
+	}
+	return p.T("console.age.second", "n", strconv.Itoa(int(d/time.Second)))
 }
 
 func (r readings) share(instance string) share {

@@ -2,7 +2,7 @@
 // Counts the contract clocks down in the server's time, pulls the page when the server says that something changed,
 // and changes only what differs, so that whoever types or reads is not disturbed. In the words of old browsers.
 (function () {
-  var body = document.body, skew = 0, heard = Date.now(), touched = false, stream = null, retry = 0;
+  var body = document.body, skew = 0, touched = false, stream = null, retry = 0;
 
   function sync() {
     var n = document.getElementById('now');
@@ -71,11 +71,11 @@
   // A page that stands still must say so.
   function lost(yes) {
     var p = document.getElementById('lost');
-    if (yes && p.hidden) p.querySelector('time').textContent = new Date(heard + skew).toLocaleTimeString('zh-CN', { hour12: false });
+    if (yes) p.querySelector('time').textContent = document.getElementById('now').getAttribute('data-clock');
     p.hidden = !yes;
   }
   ['htmx:sendError', 'htmx:timeout', 'htmx:responseError'].forEach(function (k) { body.addEventListener(k, function () { lost(true); }); });
-  body.addEventListener('htmx:afterSwap', function () { heard = Date.now(); lost(false); });
+  body.addEventListener('htmx:afterSwap', function () { lost(false); });
 
   ['keydown', 'pointerdown', 'touchstart', 'wheel'].forEach(function (k) { window.addEventListener(k, function () { touched = true; }, { passive: true }); });
   body.addEventListener('htmx:configRequest', function (e) {
