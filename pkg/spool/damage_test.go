@@ -166,6 +166,28 @@ func TestSpoiltCursorBringsFramesAgain(t *testing.T) {
 	}
 }
 
+// TestDeliveredSegmentComesBack: after a power loss the folder may still hold a segment that was delivered and removed.
+func TestDeliveredSegmentComesBack(t *testing.T) {
+	o := Options{Dir: t.TempDir(), SegmentBytes: 150}
+	q := mustOpen(t, o)
+	mustAppend(t, q, names(12)...)
+	first, err := os.ReadFile(q.path(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		q.Peek()
+		q.Drop()
+	}
+	q.Close()
+	os.WriteFile(q.path(1), first, 0o600)
+	q = mustOpen(t, o)
+	wantFrames(t, q, names(12)[6:]...)
+	if files, _ := filepath.Glob(filepath.Join(o.Dir, "*.seg")); len(files) != 0 {
+		t.Errorf("left %v", files)
+	}
+}
+
 // FuzzReopen puts any bytes where a segment and the cursor are; whatever they are, the queue opens, takes a frame and gives it back.
 func FuzzReopen(f *testing.F) {
 	_, data, _ := image(f, 3)

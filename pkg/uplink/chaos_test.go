@@ -24,11 +24,7 @@ import (
 // TestChaos breaks connections, crashes the collector and slows its disk at random, for hours of fake time. In the end every
 // report has had its effect exactly once, in whatever way it came.
 func TestChaos(t *testing.T) {
-	seeds := uint64(12)
-	if testing.Short() {
-		seeds = 3
-	}
-	for seed := range seeds {
+	for seed := range chaosSeeds() {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			r := newRig(t, nil)
@@ -89,6 +85,14 @@ func TestChaos(t *testing.T) {
 	}
 }
 
+// chaosSeeds is how many runs TestChaos makes; UPLINK_TEST_SEEDS asks for more.
+func chaosSeeds() uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("UPLINK_TEST_SEEDS"), 10, 32); err == nil {
+		return n
+	}
+	return 3
+}
+
 // TestKilledConnections breaks real loopback connections at random bytes while reports flow.
 func TestKilledConnections(t *testing.T) {
 	ca, recv := newTestCA(), newReceiver()
@@ -108,7 +112,7 @@ func TestKilledConnections(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
 	sent := 0
-	for deadline := time.Now().Add(4 * time.Second); time.Now().Before(deadline); sent++ {
+	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); sent++ {
 		c.Send(probe("gate", sent, check.OK), sent%10 == 0)
 		time.Sleep(time.Millisecond)
 	}
