@@ -44,8 +44,9 @@ func main() {
 	flag.DurationVar(&o.window, "for", 150*time.Second, "how long is counted")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *area, o); err != nil {
+	err := run(ctx, *area, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

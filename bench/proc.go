@@ -35,13 +35,13 @@ func spawn(dir, program string, args ...string) (*child, error) {
 }
 
 func (c *child) stop() {
-	c.Process.Signal(syscall.SIGTERM)
+	_ = c.Process.Signal(syscall.SIGTERM) // it may have ended
 	done := make(chan struct{})
-	go func() { c.Wait(); close(done) }()
+	go func() { _ = c.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-time.After(10 * time.Second):
-		c.Process.Kill()
+		_ = c.Process.Kill()
 		<-done
 	}
 }

@@ -41,10 +41,10 @@ func (r *relay) pass(c net.Conn) {
 	}
 	defer up.Close()
 	go func() {
-		io.Copy(up, counted{c, &r.bytes})
+		_, _ = io.Copy(up, counted{c, &r.bytes}) // either end may break off
 		up.Close()
 	}()
-	io.Copy(c, counted{up, &r.bytes})
+	_, _ = io.Copy(c, counted{up, &r.bytes})
 }
 
 type counted struct {

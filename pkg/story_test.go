@@ -80,7 +80,6 @@ type story struct {
 	broken atomic.Bool
 	col    *collector.Collector
 	client *api.Client
-	token  string
 }
 
 func (s *story) serve(ctx context.Context, wg *sync.WaitGroup, addr string, h http.Handler) {

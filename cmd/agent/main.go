@@ -17,9 +17,8 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	words := i18n.For(os.Getenv("LANG"))
-	err := command(ctx, words, os.Args[1:])
+	err := command(ctx, i18n.For(os.Getenv("LANG")), os.Args[1:])
+	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errUsage):

@@ -23,10 +23,11 @@ func main() {
 	var c commands
 	k := kong.Parse(&c, kong.Name("collector"), kong.Description(words.T("collector.about")), texts(words), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.Bind(slog.New(slog.NewTextHandler(os.Stderr, nil)), words)
-	if err := k.Run(); err != nil {
+	err := k.Run()
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "collector:", err)
 		os.Exit(1)
 	}

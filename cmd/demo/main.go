@@ -29,8 +29,9 @@ func main() {
 	var o options
 	kong.Parse(&o, kong.Name("demo"), kong.Description("巡检演示：在本机启动采集端、代理和四个模拟服务 / Xunjian on this machine ("+version+")"))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := run(ctx, o); err != nil && !errors.Is(err, context.Canceled) {
+	err := run(ctx, o)
+	stop()
+	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -108,7 +109,7 @@ func (d *demo) wait(ctx context.Context) error {
 		fmt.Println("\n正在停止 … stopping")
 		return nil
 	case p := <-ended:
-		return fmt.Errorf("%s ended by itself: %v (log: %s)", p.name, p.err, p.log)
+		return fmt.Errorf("%s ended by itself (log: %s): %w", p.name, p.log, errors.Join(p.err))
 	}
 }
 

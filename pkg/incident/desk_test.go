@@ -343,9 +343,9 @@ func TestUnknown(t *testing.T) {
 		s.Class, s.Level, s.Detail = symptom.Unknown, contract.Minor, "agent is silent"
 		return s
 	}
-	r := h.see(down(0))
+	h.see(down(0))
 	h.see(good(5))
-	r = h.see(unknown(8))
+	r := h.see(unknown(8))
 	if !r.Open() || !r.VerifyingSince.IsZero() || r.Relapses != 0 {
 		t.Errorf("unknown while verifying: %+v", r)
 	}

@@ -26,11 +26,12 @@ func TestToldLate(t *testing.T) {
 // The run broke before it had held long enough, though word of it came later.
 func TestRelapseToldLate(t *testing.T) {
 	h := newHouse(t)
-	r := h.see(down(0))
+	h.see(down(0))
 	h.see(good(60))
 	s := down(65)
 	s.At = after(75)
-	if r = h.see(s); r.State != Detected || r.Relapses != 1 {
+	r := h.see(s)
+	if r.State != Detected || r.Relapses != 1 {
 		t.Errorf("told late: %s, %d relapses", r.State, r.Relapses)
 	}
 	if _, es := h.get(r.ID); es[len(es)-1].Kind != EventBreached && es[len(es)-1].Kind != EventRelapsed {

@@ -32,7 +32,6 @@ type call struct {
 	payload Payload
 }
 
-func (c call) kind() string { return c.payload.Alerts[0].Annotations["kind"] }
 
 // answer is what a receiver does with its n-th request, from 0.
 type answer func(n int, w http.ResponseWriter, r *http.Request)

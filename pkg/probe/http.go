@@ -182,7 +182,7 @@ func (h *httpAsker) exchange(ctx context.Context, l *link, w *stopwatch) (a chec
 			l.raw.Close()
 		}
 	}()
-	nonce, resp, bad := h.converse(ctx, l)
+	nonce, resp, bad := h.converse(ctx, l) //nolint:bodyclose // the body is read off our own connection, which put or Close ends
 	w.lap("processing")
 	a = check.Attempt{Phases: w.phases, CertExpiry: l.expiry}
 	if bad != nil {

@@ -140,8 +140,10 @@ func TestAgreesWithBlackboxExporter(t *testing.T) {
 	mux.HandleFunc("/false", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "false error") })
 	mux.HandleFunc("/empty", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("/500", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "broken", 500) })
-	mux.HandleFunc("/401", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "who", 401) })
-	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/true", 301) })
+	mux.HandleFunc("/401", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "who", http.StatusUnauthorized) })
+	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/true", http.StatusMovedPermanently)
+	})
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Route", "echo") })
 	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 300_000)) })
 	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

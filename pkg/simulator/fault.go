@@ -137,7 +137,7 @@ func (s *switchboard) expire(changed chan struct{}) {
 	}
 	s.replace(Fault{Mode: OK})
 	s.mu.Unlock()
-	s.door.reopen() // a port that is lost stays refused, which its user sees
+	_ = s.door.reopen() // a port that is lost stays refused, which its user sees
 }
 
 // request counts a request and says what to do with it; changed is closed when the fault ends.

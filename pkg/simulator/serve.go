@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"crypto/tls"
-	"net"
 	"net/http"
 	"time"
 )
@@ -64,11 +63,11 @@ func cut(w http.ResponseWriter) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	var raw net.Conn = conn
+	raw := conn
 	if t, ok := conn.(*tls.Conn); ok {
 		raw = t.NetConn()
 	}
-	raw.(*guest).SetLinger(0)
+	_ = raw.(*guest).SetLinger(0) // without it the peer sees an end instead of a reset
 	raw.Close()
 }
 

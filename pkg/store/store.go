@@ -14,6 +14,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Schema is the version of the records file that this program writes. A file with a newer one is refused.
@@ -63,7 +64,7 @@ func Open(path string, o Options) (*DB, error) {
 	}
 	b, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: o.LockTimeout, ReadOnly: o.ReadOnly, FreelistType: bolt.FreelistMapType, InitialMmapSize: 256 << 20})
 	switch {
-	case errors.Is(err, bolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("open records %s: %w", path, ErrLocked)
 	case err != nil:
 		return nil, fmt.Errorf("open records %s: %w (restore the last good backup; the file was left as it is)", path, err)
