@@ -21,7 +21,7 @@ func kills(t *testing.T) int {
 	t.Helper()
 	s := os.Getenv("XUNJIAN_KILLS")
 	if s == "" {
-		return 50
+		return 100
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
