@@ -167,7 +167,8 @@ func (l levelCmd) Run(ctx context.Context, p *i18n.Printer) error {
 	})
 }
 
-type resolveCmd struct {
+// account is what a person writes down about a fault that is over.
+type account struct {
 	where
 	one
 	by
@@ -175,26 +176,21 @@ type resolveCmd struct {
 	Handling string `help:"${handling}"`
 	Note     string `help:"${note}"`
 }
+
+func (a account) told() api.Account {
+	return api.Account{Act: api.Act{Person: a.person(), Note: a.Note}, Cause: a.Cause, Handling: a.Handling}
+}
+
+type resolveCmd struct{ account }
 
 func (r resolveCmd) Run(ctx context.Context, p *i18n.Printer) error {
-	return act(ctx, p, r.where, func(c *api.Client) (api.Incident, error) {
-		return c.Resolve(ctx, r.ID, api.Account{Act: api.Act{Person: r.person(), Note: r.Note}, Cause: r.Cause, Handling: r.Handling})
-	})
+	return act(ctx, p, r.where, func(c *api.Client) (api.Incident, error) { return c.Resolve(ctx, r.ID, r.told()) })
 }
 
-type closeCmd struct {
-	where
-	one
-	by
-	Cause    string `help:"${cause}"`
-	Handling string `help:"${handling}"`
-	Note     string `help:"${note}"`
-}
+type closeCmd struct{ account }
 
 func (r closeCmd) Run(ctx context.Context, p *i18n.Printer) error {
-	return act(ctx, p, r.where, func(c *api.Client) (api.Incident, error) {
-		return c.Close(ctx, r.ID, api.Account{Act: api.Act{Person: r.person(), Note: r.Note}, Cause: r.Cause, Handling: r.Handling})
-	})
+	return act(ctx, p, r.where, func(c *api.Client) (api.Incident, error) { return c.Close(ctx, r.ID, r.told()) })
 }
 
 type reopenCmd struct {
