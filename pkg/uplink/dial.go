@@ -29,6 +29,6 @@ func newConn(address string, creds credentials.TransportCredentials, dial func(c
 		grpc.WithMaxHeaderListSize(8<<10),
 		grpc.WithIdleTimeout(0),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWait}),
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: helloWait, Backoff: backoff.Config{BaseDelay: time.Minute, Multiplier: 1, MaxDelay: time.Minute}}),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: connectWait, Backoff: backoff.Config{BaseDelay: time.Minute, Multiplier: 1, MaxDelay: time.Minute}}),
 	)
 }

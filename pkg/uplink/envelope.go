@@ -4,7 +4,9 @@ import (
 	"fmt"
 
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pb "xunjian/proto/uplink/v1"
 )
@@ -49,7 +51,43 @@ func (e *envelope) open(raw []byte, limit int) {
 		e.fault = &fault{faultSize, fmt.Sprintf("message of %d bytes, at most %d are taken: send it in parts", len(raw), limit), true}
 		return
 	}
-	if err := unmarshal.Unmarshal(raw, &e.up); err != nil {
-		e.fault = &fault{faultProtobuf, err.Error(), true}
+	if f := parse(raw, &e.up); f != nil {
+		e.fault = &fault{f.reason, f.detail, true}
 	}
+}
+
+// unmarshal skips fields of later versions.
+var unmarshal = proto.UnmarshalOptions{DiscardUnknown: true}
+
+// parse unmarshals a message after counting its fields, since a few bytes on the wire can make a large object.
+func parse(raw []byte, m proto.Message) *fault {
+	if n := countFields(raw, m.ProtoReflect().Descriptor(), maxFields); n > maxFields {
+		return faultf(faultSize, "more than %d fields in %d bytes", maxFields, len(raw))
+	}
+	if err := unmarshal.Unmarshal(raw, m); err != nil {
+		return faultf(faultProtobuf, "%v", err)
+	}
+	return nil
+}
+
+// countFields counts the fields of a message and all within it, up to a little more than limit. What is malformed is left
+// to the unmarshaller to find.
+func countFields(raw []byte, desc protoreflect.MessageDescriptor, limit int) (n int) {
+	for len(raw) > 0 && n <= limit {
+		number, kind, size := protowire.ConsumeTag(raw)
+		if size < 0 {
+			return n
+		}
+		raw = raw[size:]
+		n++
+		if size = protowire.ConsumeFieldValue(number, kind, raw); size < 0 {
+			return n
+		}
+		if field := desc.Fields().ByNumber(number); kind == protowire.BytesType && field != nil && field.Message() != nil {
+			inner, _ := protowire.ConsumeBytes(raw)
+			n += countFields(inner, field.Message(), limit-n)
+		}
+		raw = raw[size:]
+	}
+	return n
 }

@@ -13,6 +13,7 @@ const (
 	defaultMaxMessage = 1 << 20
 	maxUnpacked       = 4 << 20 // of one spool frame
 	maxFrames         = 4096    // of one message
+	maxFields         = 100_000 // of one message, all levels together
 	maxIDs            = 1024    // schemas of a stream, and subjects
 	maxLabels         = 64
 	maxName           = 128 // bytes of a metric's or label's name, or a kind

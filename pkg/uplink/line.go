@@ -19,9 +19,10 @@ import (
 )
 
 var (
-	errNoSpool = errors.New("there is no spool")
-	errSilent  = fmt.Errorf("the collector said nothing for %v", answerWait)
-	errBadAck  = errors.New("the collector acknowledged what was never sent")
+	errNoSpool   = errors.New("there is no spool")
+	errSilent    = fmt.Errorf("the collector said nothing for %v", answerWait)
+	errNoWelcome = fmt.Errorf("the collector did not welcome this agent within %v", welcomeWait)
+	errBadAck    = errors.New("the collector acknowledged what was never sent")
 )
 
 const (
@@ -84,7 +85,7 @@ func (c *Client) connect(ctx context.Context, creds credentials.TransportCredent
 	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	slow := time.AfterFunc(helloWait+pingWait, func() { cancel(errSilent) })
+	slow := time.AfterFunc(welcomeWait, func() { cancel(errNoWelcome) })
 	defer slow.Stop()
 	stream, err := pb.NewUplinkClient(conn).Stream(ctx)
 	if err != nil {

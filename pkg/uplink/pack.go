@@ -75,8 +75,8 @@ func unpack(frame []byte, maxSeries int) (Batch, *fault) {
 		return Batch{}, faultf(faultSize, "a frame of %d bytes unpacks to more than %d", len(frame), maxUnpacked)
 	}
 	m := &pb.Batch{}
-	if err := unmarshal.Unmarshal(raw, m); err != nil {
-		return Batch{}, faultf(faultFrame, "%v", err)
+	if f := parse(raw, m); f != nil {
+		return Batch{}, faultf(faultFrame, "%v", f)
 	}
 	b, f := newDecoder(m.GetBoot(), maxSeries).decode(m)
 	if f != nil {
@@ -84,6 +84,3 @@ func unpack(frame []byte, maxSeries int) (Batch, *fault) {
 	}
 	return b, nil
 }
-
-// unmarshal skips fields of later versions.
-var unmarshal = proto.UnmarshalOptions{DiscardUnknown: true}

@@ -61,13 +61,15 @@ func orDefault[T int | int64 | float64 | time.Duration](v, d T) T {
 // What both ends agree on about life and death of a connection: a peer that vanishes is found pingAfter + pingWait after its
 // last byte, and one whose program hangs answerWait after it should have said something.
 const (
-	pingAfter  = 10 * time.Second
-	pingWait   = 5 * time.Second
-	answerWait = 15 * time.Second
-	aliveEvery = 5 * time.Second // the collector says so while it owes acknowledgements
-	helloWait  = 10 * time.Second
-	ackLinger  = 5 * time.Millisecond
-	flowWindow = 64 << 10 // bytes of a stream that may be under way
+	pingAfter   = 10 * time.Second
+	pingWait    = 5 * time.Second
+	answerWait  = 15 * time.Second
+	aliveEvery  = 5 * time.Second  // the collector says so while it owes acknowledgements
+	helloWait   = 10 * time.Second // from a connection's or stream's beginning to its handshake or hello, on the collector's end
+	connectWait = 20 * time.Second // to a connection, on the agent's end: three round trips
+	welcomeWait = 30 * time.Second // to a welcome
+	ackLinger   = 5 * time.Millisecond
+	flowWindow  = 64 << 10 // bytes of a stream that may be under way
 )
 
 // ServerStats counts since the start. Reasons and addresses are bounded sets.
@@ -170,7 +172,16 @@ func (s *Server) Stop(ctx context.Context) {
 		s.grpc.Stop()
 	}
 	<-graceful
-	s.readers.Wait()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		s.readers.Wait()
+	}()
+	select {
+	case <-read:
+	case <-time.After(answerWait): // a receiver that does not heed its context keeps its goroutine
+		s.opts.Logger.Error("a receiver is still at work after all streams have ended")
+	}
 }
 
 // Stats is a snapshot.

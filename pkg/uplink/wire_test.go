@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
@@ -295,6 +296,27 @@ func TestPack(t *testing.T) {
 	}
 	if !bytes.Equal(frame, must(pack(77, in))) {
 		t.Error("the same batches pack to different frames")
+	}
+}
+
+// TestManyFields: a short message of very many empty parts is refused before it becomes a large object.
+func TestManyFields(t *testing.T) {
+	reports := bytes.Repeat([]byte{3<<3 | 2, 0}, maxFields+1)
+	series := append([]byte{1<<3 | 2}, protowire.AppendBytes(nil, bytes.Repeat([]byte{4<<3 | 2, 0}, maxFields+1))...)
+	for what, batch := range map[string][]byte{"reports": reports, "series": series} {
+		var e envelope
+		up := protowire.AppendBytes([]byte{2<<3 | 2}, batch)
+		if e.open(up, 1<<20); e.fault == nil || e.fault.reason != faultSize || !e.fault.broken {
+			t.Errorf("%s: %v", what, e.fault)
+		}
+		if got := testing.AllocsPerRun(3, func() { e.open(up, 1<<20) }); got > 20 {
+			t.Errorf("%s: %v allocations to refuse it", what, got)
+		}
+	}
+	_, m := wireOf(1)
+	raw := must(proto.Marshal(m))
+	if n := countFields(raw, m.ProtoReflect().Descriptor(), maxFields); n < 30 || n > 60 {
+		t.Errorf("%d fields in a sound message", n)
 	}
 }
 
