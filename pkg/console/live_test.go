@@ -74,8 +74,7 @@ func (s *stream) wants(line string) {
 func TestEventsTellOfChanges(t *testing.T) {
 	r := newRig(t)
 	server := httptest.NewServer(r.Console)
-	defer server.Close()
-	defer r.EndStreams()
+	t.Cleanup(server.Close) // after the streams' own
 	v := r.as(access.Viewer)
 	a, b := listen(t, server, v), listen(t, server, r.as(access.Engineer))
 	a.wants("retry: 3000")
@@ -100,7 +99,7 @@ func TestShutdownEndsEvents(t *testing.T) {
 	server.Config.ReadTimeout = 200 * time.Millisecond
 	server.Config.RegisterOnShutdown(r.EndStreams)
 	server.Start()
-	defer server.Close()
+	t.Cleanup(server.Close)
 	s := listen(t, server, r.as(access.Viewer))
 	s.wants("retry: 3000")
 	time.Sleep(2 * server.Config.ReadTimeout) // longer than a request may take to be read

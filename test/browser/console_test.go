@@ -88,6 +88,7 @@ const left = `Array.from(document.querySelectorAll(".due"), e => e.innerText.mat
 
 func (r *night) countsDown() {
 	r.t.Helper()
+	r.b.shot("board")
 	first := js[[]int](r.b, left)
 	if len(first) != 2 || first[0] > 600 || first[0] < 600-60 || first[1] > 4*3600 || first[1] < 4*3600-60 {
 		r.t.Fatalf("clocks begin at %v seconds, want 10 minutes and 4 hours", first)

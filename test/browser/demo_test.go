@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -28,6 +29,11 @@ type demo struct {
 func startDemo(t *testing.T) *demo {
 	t.Helper()
 	bin, data := t.TempDir(), t.TempDir()
+	for _, dir := range []string{"../../pkg", "../../cmd"} { // makes the test's cached result depend on the programs' sources
+		if err := filepath.WalkDir(dir, func(string, fs.DirEntry, error) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/...").CombinedOutput(); err != nil {
 		t.Fatalf("build programs: %v\n%s", err, out)
 	}
