@@ -29,7 +29,6 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 	defer stop()
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
-	out.SetReadDeadline(time.Time{}) // the server's own is for requests that end; where there is none, the browser comes again
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
 	text := "retry: 3000\n\n"
