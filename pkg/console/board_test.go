@@ -132,8 +132,12 @@ func TestClocks(t *testing.T) {
 func TestUrgency(t *testing.T) {
 	acked := time.Now()
 	order := []incident.Record{
-		{Level: contract.Urgent, ResponseDue: acked}, {Level: contract.General, ResponseDue: acked}, {Level: contract.Urgent, ResponseDue: acked, AckAt: acked},
-		{Level: contract.General, ResponseDue: acked, AckAt: acked}, {Level: contract.Minor}, {Level: contract.Minor, AckAt: acked},
+		{Level: contract.Urgent, ResponseDue: acked},
+		{Level: contract.General, ResponseDue: acked},
+		{Level: contract.Urgent, ResponseDue: acked, AckAt: acked},
+		{Level: contract.General, ResponseDue: acked, AckAt: acked},
+		{Level: contract.Minor},
+		{Level: contract.Minor, AckAt: acked},
 	}
 	if !slices.IsSortedFunc(order, func(a, b incident.Record) int { return urgency(b) - urgency(a) }) {
 		t.Error("what must be done first does not come first")
@@ -176,7 +180,8 @@ func TestHosts(t *testing.T) {
 	r.as(access.Viewer).sees("/", "60%", "20%", "96%", "<small>/data</small>", "1.50", `class="down"`)
 	r.agents[0].Silent, r.agents[0].LastHeard = true, now.Add(-5*time.Minute)
 	page := r.as(access.Viewer).sees("/", "失联，5 分钟前最后上报", "无数据")
-	if n := strings.Count(page[strings.Index(page, "s-hosts"):], "无数据"); n != 4 || strings.Contains(page, "60%") {
+	_, hosts, _ := strings.Cut(page, "s-hosts")
+	if n := strings.Count(hosts, "无数据"); n != 4 || strings.Contains(page, "60%") {
 		t.Errorf("a silent host shows %d times 无数据 and maybe old readings:\n%s", n, page)
 	}
 }
@@ -187,7 +192,7 @@ func TestShares(t *testing.T) {
 			t.Errorf("%v shows as %v, want %v", v, got, want)
 		}
 	}
-	if (readings{"a": {Value: math.NaN()}}).share("a").Has || (readings)(nil).share("a").Has {
+	if (readings{"a": {Value: math.NaN()}}).share("a").Has || readings(nil).share("a").Has {
 		t.Error("no number shows as one")
 	}
 	for v, want := range map[share]string{{}: "unknown", {true, 84.9}: "ok", {true, 85}: "slow", {true, 95}: "down"} {

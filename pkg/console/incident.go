@@ -216,7 +216,7 @@ func (c *Console) ack(w http.ResponseWriter, r *http.Request, who access.Identit
 // acknowledge returns an error only for what is no fault of the person.
 func (c *Console) acknowledge(r *http.Request, who access.Identity) (outcome, error) {
 	p, id := printer(r), r.PathValue("id")
-	if access.Allow(who, access.Handle) != nil {
+	if !mayAct(who) {
 		return outcome{status: http.StatusForbidden, refusal: p.T("console.may_not")}, nil
 	}
 	_, err := c.o.Desk.Ack(id, incident.Act{Person: who.Person, Note: r.PostFormValue("note"), Via: "console"})

@@ -104,7 +104,7 @@ func (c *Console) whose(ctx context.Context, now time.Time) (access.Identity, er
 		return access.Identity{}, err
 	}
 	seen := time.Unix(c.sessions.GetInt64(ctx, seenKey), 0)
-	if access.Allow(who, access.Handle) == nil && now.Sub(seen) > c.o.Idle {
+	if mayAct(who) && now.Sub(seen) > c.o.Idle {
 		return access.Identity{}, errIdle
 	}
 	return who, nil

@@ -33,9 +33,11 @@ func (c *Console) frame(r *http.Request, who access.Identity, now time.Time) fra
 	path := cameFrom(r)
 	return frame{
 		P: p, Other: other(p), Path: path, Title: c.o.Title, Version: c.o.Version, Who: who,
-		MayAct: access.Allow(who, access.Handle) == nil, Now: now.In(c.o.Location),
+		MayAct: mayAct(who), Now: now.In(c.o.Location),
 	}
 }
+
+func mayAct(who access.Identity) bool { return access.Allow(who, access.Handle) == nil }
 
 // Zone is the name of the zone of all times on the page.
 func (f frame) Zone() string { return f.Now.Location().String() }
