@@ -5,10 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
-
-	"maps"
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/metric"

@@ -101,8 +101,12 @@ func (c *Collector) needsRestart(next Config) error {
 		path     string
 		old, new any
 	}{
-		{"data", c.cfg.Data, next.Data}, {"location", c.cfg.Location, next.Location}, {"language", c.cfg.Language, next.Language},
-		{"http", c.cfg.HTTP, next.HTTP}, {"uplink", c.cfg.Uplink, next.Uplink}, {"storage", c.cfg.Storage, next.Storage},
+		{"data", c.cfg.Data, next.Data},
+		{"location", c.cfg.Location, next.Location},
+		{"language", c.cfg.Language, next.Language},
+		{"http", c.cfg.HTTP, next.HTTP},
+		{"uplink", c.cfg.Uplink, next.Uplink},
+		{"storage", c.cfg.Storage, next.Storage},
 		{"rules.interval", c.cfg.Rules.Interval, next.Rules.Interval},
 	} {
 		if !reflect.DeepEqual(k.old, k.new) {

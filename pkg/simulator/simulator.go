@@ -199,7 +199,7 @@ func serve(ctx context.Context, d *door, config *tls.Config, h http.Handler) err
 	}
 	server.Close()
 	d.Close()
-	<-done // only ever http.ErrServerClosed now
+	_ = <-done // only ever http.ErrServerClosed now
 	return nil
 }
 
