@@ -1,10 +1,13 @@
 package uplink
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/metric"
@@ -149,9 +152,20 @@ func sameSeries(a []metric.Series, b []metric.Sample) bool {
 func seriesToWire(s metric.Series) *pb.Series {
 	out := &pb.Series{Name: []byte(s.Name), Labels: make([][]byte, 0, 2*len(s.Labels))}
 	for _, l := range s.Labels {
-		out.Labels = append(out.Labels, []byte(l.Name), []byte(l.Value))
+		out.Labels = append(out.Labels, []byte(l.Name), []byte(fit(l.Value, maxLabelValue)))
 	}
 	return out
+}
+
+// fit makes a text such as the other end takes. A mount point or URL may be longer or no UTF-8; what is changed ends with a
+// hash of the whole, so that different texts stay different and one bad label does not cost the whole report.
+func fit(s string, limit int) string {
+	if len(s) <= limit && utf8.ValidString(s) {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	mark := fmt.Sprintf("~%x", sum[:4])
+	return clip(s, limit-len(mark)-len("…")) + mark
 }
 
 // result writes a result against the report of its check in the same message, or the last result of its subject.
@@ -176,7 +190,7 @@ func (e *encoder) result(m *pb.Batch, r check.Result, probed map[string]int64) {
 }
 
 func (e *encoder) subject(m *pb.Batch, r check.Result) *entry[*outSubject] {
-	def := &pb.Subject{Check: []byte(r.Check), Service: []byte(r.Service), Target: []byte(r.Target)}
+	def := &pb.Subject{Check: []byte(r.Check), Service: []byte(r.Service), Target: []byte(fit(r.Target, maxTarget))}
 	key := []string{r.Check, r.Service, r.Target}
 	if len(r.Attempts) > 0 {
 		for _, p := range r.First().Phases {
@@ -251,7 +265,7 @@ func expiryToWire(t time.Time) int64 {
 func attemptToWire(a check.Attempt, at int64) *pb.Attempt {
 	out := &pb.Attempt{
 		StartUs: startStep(a, at), DurationUs: micros(a.Duration),
-		Outcome: []byte(a.Outcome), Class: []byte(a.Class), Reason: []byte(clip(a.Reason, maxReason-8)),
+		Outcome: []byte(a.Outcome), Class: []byte(a.Class), Reason: []byte(fit(a.Reason, maxReason)),
 		Status: int64(a.Status), CertExpiry: expiryToWire(a.CertExpiry), Bytes: a.Bytes,
 	}
 	for _, p := range a.Phases[:min(len(a.Phases), maxPhases)] {

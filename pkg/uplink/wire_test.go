@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -244,7 +245,7 @@ func attempt(a *pb.Attempt) func(m *pb.Batch) {
 // TestGoodGoesOnBesideBad: a refused schema spoils its own reports only, again and again, and a better definition mends it.
 func TestGoodGoesOnBesideBad(t *testing.T) {
 	e, d := newEncoder(), newDecoder(1, 50)
-	bad := Batch{Reports: []metric.Report{{Seq: 1, Kind: "bad", At: time.UnixMilli(0), Samples: []metric.Sample{{Series: metric.New("m", "l", "\xff")}}}}}
+	bad := Batch{Reports: []metric.Report{{Seq: 1, Kind: "bad", At: time.UnixMilli(0), Samples: []metric.Sample{{Series: metric.Series{Name: "m", Labels: []metric.Label{{Name: "z"}, {Name: "a"}}}}}}}}
 	good := host(1)
 	good.Reports[0].Seq = 2
 	if _, f := d.decode(e.encode(bad, good)); f == nil || f.broken {
@@ -269,6 +270,33 @@ func TestGoodGoesOnBesideBad(t *testing.T) {
 	}
 	if d.series != 6 {
 		t.Errorf("%d series counted, want 6", d.series)
+	}
+}
+
+// TestOddTextsAreMadeToFit: a label that the other end would refuse is shortened, and different ones stay different.
+func TestOddTextsAreMadeToFit(t *testing.T) {
+	long := strings.Repeat("路", 60)
+	r := metric.Report{Boot: 1, Seq: 1, Kind: "host", At: time.UnixMilli(0).UTC()}
+	for _, v := range []string{"/ok", long + "a", long + "b", "/bad\xff", "/bad\xfe", strings.Repeat("x", maxLabelValue)} {
+		r.Samples = append(r.Samples, metric.Sample{Series: metric.New("m", "mountpoint", v), Value: 1})
+	}
+	res := probe("gate", 1, check.Fail).Results
+	res[0].Target = "http://x/" + strings.Repeat("y", 5000)
+	res[0].Attempts[0].Reason = strings.Repeat("很", 1000) + "\xff"
+	got, _ := overWire(t, 1, []Batch{{Reports: []metric.Report{r}}, {Results: res}})
+	seen := make(map[string]bool)
+	for i, s := range got[0].Reports[0].Samples {
+		v := s.Series.Labels[0].Value
+		if sent := r.Samples[i].Series.Labels[0].Value; len(sent) <= maxLabelValue && utf8.ValidString(sent) && v != sent {
+			t.Errorf("%q became %q", sent, v)
+		}
+		seen[v] = true
+	}
+	if len(seen) != len(r.Samples) {
+		t.Errorf("different labels became the same: %v", seen)
+	}
+	if x := got[1].Results[0]; len(x.Target) > maxTarget || !strings.HasPrefix(x.First().Reason, "很很很") {
+		t.Errorf("target %d bytes, reason %.20q", len(x.Target), x.First().Reason)
 	}
 }
 
