@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -38,6 +39,11 @@ func buildAndRun(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
+	for _, sources := range []string{"../pkg", "../cmd"} { // makes the tests' cached results depend on the programs' sources
+		if err := filepath.WalkDir(sources, func(string, fs.DirEntry, error) error { return nil }); err != nil {
+			return 0, err
+		}
+	}
 	out, err := exec.Command("go", "build", "-o", dir, "../cmd/...").CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("build programs: %w\n%s", err, out)

@@ -47,7 +47,7 @@ func (l listCmd) Run(ctx context.Context, p *i18n.Printer) error {
 		}
 		w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 		for _, i := range got.Incidents {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, p.T("common.level."+string(i.Level)), p.T("collector.state."+string(i.State)), stamp(i.FaultStart), i.Title, cmp.Or(i.AckBy, "-"))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, p.T("common.level."+string(i.Level)), p.T("incident.state."+string(i.State)), stamp(i.FaultStart), i.Title, cmp.Or(i.AckBy, "-"))
 		}
 		return w.Flush()
 	})
@@ -85,7 +85,7 @@ func show(p *i18n.Printer, i api.Incident, whole bool) {
 	}
 	fmt.Fprintf(w, "%s\t%s\n", i.ID, i.Title)
 	line("level", p.T("common.level."+string(i.Level)))
-	line("state", p.T("collector.state."+string(i.State)))
+	line("state", p.T("incident.state."+string(i.State)))
 	line("detail", i.Detail)
 	line("fault_start", stamp(i.FaultStart))
 	line("detected_at", stamp(i.DetectedAt))
@@ -111,7 +111,7 @@ func show(p *i18n.Printer, i api.Incident, whole bool) {
 		if e.Symptom != nil {
 			text = cmp.Or(text, e.Symptom.Detail)
 		}
-		fmt.Printf("  %s  %s  %s %s\n", stamp(e.At), p.T("collector.event."+string(e.Kind)), e.Person, text)
+		fmt.Printf("  %s  %s  %s %s\n", stamp(e.At), p.T("incident.event."+string(e.Kind)), e.Person, text)
 	}
 }
 

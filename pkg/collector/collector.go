@@ -66,7 +66,9 @@ type Collector struct {
 	uplink  *uplink.Server
 	web     *http.Server
 	control *api.Control
-	doors   struct{ http, grpc net.Listener }
+	// endStreams ends the console's event streams, which have no end of their own.
+	endStreams func()
+	doors      struct{ http, grpc net.Listener }
 
 	closers []closer
 	reloads chan struct{} // holds one: a reload asks for no second one while it waits
@@ -273,6 +275,6 @@ func (c *Collector) stopDoors() {
 	defer cancel()
 	c.uplink.Stop(ctx)
 	if err := c.web.Shutdown(ctx); err != nil {
-		c.web.Close() // event streams have no end of their own
+		c.web.Close()
 	}
 }

@@ -33,6 +33,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open console: %w", err)
 	}
+	c.endStreams = pages.EndStreams
 	c.control = api.NewControl("", "") // where it listens is known once it does
 	m := http.NewServeMux()
 	doors := api.New(api.Options{

@@ -58,6 +58,7 @@ func (c *Collector) openWeb() (err error) {
 	c.web = &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
+	c.web.RegisterOnShutdown(c.endStreams)
 	if !c.cfg.secure() {
 		return nil
 	}

@@ -230,10 +230,10 @@ func TestEveryWordIsThere(t *testing.T) {
 		incident.EventNoted, incident.EventVerifying, incident.EventRelapsed, incident.EventGap, incident.EventRecovered, incident.EventReopened, incident.EventResolved,
 		incident.EventClosed, incident.EventBreached, incident.EventCorrected,
 	} {
-		keys = append(keys, "collector.event."+string(k))
+		keys = append(keys, "incident.event."+string(k))
 	}
 	for _, s := range incident.States {
-		keys = append(keys, "collector.state."+string(s))
+		keys = append(keys, "incident.state."+string(s))
 	}
 	for _, s := range []inspect.State{inspect.OK, inspect.Slow, inspect.Partial, inspect.Down, inspect.Unknown} {
 		keys = append(keys, "console.state."+string(s))

@@ -119,7 +119,7 @@ func (c *Console) facts(p *i18n.Printer, r incident.Record) (out []fact) {
 			out = append(out, fact{Name: p.T("collector.field." + key), Text: plain(text)})
 		}
 	}
-	add("state", p.T("collector.state."+string(r.State)))
+	add("state", p.T("incident.state."+string(r.State)))
 	add("fault_start", c.stamp(r.FaultStart))
 	add("detected_at", c.stamp(r.DetectedAt))
 	add("reported_at", strings.TrimSpace(c.stamp(r.ReportedAt)+" "+r.Reporter))
