@@ -277,6 +277,6 @@ func TestIncidentWhole(t *testing.T) {
 		}
 	}
 	v := r.as(access.Viewer)
-	v.sees("/incidents/"+rec.ID, "短信收不到", "甲方 王五", "收到", "影响很小", "赵六", "通道欠费", "充值", "结案", "已关闭", "级别：一般", "命令行")
+	v.sees("/incidents/"+rec.ID, "短信收不到", "甲方 王五", "收到", "影响很小", "赵六", "通道欠费", "充值", "结案", "已归档", "级别：一般", "命令行")
 	v.sees("/incidents/"+rec.ID+"?lang=en", "consent", "closed", "command line")
 }
