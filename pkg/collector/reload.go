@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"time"
 
 	"xunjian/pkg/config"
 	"xunjian/pkg/rule"
@@ -16,7 +17,7 @@ func (c *Collector) ruled(ctx context.Context, found []symptom.Symptom) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := c.teller.observe(s.At, s); err != nil {
+		if err := c.teller.observe(time.Now(), s); err != nil {
 			return err
 		}
 	}
