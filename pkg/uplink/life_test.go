@@ -206,3 +206,30 @@ func TestHalfOpen(t *testing.T) {
 		})
 	}
 }
+
+// TestRepace: messages of the backlog grow while they are quick and shrink when they are slow, with as long a pause between.
+func TestRepace(t *testing.T) {
+	b := backlog{chunk: leastChunk}
+	now := time.Unix(1_800_000_000, 0)
+	step := func(took time.Duration, wantChunk int64) {
+		t.Helper()
+		b.since, now = now, now.Add(took)
+		b.repace(now)
+		if b.chunk != wantChunk || b.next.Sub(now) != min(took, retryCap) {
+			t.Errorf("after %v: %d bytes in %v, want %d", took, b.chunk, b.next.Sub(now), wantChunk)
+		}
+	}
+	step(100*time.Millisecond, 2*leastChunk)
+	step(100*time.Millisecond, 4*leastChunk)
+	step(700*time.Millisecond, 4*leastChunk)
+	step(3*time.Second, 2*leastChunk)
+	step(time.Hour, leastChunk)
+	step(time.Hour, leastChunk)
+	for range 20 {
+		b.since = now
+		b.repace(now)
+	}
+	if b.chunk != mostChunk {
+		t.Errorf("%d bytes at most", b.chunk)
+	}
+}

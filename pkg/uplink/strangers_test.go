@@ -270,3 +270,35 @@ func enrollWord(t *testing.T, conn *grpc.ClientConn, wall time.Time) string {
 	}
 	return strings.Join(trailer.Get(reasonKey), " ")
 }
+
+// TestUnwelcomeComesSeldom: an agent that was removed does not hammer, and is let in soon after it is known again.
+func TestUnwelcomeComesSeldom(t *testing.T) {
+	known := &roll{unknown: errors.New("removed")}
+	bubble(t, func(o *ServerOptions) { o.Enroller = known }, func(t *testing.T, r *rig) {
+		dials := make(chan time.Time, 1000)
+		a := r.agent("srv-1", func(o *ClientOptions) {
+			o.Dial = func(ctx ctxT, addr string) (net.Conn, error) {
+				dials <- time.Now()
+				return r.dial(ctx, addr)
+			}
+		})
+		defer a.stop()
+		time.Sleep(time.Hour)
+		last := <-dials
+		for len(dials) > 0 {
+			next := <-dials
+			if gap := next.Sub(last); gap < retryCap/2 || gap > retryCap+time.Second {
+				t.Errorf("came back after %v", gap)
+			}
+			last = next
+		}
+		if st := a.Stats(); st.Connected || st.Reconnects < 100 || !strings.Contains(st.LastError, "removed") {
+			t.Errorf("%+v", st)
+		}
+		known.set(nil)
+		time.Sleep(time.Minute)
+		if !a.Stats().Connected {
+			t.Error("not back after a minute")
+		}
+	})
+}
