@@ -10,19 +10,20 @@ import (
 
 // What one message, schema or result may hold at most. Both ends know the same numbers.
 const (
-	defaultMaxMessage = 1 << 20
-	maxUnpacked       = 4 << 20 // of one spool frame
-	maxFrames         = 4096    // of one message
-	maxFields         = 100_000 // of one message, all levels together
-	maxIDs            = 1024    // schemas of a stream, and subjects
-	maxLabels         = 64
-	maxName           = 128 // bytes of a metric's or label's name, or a kind
-	maxLabelValue     = 128 // bytes
-	maxTarget         = 2048
-	maxReason         = 1024
-	maxAttempts       = 16
-	maxPhases         = 16
-	maxEvery          = 7 * 24 * time.Hour
+	defaultMaxMessage  = 1 << 20
+	maxUnpacked        = 4 << 20  // of one spool frame
+	maxMessageUnpacked = 16 << 20 // of all frames of a message
+	maxFrames          = 4096     // of one message
+	maxFields          = 100_000  // of one message, all levels together
+	maxIDs             = 1024     // schemas of a stream, and subjects
+	maxLabels          = 64
+	maxName            = 128 // bytes of a metric's or label's name, or a kind
+	maxLabelValue      = 128 // bytes
+	maxTarget          = 2048
+	maxReason          = 1024
+	maxAttempts        = 16
+	maxPhases          = 16
+	maxEvery           = 7 * 24 * time.Hour
 )
 
 // fault is why a message is refused. A broken one leaves the ends with different histories, so that the stream must end.

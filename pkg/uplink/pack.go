@@ -62,25 +62,25 @@ func pack(boot uint64, batches []Batch) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// unpack reads a frame; it never holds more than maxUnpacked bytes, whatever the frame claims.
-func unpack(frame []byte, maxSeries int) (Batch, *fault) {
+// unpack reads a frame and returns how long it was unpacked; it never holds more than room bytes, whatever the frame claims.
+func unpack(frame []byte, room, maxSeries int) (Batch, int, *fault) {
 	if len(frame) == 0 || frame[0] != packVersion {
-		return Batch{}, faultf(faultFrame, "version %.1x of %d bytes", frame, len(frame))
+		return Batch{}, 0, faultf(faultFrame, "version %.1x of %d bytes", frame, len(frame))
 	}
-	raw, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(frame[1:]), dictionary()), maxUnpacked+1))
+	raw, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(frame[1:]), dictionary()), int64(room)+1))
 	if err != nil {
-		return Batch{}, faultf(faultFrame, "unpack: %v", err)
+		return Batch{}, len(raw), faultf(faultFrame, "unpack: %v", err)
 	}
-	if len(raw) > maxUnpacked {
-		return Batch{}, faultf(faultSize, "a frame of %d bytes unpacks to more than %d", len(frame), maxUnpacked)
+	if len(raw) > room {
+		return Batch{}, len(raw), faultf(faultSize, "a frame of %d bytes unpacks to more than %d", len(frame), room)
 	}
 	m := &pb.Batch{}
 	if f := parse(raw, m); f != nil {
-		return Batch{}, faultf(faultFrame, "%v", f)
+		return Batch{}, len(raw), faultf(faultFrame, "%v", f)
 	}
 	b, f := newDecoder(m.GetBoot(), maxSeries).decode(m)
 	if f != nil {
-		return Batch{}, &fault{reason: f.reason, detail: f.detail} // nothing outside the frame is broken
+		return Batch{}, len(raw), &fault{reason: f.reason, detail: f.detail} // nothing outside the frame is broken
 	}
-	return b, nil
+	return b, len(raw), nil
 }

@@ -102,31 +102,31 @@ func (x *session) heard(now time.Time, wall int64, first bool) {
 	}
 }
 
-// message deals with one message. What is refused is told before it is acknowledged.
+// message deals with one message, part by part, so that no more than one is unpacked at a time. What is refused is told
+// before it is acknowledged; the agent sends parts that were refused in company again, one by one.
 func (x *session) message(dec *decoder, e *envelope) {
-	batches, f := x.open(dec, e)
+	open := x.parts(dec, e)
+	parts := make([]part, len(open))
 	x.mu.Lock()
-	n := x.ledger.begin(max(len(batches), 1))
+	n := x.ledger.begin(len(open))
 	x.mu.Unlock()
 	x.server.mu.Lock()
 	x.server.messages++
 	x.server.mu.Unlock()
-	parts := make([]part, max(len(batches), 1))
-	for i := range batches {
-		if f != nil {
+	var f *fault
+	for i := range open {
+		if f = x.take(open[i], func(err error) { parts[i].done(x, n, err) }); f != nil {
 			break
 		}
-		f = x.hand(batches[i], func(err error) { parts[i].done(x, n, err) })
 	}
-	if f != nil {
-		x.refuse(n, f, e.raw)
+	if f == nil {
+		return
 	}
-	if f != nil || len(batches) == 0 {
-		for i := range parts {
-			parts[i].done(x, n, nil)
-		}
+	x.refuse(n, f, e.raw)
+	for i := range parts {
+		parts[i].done(x, n, nil)
 	}
-	if f != nil && f.broken {
+	if f.broken {
 		x.finish(status.Errorf(codes.InvalidArgument, "message %d is refused and what follows it cannot be understood: %v", n, clip(f.Error(), 400)))
 	}
 }
@@ -146,56 +146,63 @@ func (p *part) done(x *session, n uint64, err error) {
 	})
 }
 
-// open reads a message. Its batches are empty when there is a fault.
-func (x *session) open(dec *decoder, e *envelope) (batches []Batch, f *fault) {
-	defer func() {
-		if p := recover(); p != nil {
-			x.log.Error("decoder panicked", "panic", p, "stack", string(debug.Stack()))
-			batches, f = nil, &fault{faultPanic, "this message cannot be decoded", true}
-		}
-	}()
-	if e.fault != nil {
-		return nil, e.fault
-	}
+// opener reads a part of a message.
+type opener func() (Batch, *fault)
+
+// parts is how to read a message: at least one part, which may hold nothing.
+func (x *session) parts(dec *decoder, e *envelope) []opener {
 	switch m := e.up.GetBody().(type) {
 	case *pb.Up_Batch:
-		if wall := m.Batch.GetWallMs(); wall != 0 {
-			x.heard(time.Now(), wall, false)
-		}
-		b, f := dec.decode(m.Batch)
-		if f != nil || len(b.Reports)+len(b.Results) == 0 {
-			return nil, f
-		}
-		return []Batch{b}, nil
+		return []opener{func() (Batch, *fault) {
+			if wall := m.Batch.GetWallMs(); wall != 0 {
+				x.heard(time.Now(), wall, false)
+			}
+			return dec.decode(m.Batch)
+		}}
 	case *pb.Up_Packed:
-		return x.unpackAll(m.Packed.GetFrames())
-	}
-	return nil, nil // of a later version: nothing to keep
-}
-
-func (x *session) unpackAll(frames [][]byte) ([]Batch, *fault) {
-	if len(frames) > maxFrames {
-		return nil, faultf(faultSize, "%d frames, at most %d are taken", len(frames), maxFrames)
-	}
-	batches := make([]Batch, 0, len(frames))
-	for i, raw := range frames {
-		b, f := unpack(raw, x.server.opts.MaxSeries)
-		if f != nil {
-			return nil, faultf(f.reason, "frame %d: %s", i, f.detail)
+		if n := len(m.Packed.GetFrames()); n > 0 && n <= maxFrames {
+			return x.frames(m.Packed.GetFrames())
+		} else if n > maxFrames {
+			e.fault = faultf(faultSize, "%d frames, at most %d are taken", n, maxFrames)
 		}
-		batches = append(batches, b)
 	}
-	return batches, nil
+	return []opener{func() (Batch, *fault) { return Batch{}, e.fault }} // without a fault, a message of a later version
 }
 
-// hand gives a batch to the receiver; what it refuses, or panics over, is a fault.
-func (x *session) hand(b Batch, durable func(error)) (f *fault) {
+func (x *session) frames(frames [][]byte) []opener {
+	room := maxMessageUnpacked
+	out := make([]opener, len(frames))
+	for i, raw := range frames {
+		out[i] = func() (Batch, *fault) {
+			b, size, f := unpack(raw, min(room, maxUnpacked), x.server.opts.MaxSeries)
+			room -= size
+			if f != nil {
+				f = faultf(f.reason, "frame %d: %s", i, f.detail)
+			}
+			return b, f
+		}
+	}
+	return out
+}
+
+// take reads a part and gives it to the receiver. What cannot be read, and what the receiver refuses or panics over, is a fault.
+func (x *session) take(open opener, durable func(error)) (f *fault) {
+	opened := false
 	defer func() {
 		if p := recover(); p != nil {
-			x.log.Error("receiver panicked", "panic", p, "stack", string(debug.Stack()))
-			f = faultf(faultPanic, "the collector cannot process this message")
+			x.log.Error("a message made the collector panic", "panic", p, "stack", string(debug.Stack()))
+			f = &fault{faultPanic, "the collector cannot process this message", !opened}
 		}
 	}()
+	b, f := open()
+	if f != nil {
+		return f
+	}
+	opened = true
+	if len(b.Reports)+len(b.Results) == 0 {
+		durable(nil)
+		return nil
+	}
 	for i := range b.Reports {
 		b.Reports[i].Agent = x.id.agent
 	}

@@ -178,6 +178,38 @@ func TestBrokenMessagesEndTheStreamWithAReason(t *testing.T) {
 	}
 }
 
+// TestUnpackedTogether: frames that are small one by one may not unpack to more than a message's worth together.
+func TestUnpackedTogether(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		c := r.greeted(t, "srv-1", 1, "")
+		var many []Batch
+		for n := range 2000 {
+			b := probe(fmt.Sprint("check-", n%50), n, check.Fail)
+			b.Results[0].Attempts[0].Reason = strings.Repeat("x", 900)
+			b.Reports[0].Seq = uint64(n + 1)
+			many = append(many, b)
+		}
+		frame := must(pack(1, many))
+		for _, n := range []int{3, 20} {
+			m := &pb.Packed{}
+			for range n {
+				m.Frames = append(m.Frames, frame)
+			}
+			c.send(&pb.Up{Body: &pb.Up_Packed{Packed: m}})
+		}
+		c.send(&pb.Up{Body: &pb.Up_Packed{Packed: &pb.Packed{Frames: make([][]byte, maxFrames+1)}}})
+		time.Sleep(time.Second)
+		c.stream.CloseSend()
+		refused, ack, _ := c.end()
+		if len(refused) != 2 || refused[0].Message != 2 || refused[0].Reason != faultSize || refused[1].Message != 3 || ack != 3 {
+			t.Errorf("acknowledged %d of frames of %d bytes, refused %v", ack, len(frame), refused)
+		}
+		if r.recv.count() != 2000 {
+			t.Errorf("stored %d", r.recv.count())
+		}
+	})
+}
+
 func TestHugeMessageEndsTheStream(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
 		c := r.greeted(t, "srv-1", 1, "")

@@ -311,7 +311,7 @@ func TestPack(t *testing.T) {
 		in[i].Reports[0].Boot, in[i].Reports[0].Seq = 77, uint64(10+i)
 	}
 	frame := must(pack(77, in))
-	got, f := unpack(frame, 4096)
+	got, _, f := unpack(frame, maxUnpacked, 4096)
 	if f != nil {
 		t.Fatal(f)
 	}
@@ -368,7 +368,7 @@ func TestUnpackRefuses(t *testing.T) {
 		"not a batch": {must(pack(1, nil))[:1], faultFrame},
 		"bomb":        {bomb.Bytes(), faultSize},
 	} {
-		if _, f := unpack(c.frame, 4096); f == nil || f.reason != c.reason || f.broken {
+		if _, _, f := unpack(c.frame, maxUnpacked, 4096); f == nil || f.reason != c.reason || f.broken {
 			t.Errorf("%s: %v, want %s", name, f, c.reason)
 		}
 	}
@@ -411,7 +411,7 @@ func FuzzMessage(f *testing.F) {
 			}
 		}
 		for _, frame := range e.up.GetPacked().GetFrames() {
-			unpack(frame, 4096)
+			unpack(frame, maxUnpacked, 4096)
 		}
 	})
 }
