@@ -113,9 +113,9 @@ func TestKillCollector(t *testing.T) {
 			mode = "error500"
 		}
 		fault(t, "http://"+r.simulator, services[i%4], map[string]any{"mode": mode})
-		time.Sleep(time.Duration(rng.IntN(900)) * time.Millisecond)
+		time.Sleep(time.Duration(rng.IntN(600)) * time.Millisecond)
 		r.sameClocks(clocks)
-		time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond)
+		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
 		r.collector.kill()
 		r.startCollector()
 	}

@@ -178,8 +178,8 @@ func (s *scanned) walk(r *bufio.Reader, id uint64, from int64) error {
 			return onlyRealErrors(err)
 		}
 		h, err := parseHeader(Mark{id, s.size}, b[:])
-		if err != nil {
-			return nil
+		if err != nil { // damage ends the walk; what stands before it is whole
+			return nil //nolint:nilerr
 		}
 		if _, err := r.Discard(int(h.length)); err != nil {
 			return onlyRealErrors(err)

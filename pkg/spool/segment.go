@@ -187,7 +187,7 @@ func (q *Queue) write(at time.Time, frame []byte) error {
 // abandon takes back a frame that may be half written and never writes to its segment again: after a failed sync
 // nobody knows what of the file is on disk.
 func (q *Queue) abandon(s *segment) {
-	q.w.Truncate(s.size)
+	_ = q.w.Truncate(s.size) // if it fails too, Open cuts the tail at its checksum
 	q.w.Close()
 	q.w = nil
 	if s.size == segmentHead {
@@ -235,8 +235,8 @@ func (q *Queue) seal() error {
 // dropOldest gives up the oldest segment with all that is unread in it.
 func (q *Queue) dropOldest(why Reason) {
 	q.dropped[why] += uint64(q.segs[0].frames)
-	q.removeHead() // a file that stays is found again by Open and dropped by the cursor
-	q.saveCursor()
+	_ = q.removeHead() // a file that stays is found again by Open and dropped by the cursor
+	_ = q.saveCursor()
 }
 
 // removeHead takes the first segment away.

@@ -274,7 +274,7 @@ func (q *Queue) expire(at time.Time) {
 		}
 		head, ok = q.headTime()
 	}
-	q.saveCursor() // losing it only brings old frames back
+	_ = q.saveCursor() // losing it only brings old frames back
 }
 
 // headTime is the time of the head frame; a head that cannot be read has none.

@@ -288,7 +288,7 @@ func TestEmptyFrame(t *testing.T) {
 // TestModel compares the queue with a slice through random appends, drops and restarts.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
+		dir, err := os.MkdirTemp(t.TempDir(), "") //nolint:usetesting // one folder for each of rapid's tries
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -123,17 +123,18 @@ func askEnroll(ctx context.Context, o EnrollOptions, pin *pinned, req *pb.Enroll
 
 // enrollError turns what the collector said back into the error that its Enroller returned.
 func enrollError(err error, trailer metadata.MD) error {
-	said := status.Convert(err).Message()
-	for _, word := range trailer.Get(reasonKey) {
-		if e := enrollErrors[word]; e != nil {
-			if said == e.Error() {
-				return e
-			}
-			return fmt.Errorf("%w (%s)", e, clip(said, 300))
-		}
-		return errors.New(clip(said, 400))
+	said, words := status.Convert(err).Message(), trailer.Get(reasonKey)
+	if len(words) == 0 {
+		return fmt.Errorf("the collector did not answer as one: %w", err)
 	}
-	return fmt.Errorf("the collector did not answer as one: %w", err)
+	e := enrollErrors[words[0]]
+	switch {
+	case e == nil:
+		return errors.New(clip(said, 400))
+	case said == e.Error():
+		return e
+	}
+	return fmt.Errorf("%w (%s)", e, clip(said, 300))
 }
 
 // pinned verifies a server by the hash of its CA, which the server shows in its chain.

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -133,7 +134,7 @@ func (c *Client) notShelved(occasion string, n int, err error) {
 		c.stats.Dropped[occasion] += uint64(n)
 		c.mu.Unlock()
 	}
-	if err != errNoSpool {
+	if !errors.Is(err, errNoSpool) {
 		c.log.Error("batches cannot be spooled", "occasion", occasion, "batches", n, "error", err)
 	} else if occasion == "shutdown" {
 		c.log.Warn("batches are lost with the process, as there is no spool", "batches", n)

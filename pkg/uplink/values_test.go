@@ -48,7 +48,7 @@ func TestValuesExact(t *testing.T) {
 		rows(t, in)
 	}
 	nan, inf := math.NaN(), math.Inf(1)
-	f(0, math.Copysign(0, -1), 0, -0.0, 1, -1)
+	f(0, math.Copysign(0, -1), 0, 1, -1)
 	f(nan, nan, 1, nan, 1, 2, 3, nan, 4)
 	f(math.Float64frombits(nanBits^1), nan, math.Float64frombits(0xfff8000000000000), math.Float64frombits(0x7ff0000000000002))
 	f(inf, -inf, 1, inf, math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64)
