@@ -117,8 +117,11 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 		r.refusal(404, "no_route", "GET", path, admin, "")
 	}
 	for _, c := range []struct{ method, path, allow string }{
-		{"DELETE", Prefix + "/incidents", "GET, POST"}, {"GET", Prefix + "/incidents/x/ack", "POST"}, {"PATCH", Prefix + "/status", "GET"},
-		{"GET", "/-/reload", "POST"}, {"TRACE", Prefix + "/tokens/x", "DELETE"},
+		{"DELETE", Prefix + "/incidents", "GET, POST"},
+		{"GET", Prefix + "/incidents/x/ack", "POST"},
+		{"PATCH", Prefix + "/status", "GET"},
+		{"GET", "/-/reload", "POST"},
+		{"TRACE", Prefix + "/tokens/x", "DELETE"},
 	} {
 		r.refusal(405, "method", c.method, c.path, admin, "")
 		if _, h, _ := r.ask(c.method, c.path, admin, ""); h.Get("Allow") != c.allow {

@@ -25,8 +25,9 @@ func opened(l Level, steps ...Step) History {
 	return History{FaultStart: nine.Add(-time.Minute), Detected: nine, Level: l, Steps: steps}
 }
 
-func step(k StepKind, clock string) Step           { return Step{Kind: k, At: at(clock)} }
-func graded(l Level, clock string) Step            { return Step{Kind: Graded, At: at(clock), Level: l} }
+func step(k StepKind, clock string) Step { return Step{Kind: k, At: at(clock)} }
+func graded(l Level, clock string) Step  { return Step{Kind: Graded, At: at(clock), Level: l} }
+
 func extended(clock, until string) Step            { return Step{Kind: Extended, At: at(clock), Until: at(until)} }
 func missed(c ClockName, l Level, t string) Breach { return Breach{c, l, at(t)} }
 

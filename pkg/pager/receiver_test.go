@@ -32,7 +32,6 @@ type call struct {
 	payload Payload
 }
 
-
 // answer is what a receiver does with its n-th request, from 0.
 type answer func(n int, w http.ResponseWriter, r *http.Request)
 

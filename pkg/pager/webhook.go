@@ -128,8 +128,10 @@ func (w *webhook) token() (string, error) {
 }
 
 // pageFaults are the statuses that speak of the message itself; all others speak of the receiver.
-var pageFaults = []int{http.StatusBadRequest, http.StatusNotAcceptable, http.StatusConflict, http.StatusRequestEntityTooLarge,
-	http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity}
+var pageFaults = []int{
+	http.StatusBadRequest, http.StatusNotAcceptable, http.StatusConflict, http.StatusRequestEntityTooLarge,
+	http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
+}
 
 // judge takes a 2xx for a yes, unless its body holds the error code of an instant messenger's robot.
 func judge(resp *http.Response, answer []byte, now time.Time) error {

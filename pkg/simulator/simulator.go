@@ -199,7 +199,9 @@ func serve(ctx context.Context, d *door, config *tls.Config, h http.Handler) err
 	}
 	server.Close()
 	d.Close()
-	_ = <-done // only ever http.ErrServerClosed now
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 
