@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -103,7 +104,11 @@ func (r *Receiver) judge(ctx context.Context, now time.Time, agent string, offse
 			continue
 		}
 		r.metrics.results.WithLabelValues(string(res.Outcome())).Inc()
-		if found := r.o.Judge.Observe(now, agent, moved(res, offset)); len(found) > 0 {
+		res = moved(res, offset)
+		if ahead := res.At.Sub(now); ahead > skewLimit { // its clock has jumped since it was last compared
+			res = moved(res, -ahead) // or no later round would count until that time has come
+		}
+		if found := r.o.Judge.Observe(now, agent, res); len(found) > 0 {
 			r.o.Sink(ctx, found)
 		}
 	}
@@ -131,7 +136,7 @@ func (r *Receiver) store(ctx context.Context, agent string, offset time.Duration
 		durable(nil)
 		return nil
 	}
-	urgent := len(b.Results) > 0 && b.Results[0].First().Outcome != check.OK
+	urgent := slices.ContainsFunc(b.Results, func(r check.Result) bool { return r.First().Outcome != check.OK })
 	wait := &pending{left: len(b.Reports), durable: durable}
 	for _, rep := range b.Reports {
 		rep.Agent = agent
@@ -202,12 +207,14 @@ func stream(agent string, rep metric.Report) tsdb.Stream {
 	return s
 }
 
+var outcomes = []check.Outcome{check.OK, check.Slow, check.Fail, check.Unknown}
+
 // sane refuses what no agent of ours sends.
 func sane(b uplink.Batch) error {
 	for _, rep := range b.Reports {
 		name, isProbe := strings.CutPrefix(rep.Kind, metric.KindProbe)
 		if rep.Kind != metric.KindHost && (!isProbe || !check.ValidName(name)) {
-			return fmt.Errorf("report of kind %q: want host or probe/<check>", rep.Kind)
+			return fmt.Errorf("report of kind %.80q: want host or probe/<check>", rep.Kind)
 		}
 		owned := map[string]bool{}
 		for _, l := range stream("", rep).Labels {
@@ -223,7 +230,12 @@ func sane(b uplink.Batch) error {
 	}
 	for _, res := range b.Results {
 		if len(res.Attempts) == 0 {
-			return fmt.Errorf("result of check %q without an attempt", res.Check)
+			return fmt.Errorf("result of check %.80q without an attempt", res.Check)
+		}
+		for _, a := range res.Attempts {
+			if !slices.Contains(outcomes, a.Outcome) {
+				return fmt.Errorf("result of check %.80q with outcome %.40q", res.Check, a.Outcome)
+			}
 		}
 	}
 	return nil
