@@ -43,8 +43,9 @@ type Agent struct {
 	schedule *schedule
 	plans    chan check.Plan // newest plan only: an older one that waits is replaced
 
-	mu      sync.Mutex
+	// What runs; only Run's own goroutine touches it.
 	probers map[string]planned
+	every   time.Duration // of the host's readings
 }
 
 type planned struct {
@@ -61,13 +62,13 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return nil, fmt.Errorf("make state folder: %w", err)
 	}
-	if err := a.identify(ctx); err != nil {
-		return nil, err
-	}
-	var err error
+	var err error // the spool first: a token must not be used up when its certificate could not be kept
 	a.queue, err = spool.Open(spool.Options{Dir: filepath.Join(o.State, "spool"), MaxBytes: o.Spool.MaxBytes, MaxAge: o.Spool.MaxAge})
 	if err != nil {
 		return nil, err
+	}
+	if err := a.identify(ctx); err != nil {
+		return nil, errors.Join(err, a.queue.Close())
 	}
 	if err := a.connect(); err != nil {
 		return nil, errors.Join(err, a.queue.Close())
@@ -92,7 +93,7 @@ func (a *Agent) identify(ctx context.Context) (err error) {
 	}
 	a.identity, err = uplink.Enroll(ctx, uplink.EnrollOptions{Address: a.o.Collector, Token: token, Name: a.o.name(), Dial: a.o.Dial})
 	if err != nil {
-		return fmt.Errorf("enrol at %s: %w", a.o.Collector, err)
+		return err
 	}
 	if err := a.identity.Save(a.o.State); err != nil {
 		return err
@@ -123,14 +124,18 @@ func (a *Agent) Name() string { return a.identity.Name }
 // Run works until ctx is done; what the collector has not acknowledged is then in the spool.
 func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	uplink, stop := context.WithCancel(context.WithoutCancel(ctx)) // outlives the jobs: their last readings are to be spooled
+	defer stop()
 	wg.Go(func() {
-		if err := a.client.Run(ctx); err != nil {
+		if err := a.client.Run(uplink); err != nil {
 			a.log.Error("uplink ended", "error", err)
 		}
 	})
 	err := a.followPlans(ctx)
 	a.schedule.wait()
+	stop()
 	wg.Wait()
+	a.dropChecks(nil)
 	return errors.Join(err, a.queue.Close())
 }
 
@@ -166,38 +171,53 @@ func (a *Agent) followPlans(ctx context.Context) error {
 
 // apply starts, restarts and stops jobs so that exactly the plan runs. Checks that did not change keep running undisturbed.
 func (a *Agent) apply(ctx context.Context, p check.Plan) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	wanted := map[string]bool{}
 	for _, spec := range p.Checks {
 		wanted[spec.Name] = true
 		a.startCheck(ctx, spec)
 	}
-	for name, old := range a.probers {
-		if !wanted[name] {
-			a.schedule.stop(metric.KindProbe + name)
-			if old.prober != nil {
-				old.prober.Close()
-			}
-			delete(a.probers, name)
-		}
-	}
+	a.dropChecks(wanted)
 	a.startHost(ctx, p.HostEvery)
 	a.log.Info("plan in force", "revision", p.Revision, "checks", len(p.Checks), "host_every", p.HostEvery)
 }
 
+// dropChecks ends all checks but those wanted and lets go of what they keep.
+func (a *Agent) dropChecks(wanted map[string]bool) {
+	for name, old := range a.probers {
+		if !wanted[name] {
+			a.schedule.stop(metric.KindProbe + name)
+			old.prober.Close()
+			delete(a.probers, name)
+		}
+	}
+}
+
 func (a *Agent) startHost(ctx context.Context, every time.Duration) {
-	if every <= 0 {
+	if every > 0 {
+		every = max(every, minEvery)
+	}
+	if every == a.every {
+		return
+	}
+	if a.every = every; every <= 0 {
 		a.schedule.stop(metric.KindHost)
 		return
 	}
 	a.schedule.start(ctx, job{metric.KindHost, every, func(ctx context.Context, tick time.Time) {
 		samples := append(a.reader.Read(ctx, tick), a.selfSamples()...)
+		if ctx.Err() != nil { // cut off: what was not read is not gone from the host
+			return
+		}
 		a.client.Send(uplink.Batch{Reports: []metric.Report{{Kind: metric.KindHost, Every: every, At: tick, Samples: samples}}}, false)
 	}})
 }
 
+// minEvery keeps a plan that no collector of ours makes from spinning this agent, or stopping it.
+const minEvery = 100 * time.Millisecond
+
 func (a *Agent) startCheck(ctx context.Context, spec check.Spec) {
+	spec = spec.WithDefaults()
+	spec.Every = max(spec.Every, minEvery)
 	text, err := json.Marshal(spec)
 	if err != nil {
 		a.log.Error("check in plan", "check", spec.Name, "error", err)
@@ -206,9 +226,6 @@ func (a *Agent) startCheck(ctx context.Context, spec check.Spec) {
 	old, ok := a.probers[spec.Name]
 	if ok && bytes.Equal(old.spec, text) {
 		return
-	}
-	if old.prober != nil {
-		old.prober.Close()
 	}
 	p, err := probe.New(spec, a.o.Probe)
 	if err != nil {
@@ -222,6 +239,9 @@ func (a *Agent) startCheck(ctx context.Context, spec check.Spec) {
 			a.send(spec, result, samples)
 		}
 	}})
+	if old.prober != nil {
+		old.prober.Close()
+	}
 }
 
 // send ships a round; bad news does not wait for company.

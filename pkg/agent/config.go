@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"xunjian/pkg/uplink"
 )
 
 // Config is what an agent is told at its start. Two facts are enough: the collector's address and, the first time, a token.
@@ -33,8 +35,11 @@ func DefaultConfig() Config {
 func (c *Config) Validate(fail func(path, format string, args ...any)) {
 	if c.Collector == "" {
 		fail("collector", "missing: give the collector's address as 10.0.0.5:9481")
-	} else if _, port, err := net.SplitHostPort(c.Collector); err != nil || port == "" {
+	} else if host, port, err := net.SplitHostPort(c.Collector); err != nil || host == "" || port == "" {
 		fail("collector", "%q is not host:port", c.Collector)
+	}
+	if c.Name != "" && !uplink.ValidName(c.Name) {
+		fail("name", "%.80q cannot be an agent's name: want letters, digits and . _ -, at most 63, beginning with a letter or digit", c.Name)
 	}
 	if c.State == "" {
 		fail("state", "missing: give a folder that the agent may write")
