@@ -205,6 +205,7 @@ func (r *run) walk(steps []Step, end time.Time) {
 		case Extended:
 			r.extend(s)
 		}
+		r.judge() // a level that comes back brings its old deadline, which a pause must not move once it is behind the clock
 	}
 	r.advance(end)
 	slices.SortStableFunc(r.breaches, func(a, b Breach) int { return a.At.Compare(b.At) })

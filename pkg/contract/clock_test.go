@@ -289,3 +289,20 @@ func later(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// An urgent fault that was general while its urgent deadline passed, and becomes urgent again during a pause, has missed
+// that deadline at its own time, however late one asks.
+func TestLevelComesBackInAPause(t *testing.T) {
+	h := History{Detected: nine, FaultStart: nine, Level: Urgent, Steps: []Step{
+		{Kind: Graded, At: nine, Level: General},
+		{Kind: Paused, At: nine.Add(4*time.Hour + time.Second)},
+		{Kind: Graded, At: nine.Add(4*time.Hour + time.Second), Level: Urgent},
+	}}
+	want := Breach{Recovery, Urgent, nine.Add(4 * time.Hour)}
+	for _, later := range []time.Duration{time.Second, 2 * time.Second, time.Hour} {
+		c := DefaultTerms().Assess(h, nine.Add(4*time.Hour+later))
+		if !slices.Contains(c.Breaches, want) {
+			t.Errorf("asked %v after the deadline: %+v", later, c.Breaches)
+		}
+	}
+}
