@@ -105,7 +105,7 @@ func TestKilledConnections(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
-			return &mortal{Conn: c, left: 2000 + rand.IntN(30_000)}, nil
+			return &mortal{Conn: c, left: 4000 + rand.IntN(8000)}, nil
 		},
 	}))
 	ctx, cancel := context.WithCancel(t.Context())

@@ -84,10 +84,3 @@ func clip(s string, n int) string {
 	}
 	return s[:n] + "…"
 }
-
-func asFault(err error) *fault {
-	if f, ok := errors.AsType[*fault](err); ok {
-		return f
-	}
-	return nil
-}
