@@ -49,8 +49,9 @@ type Collector struct {
 	registry *prometheus.Registry
 	metrics  *metrics
 
-	mu  sync.Mutex // guards cfg
-	cfg Config
+	reloading sync.Mutex // one reload at a time
+	mu        sync.Mutex // guards cfg once Run is at work; what a reload cannot change is read from o.Config instead
+	cfg       Config
 
 	records *store.DB
 	series  *tsdb.DB
@@ -128,7 +129,11 @@ func (c *Collector) openStores() (err error) {
 		return err
 	}
 	c.later("records", c.records.Close)
-	c.series, err = tsdb.Open(filepath.Join(c.cfg.Data, "series"), tsdb.Options{Linger: c.cfg.Storage.Linger, Registerer: c.registry, Logger: c.log})
+	linger := c.cfg.Storage.Linger
+	if linger == 0 {
+		linger = -1 // what zero means in the file
+	}
+	c.series, err = tsdb.Open(filepath.Join(c.cfg.Data, "series"), tsdb.Options{Linger: linger, Registerer: c.registry, Logger: c.log})
 	if err != nil {
 		return err
 	}
@@ -149,6 +154,7 @@ func (c *Collector) openAccountable() (err error) {
 		return err
 	}
 	c.teller = &teller{desk: c.desk, log: c.log}
+	tellerMetrics(c.registry, c.teller)
 	return nil
 }
 
@@ -219,6 +225,7 @@ func (c *Collector) openUplink() (err error) {
 	if err != nil {
 		return err
 	}
+	c.registry.MustRegister(uplinkStats{c.uplink.Stats})
 	if c.doors.grpc = c.o.GRPC; c.doors.grpc == nil {
 		if c.doors.grpc, err = net.Listen("tcp", c.cfg.Uplink.Listen); err != nil {
 			return fmt.Errorf("listen for agents: %w", err)

@@ -1,11 +1,14 @@
 package collector
 
 import (
+	"crypto/tls"
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"xunjian/pkg/check"
@@ -137,6 +140,7 @@ func (c *Config) Validate(fail config.Fail) {
 	c.Fleet.Validate(config.Under(fail, "fleet"))
 	c.Pages.Validate(config.Under(fail, "pages"))
 	c.Report.Validate(config.Under(fail, "report"))
+	c.validateFiles(fail)
 	c.validateServices(fail)
 	c.validateChecks(fail)
 }
@@ -149,6 +153,9 @@ func (h HTTPConfig) Validate(fail config.Fail) {
 	default:
 		fail("tls", "%q: want auto, on or off", h.TLS)
 	}
+	if u, err := url.Parse(h.ExternalURL); h.ExternalURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		fail("external_url", "%q is not a URL of the console: write one as https://ops.example.org", h.ExternalURL)
+	}
 	if (h.CertFile == "") != (h.KeyFile == "") {
 		fail("cert_file", "give cert_file and key_file together")
 	}
@@ -158,8 +165,47 @@ func (h HTTPConfig) Validate(fail config.Fail) {
 }
 
 func address(addr, path string, fail config.Fail) {
-	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
 		fail(path, "%q is not an address: write one as 127.0.0.1:9480 or :9481", addr)
+	}
+}
+
+// validateFiles sees that the files which are read later can be read now.
+func (c *Config) validateFiles(fail config.Fail) {
+	if c.HTTP.CertFile != "" && c.HTTP.KeyFile != "" {
+		if _, err := tls.LoadX509KeyPair(c.path(c.HTTP.CertFile), c.path(c.HTTP.KeyFile)); err != nil {
+			fail("http.cert_file", "%v", err)
+		}
+	}
+	for path, file := range map[string]string{"report.form": c.Report.Form, "report.calendar_folder": c.Report.CalendarFolder} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(c.path(file)); err != nil {
+			fail(path, "%v", err)
+		}
+	}
+	for i, w := range c.Pages.Webhooks {
+		caFile(c, fail, fmt.Sprintf("pages.webhooks[%d].ca_file", i), w.CAFile)
+	}
+	for i, s := range c.Checks {
+		caFile(c, fail, fmt.Sprintf("checks[%d].tls.ca_file", i), s.TLS.CAFile)
+	}
+}
+
+func caFile(c *Config, fail config.Fail, path, file string) {
+	if file == "" {
+		return
+	}
+	b, err := os.ReadFile(c.path(file))
+	if err != nil {
+		fail(path, "%v", err)
+	} else if block, _ := pem.Decode(b); block == nil {
+		fail(path, "%s holds no PEM certificate", file)
 	}
 }
 
@@ -192,14 +238,6 @@ func (c *Config) validateChecks(fail config.Fail) {
 			at("name", "check %q is there twice", s.Name)
 		}
 		seen[s.Name] = true
-		if s.TLS.CAFile != "" {
-			b, err := os.ReadFile(c.path(s.TLS.CAFile))
-			if err != nil {
-				at("tls.ca_file", "%v", err)
-			} else if block, _ := pem.Decode(b); block == nil {
-				at("tls.ca_file", "%s holds no PEM certificate", s.TLS.CAFile)
-			}
-		}
 	}
 }
 

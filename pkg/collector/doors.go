@@ -61,12 +61,13 @@ func (c *Collector) ready() error {
 // announce leaves word for the command line where this collector listens; retract takes it back.
 func (c *Collector) announce() error {
 	scheme, ca := "http", ""
-	if c.cfg.secure() {
+	cfg := &c.o.Config
+	if cfg.secure() {
 		scheme = "https"
-		if c.cfg.HTTP.CertFile == "" {
-			ca = filepath.Join(c.cfg.Data, "ca.crt")
+		if cfg.HTTP.CertFile == "" {
+			ca = filepath.Join(cfg.Data, "ca.crt")
 		} else {
-			ca = c.cfg.path(c.cfg.HTTP.CertFile)
+			ca = cfg.path(cfg.HTTP.CertFile)
 			c.control.Name = siteName(c.web.TLSConfig)
 		}
 	}
@@ -79,11 +80,11 @@ func (c *Collector) announce() error {
 		host = "127.0.0.1"
 	}
 	c.control.URL, c.control.CAFile = fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port))), ca
-	return c.control.Write(c.cfg.Data)
+	return c.control.Write(cfg.Data)
 }
 
 func (c *Collector) retract() {
-	if err := c.control.Remove(c.cfg.Data); err != nil {
+	if err := c.control.Remove(c.o.Config.Data); err != nil {
 		c.log.Warn("control file stays", "error", err)
 	}
 }
@@ -112,7 +113,11 @@ func openOffline(cfg Config) (_ *Collector, err error) {
 			return nil, err
 		}
 	}
-	return c, c.desk.Tick(time.Now()) // deadlines that passed while nothing ran
+	now := time.Now()
+	if err := c.tellGap(now); err != nil { // a recovery must not come true while nobody watches
+		return nil, err
+	}
+	return c, c.desk.Tick(now) // deadlines that passed while nothing ran
 }
 
 // siteName is a name in the site's own certificate: the command line calls by address, which need not stand in it.

@@ -4,6 +4,8 @@ import (
 	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"xunjian/pkg/uplink"
 )
 
 type metrics struct {
@@ -24,4 +26,52 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 	m.reloadAt.SetToCurrentTime()
 	reg.MustRegister(m.reloadOK, m.reloadAt, build)
 	return m
+}
+
+// tellerMetrics show what waits for a desk that cannot write.
+func tellerMetrics(reg prometheus.Registerer, t *teller) {
+	t.dropped = prometheus.NewCounter(prometheus.CounterOpts{Name: "xunjian_symptoms_dropped_total", Help: "Findings given up because too many waited for an incident desk that could not write."})
+	reg.MustRegister(t.dropped, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "xunjian_symptoms_waiting", Help: "Findings that the incident desk could not write yet.",
+	}, func() float64 { return float64(t.waiting()) }))
+}
+
+// uplinkStats shows the counts of the agents' door, which knows nothing of metrics.
+type uplinkStats struct{ stats func() uplink.ServerStats }
+
+func uplinkDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("xunjian_uplink_"+name, help, labels, nil)
+}
+
+var (
+	uplinkStreams  = uplinkDesc("streams", "Agents' streams that are open.")
+	uplinkOpened   = uplinkDesc("streams_opened_total", "Agents' streams opened.")
+	uplinkReplaced = uplinkDesc("streams_replaced_total", "Streams ended by a newer one of the same agent, by kind: reconnect, restart, clone.", "kind")
+	uplinkRejected = uplinkDesc("streams_rejected_total", "Streams refused or ended by the collector, by reason.", "reason")
+	uplinkTurned   = uplinkDesc("handshakes_refused_total", "Connections turned away before anything was said, by reason.", "reason")
+	uplinkMessages = uplinkDesc("messages_total", "Messages taken from agents, those refused included.")
+	uplinkRefused  = uplinkDesc("messages_refused_total", "Messages refused for good, by reason.", "reason")
+)
+
+func (u uplinkStats) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{uplinkStreams, uplinkOpened, uplinkReplaced, uplinkRejected, uplinkTurned, uplinkMessages, uplinkRefused} {
+		out <- d
+	}
+}
+
+func (u uplinkStats) Collect(out chan<- prometheus.Metric) {
+	st := u.stats()
+	counter := func(d *prometheus.Desc, n uint64, label ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), label...)
+	}
+	out <- prometheus.MustNewConstMetric(uplinkStreams, prometheus.GaugeValue, float64(st.Streams))
+	counter(uplinkOpened, st.Opened)
+	counter(uplinkMessages, st.Messages)
+	for d, by := range map[*prometheus.Desc]map[string]uint64{
+		uplinkReplaced: st.Replaced, uplinkRejected: st.Rejected, uplinkTurned: st.Handshakes, uplinkRefused: st.Refused,
+	} {
+		for label, n := range by {
+			counter(d, n, label)
+		}
+	}
 }

@@ -63,6 +63,8 @@ func (c *Collector) reload() error {
 	if c.o.File == "" {
 		return errors.New("no configuration file to read again")
 	}
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
 	next, err := LoadConfig(c.o.File)
 	if err != nil {
 		return err
@@ -84,7 +86,7 @@ func (c *Collector) reload() error {
 	}
 	if !reflect.DeepEqual(c.cfg.Pages, next.Pages) {
 		if err := c.pages.set(c, channels, next); err != nil {
-			return err
+			return errors.Join(err, c.rules.Reload(c.cfg.Rules.Files))
 		}
 	}
 	c.desk.Configure(next.Services, next.Contract)
@@ -105,7 +107,11 @@ func (c *Collector) needsRestart(next Config) error {
 		{"data", c.cfg.Data, next.Data},
 		{"location", c.cfg.Location, next.Location},
 		{"language", c.cfg.Language, next.Language},
-		{"http", c.cfg.HTTP, next.HTTP},
+		{"http.listen", c.cfg.HTTP.Listen, next.HTTP.Listen},
+		{"http.external_url", c.cfg.HTTP.ExternalURL, next.HTTP.ExternalURL},
+		{"http.tls", c.cfg.HTTP.TLS, next.HTTP.TLS},
+		{"http.cert_file", c.cfg.HTTP.CertFile, next.HTTP.CertFile},
+		{"http.key_file", c.cfg.HTTP.KeyFile, next.HTTP.KeyFile},
 		{"uplink", c.cfg.Uplink, next.Uplink},
 		{"storage", c.cfg.Storage, next.Storage},
 		{"rules.interval", c.cfg.Rules.Interval, next.Rules.Interval},

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"xunjian/pkg/incident"
 	"xunjian/pkg/symptom"
 )
@@ -19,6 +21,8 @@ type teller struct {
 	desk *incident.Desk
 	log  *slog.Logger
 
+	dropped prometheus.Counter
+
 	mu     sync.Mutex
 	untold []symptom.Symptom
 }
@@ -30,6 +34,7 @@ func (t *teller) tell(_ context.Context, found []symptom.Symptom) {
 	t.untold = append(t.untold, found...)
 	for len(t.untold) > maxUntold {
 		t.log.Error("symptom dropped: the incident desk has not been able to write for too long", "symptom", t.untold[0].Key())
+		t.dropped.Inc()
 		t.untold = t.untold[1:]
 	}
 	t.flush(time.Now())

@@ -100,7 +100,7 @@ func (c *Collector) bootstrap() error {
 }
 
 // URL is where people reach the console; AgentAddress is where agents connect.
-func (c *Collector) URL() string { return c.cfg.externalURL() }
+func (c *Collector) URL() string { return c.o.Config.externalURL() }
 
 // AgentAddress is the listener's, which tells the port when the configuration leaves it open.
 func (c *Collector) AgentAddress() string { return c.doors.grpc.Addr().String() }
