@@ -205,4 +205,3 @@ func (h *house) stamps(agent string) (out []time.Time) {
 	}
 	return out
 }
-

@@ -33,8 +33,8 @@ func TestLoginURLs(t *testing.T) {
 		"https://logins.example.com/":                           false,
 		"login.html":                                            true,
 		"http://[::1/login":                                     false,
-		"/login?" + strings.Repeat("a", maxLocation):            false,
-		"https://cas/app":                                       false,
+		"/login?" + strings.Repeat("a", maxLocation): false,
+		"https://cas/app": false,
 		"https://auth.example.com:8443/realms/x/protocol/openid-connect/auth?state=123": true,
 	}
 	for location, want := range tests {

@@ -57,7 +57,7 @@ func pack(boot uint64, batches []Batch) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pack frame: %w", err)
 	}
-	w.Write(raw) // a bytes.Buffer takes everything
+	_, _ = w.Write(raw) // a bytes.Buffer takes everything
 	w.Close()
 	return out.Bytes(), nil
 }

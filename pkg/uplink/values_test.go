@@ -18,7 +18,8 @@ func same(a, b []float64) bool {
 func rows(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, in [][]float64) (sizes []int) {
+}, in [][]float64,
+) (sizes []int) {
 	t.Helper()
 	enc, dec := newColumns(len(in[0])), newColumns(len(in[0]))
 	out := make([]float64, len(in[0]))

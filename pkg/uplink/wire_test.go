@@ -25,7 +25,8 @@ import (
 func overWire(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, boot uint64, batches []Batch) (out []Batch, sizes []int) {
+}, boot uint64, batches []Batch,
+) (out []Batch, sizes []int) {
 	t.Helper()
 	enc, dec := newEncoder(), newDecoder(boot, 4096)
 	for i, b := range batches {
