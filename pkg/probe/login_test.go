@@ -33,10 +33,10 @@ func TestLoginURLs(t *testing.T) {
 		"https://logins.example.com/":                           false,
 		"login.html":                                            true,
 		"http://[::1/login":                                     false,
-		"/login?" + strings.Repeat("a", maxLocation): false,
-		"https://cas/app": false,
+		"https://cas/app":                                       false,
 		"https://auth.example.com:8443/realms/x/protocol/openid-connect/auth?state=123": true,
 	}
+	tests["/login?"+strings.Repeat("a", maxLocation)] = false
 	for location, want := range tests {
 		if got := isLoginURL(location); got != want {
 			t.Errorf("%.80q leads to a login: %v, want %v", location, got, want)
