@@ -145,8 +145,10 @@ func TestReloadBadFile(t *testing.T) {
 		"doubled receiver": {strings.Replace(newConfig, "webhooks: [", "webhooks: [{name: desk, url: 'http://127.0.0.1:3/'}, ", 1), []string{"desk"}},
 		"empty":            {"", []string{"file is empty"}},
 		"another door":     {strings.Replace(newConfig, "http: {listen: '127.0.0.1:0'}", "http: {listen: '127.0.0.1:9'}", 1), []string{"http.listen: changed: this needs a restart of the collector"}},
-		"several such": {strings.Replace(newConfig, "uplink: {listen: '127.0.0.1:0'}", "uplink: {listen: ':0'}", 1) + "data: elsewhere\nlanguage: en\nlocation: UTC\nstorage: {linger: 0s}\n",
-			[]string{"uplink: changed", "data: changed", "language: changed", "location: changed", "storage: changed"}},
+		"several such": {
+			strings.Replace(newConfig, "uplink: {listen: '127.0.0.1:0'}", "uplink: {listen: ':0'}", 1) + "data: elsewhere\nlanguage: en\nlocation: UTC\nstorage: {linger: 0s}\n",
+			[]string{"uplink: changed", "data: changed", "language: changed", "location: changed", "storage: changed"},
+		},
 		"rules' pace": {strings.Replace(newConfig, "files: [new.yml]", "files: [new.yml], interval: 7s", 1), []string{"rules.interval: changed"}},
 	} {
 		r.write(c.text)
