@@ -15,7 +15,7 @@ import (
 // Person is somebody with an account.
 type Person struct {
 	Login     string
-	Name      string // for records and pages: 张三
+	Name      string // for records and pages
 	Role      Role
 	CreatedAt time.Time
 	CreatedBy string

@@ -50,16 +50,16 @@ func TestPeople(t *testing.T) {
 	d := newDirectory(t)
 	root := Identity{Person: "admin", Role: Admin}
 	add(t, d, "admin", "管理员", Admin)
-	add(t, d, "zhang", "张三", Engineer)
+	add(t, d, "zhang", "驻点", Engineer)
 	for name, n := range map[string]NewPerson{
-		"login taken": {"zhang", "张三丰", Viewer, password}, "name taken": {"zhang2", "张三", Viewer, password},
+		"login taken": {"zhang", "驻点丰", Viewer, password}, "name taken": {"zhang2", "驻点", Viewer, password},
 	} {
 		if _, err := d.Add(time.Now(), root, n); !errors.Is(err, ErrTaken) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for field, n := range map[string]NewPerson{
-		"login": {"Zhang San", "x", Viewer, password}, "name": {"li", "", Viewer, password}, "role": {"li", "李四", "root", password}, "password": {"li", "李四", Viewer, "short"},
+		"login": {"Zhang San", "x", Viewer, password}, "name": {"li", "", Viewer, password}, "role": {"li", "二线", "root", password}, "password": {"li", "二线", Viewer, "short"},
 	} {
 		var bad *BadInput
 		if _, err := d.Add(time.Now(), root, n); !errors.As(err, &bad) || bad.Field != field {
@@ -78,7 +78,7 @@ func TestPeople(t *testing.T) {
 	if err := d.SetRole(root, "zhang", Lead); err != nil {
 		t.Error(err)
 	}
-	if id, err := d.Current("zhang"); err != nil || id.Role != Lead || id.Person != "张三" {
+	if id, err := d.Current("zhang"); err != nil || id.Role != Lead || id.Person != "驻点" {
 		t.Errorf("current: %+v %v", id, err)
 	}
 	if err := d.Disable(root, "zhang", true); err != nil {
@@ -98,8 +98,8 @@ func TestPeople(t *testing.T) {
 
 func TestLockout(t *testing.T) {
 	d := newDirectory(t)
-	add(t, d, "zhang", "张三", Engineer)
-	add(t, d, "li", "李四", Engineer)
+	add(t, d, "zhang", "驻点", Engineer)
+	add(t, d, "li", "二线", Engineer)
 	synctest.Test(t, func(t *testing.T) {
 		login := func(name, pw, addr string) error {
 			_, err := d.Login(t.Context(), name, pw, addr)
@@ -136,7 +136,7 @@ func TestLockout(t *testing.T) {
 
 func TestAddressLimit(t *testing.T) {
 	d := newDirectory(t)
-	add(t, d, "zhang", "张三", Engineer)
+	add(t, d, "zhang", "驻点", Engineer)
 	for i := range guessesAddr {
 		addr := fmt.Sprintf("[2001:db8::%x]:99", i+1) // one /64 is one stranger
 		if _, err := d.Login(t.Context(), fmt.Sprintf("u%d", i), "wrong", addr); !errors.Is(err, ErrBadLogin) {
@@ -154,7 +154,7 @@ func TestAddressLimit(t *testing.T) {
 // Guesses that come at once get no more tries than guesses in turn.
 func TestGuessesAtOnce(t *testing.T) {
 	d := newDirectory(t)
-	add(t, d, "zhang", "张三", Engineer)
+	add(t, d, "zhang", "驻点", Engineer)
 	var tried atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 64 {
@@ -181,10 +181,10 @@ func TestPasswordChange(t *testing.T) {
 	for range guessesLogin {
 		d.Login(t.Context(), "admin", "wrong", "")
 	}
-	if err := d.SetPassword(Identity{Person: "张三"}, "admin", "short"); !errors.Is(err, ErrBadInput) {
+	if err := d.SetPassword(Identity{Person: "驻点"}, "admin", "short"); !errors.Is(err, ErrBadInput) {
 		t.Errorf("short: %v", err)
 	}
-	if err := d.SetPassword(Identity{Person: "张三"}, "admin", "quite a new one"); err != nil {
+	if err := d.SetPassword(Identity{Person: "驻点"}, "admin", "quite a new one"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Login(t.Context(), "admin", password, ""); !errors.Is(err, ErrBadLogin) {
@@ -198,7 +198,7 @@ func TestPasswordChange(t *testing.T) {
 // Names cannot be told by the time that an answer takes: a stranger's password is hashed in the same queue at the same cost.
 func TestStrangersAreHashedToo(t *testing.T) {
 	d := newDirectory(t)
-	add(t, d, "zhang", "张三", Engineer)
+	add(t, d, "zhang", "驻点", Engineer)
 	if c, _, _, err := parsePHC(d.decoy); err != nil || c != cheap {
 		t.Errorf("decoy costs %+v, %v", c, err)
 	}

@@ -22,32 +22,32 @@ func mustToken(t testing.TB, d *Directory, q TokenRequest) (string, Token) {
 
 func TestTokens(t *testing.T) {
 	d := newDirectory(t)
-	text, tok := mustToken(t, d, TokenRequest{Name: "grafana", Person: "张三", Role: Viewer, By: "admin"})
+	text, tok := mustToken(t, d, TokenRequest{Name: "grafana", Person: "驻点", Role: Viewer, By: "admin"})
 	id, err := d.Verify(text)
-	if err != nil || id != (Identity{Person: "张三", Role: Viewer, Via: "token", Token: tok.ID}) {
+	if err != nil || id != (Identity{Person: "驻点", Role: Viewer, Via: "token", Token: tok.ID}) {
 		t.Fatalf("%+v %v", id, err)
 	}
 	if _, _, err := d.CreateToken(time.Now(), TokenRequest{Name: "grafana", Role: Viewer, By: "admin"}); !errors.Is(err, ErrTaken) {
 		t.Errorf("name twice: %v", err)
 	}
-	next, _ := mustToken(t, d, TokenRequest{Name: "grafana", Role: Engineer, By: "李四", Replace: true})
+	next, _ := mustToken(t, d, TokenRequest{Name: "grafana", Role: Engineer, By: "二线", Replace: true})
 	if _, err := d.Verify(text); !errors.Is(err, ErrBadToken) {
 		t.Errorf("replaced: %v", err)
 	}
 	if id, err := d.Verify(next); err != nil || id.Role != Engineer || id.Person != "" {
 		t.Errorf("replacement: %+v %v", id, err)
 	}
-	got, err := d.Revoke(time.Now(), strings.Split(next, ".")[1], "王五")
-	if err != nil || got.RevokedBy != "王五" {
+	got, err := d.Revoke(time.Now(), strings.Split(next, ".")[1], "用户")
+	if err != nil || got.RevokedBy != "用户" {
 		t.Errorf("revoke: %+v %v", got, err)
 	}
-	if got, err = d.Revoke(time.Now(), got.ID, "赵六"); err != nil || got.RevokedBy != "王五" {
+	if got, err = d.Revoke(time.Now(), got.ID, "主管"); err != nil || got.RevokedBy != "用户" {
 		t.Errorf("revoke twice: %+v %v", got, err)
 	}
 	if _, err := d.Verify(next); !errors.Is(err, ErrBadToken) {
 		t.Errorf("revoked: %v", err)
 	}
-	if _, err := d.Revoke(time.Now(), "none", "王五"); !errors.Is(err, ErrNotFound) {
+	if _, err := d.Revoke(time.Now(), "none", "用户"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("stranger: %v", err)
 	}
 	all, err := d.Tokens()

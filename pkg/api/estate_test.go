@@ -103,15 +103,15 @@ func TestAgents(t *testing.T) {
 func TestTokensOverAPI(t *testing.T) {
 	r := newRig(t)
 	c := r.client(access.Admin)
-	made, err := c.CreateToken(t.Context(), TokenRequest{Agent: "web-1", TTL: "30m", By: "张三"})
-	if err != nil || !strings.HasPrefix(made.Text, "xj1.") || made.State != fleet.Unused || made.By != "张三" || made.ExpiresAt.Sub(made.CreatedAt) != 30*time.Minute {
+	made, err := c.CreateToken(t.Context(), TokenRequest{Agent: "web-1", TTL: "30m", By: "驻点"})
+	if err != nil || !strings.HasPrefix(made.Text, "xj1.") || made.State != fleet.Unused || made.By != "驻点" || made.ExpiresAt.Sub(made.CreatedAt) != 30*time.Minute {
 		t.Fatalf("%+v %v", made, err)
 	}
 	list, err := c.Tokens(t.Context())
 	if err != nil || len(list.Tokens) != 1 || list.Tokens[0].Text != "" || list.Tokens[0].ID != made.ID {
 		t.Errorf("%+v %v", list, err)
 	}
-	if got, err := c.RevokeToken(t.Context(), made.ID, "李四"); err != nil || got.State != fleet.Revoked || got.RevokedBy != "李四" {
+	if got, err := c.RevokeToken(t.Context(), made.ID, "二线"); err != nil || got.State != fleet.Revoked || got.RevokedBy != "二线" {
 		t.Errorf("%+v %v", got, err)
 	}
 	var e *Error

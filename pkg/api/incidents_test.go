@@ -111,8 +111,8 @@ func TestIncidentLife(t *testing.T) {
 func TestOpenByHand(t *testing.T) {
 	r := newRig(t)
 	c := r.client(access.Engineer)
-	got, err := c.Open(t.Context(), Opening{Service: "sms", Level: "general", Detail: "codes come late", Reporter: "李四"})
-	if err != nil || got.State != incident.Detected || got.OpenedBy != "the engineer" || got.Reporter != "李四" || got.Source != symptom.FromPerson {
+	got, err := c.Open(t.Context(), Opening{Service: "sms", Level: "general", Detail: "codes come late", Reporter: "二线"})
+	if err != nil || got.State != incident.Detected || got.OpenedBy != "the engineer" || got.Reporter != "二线" || got.Source != symptom.FromPerson {
 		t.Fatalf("%+v %v", got, err)
 	}
 	status, h, body := r.ask("POST", Prefix+"/incidents", r.tokens[access.Engineer], `{"service":"printer","level":"minor","detail":"paper jam"}`)
@@ -185,10 +185,10 @@ func TestPerson(t *testing.T) {
 	}{
 		"own name by default":    {r.tokens[access.Engineer], `{"note":"x"}`, 200, "", "the engineer", "api"},
 		"own name spelled out":   {r.tokens[access.Engineer], `{"note":"x","person":"the engineer"}`, 200, "", "the engineer", "api"},
-		"somebody else's name":   {r.tokens[access.Lead], `{"note":"x","person":"张三"}`, 403, "other_person", "", ""},
-		"admin for another":      {r.tokens[access.Admin], `{"note":"x","person":"张三"}`, 200, "", "张三", "api"},
+		"somebody else's name":   {r.tokens[access.Lead], `{"note":"x","person":"驻点"}`, 403, "other_person", "", ""},
+		"admin for another":      {r.tokens[access.Admin], `{"note":"x","person":"驻点"}`, 200, "", "驻点", "api"},
 		"program names nobody":   {program, `{"note":"x"}`, 422, "need_person", "", ""},
-		"program names somebody": {program, `{"note":"x","person":"张三"}`, 200, "", "张三", "api"},
+		"program names somebody": {program, `{"note":"x","person":"驻点"}`, 200, "", "驻点", "api"},
 		"program names nonsense": {program, `{"note":"x","person":"a\u0000b"}`, 422, "invalid", "", ""},
 		"command line":           {r.Control.Token, `{"note":"x","person":"root 王"}`, 200, "", "root 王", "cli"},
 		"command line, nobody":   {r.Control.Token, `{"note":"x"}`, 422, "need_person", "", ""},
@@ -273,7 +273,7 @@ func TestIncidentGolden(t *testing.T) {
 		Class: symptom.Down, Source: symptom.FromProbe, Detail: "HTTP 500 <b>", Level: contract.Urgent,
 		FaultStart: at, DetectedAt: at.Add(time.Second), SLAStart: at.Add(time.Second), OpenedAt: at.Add(time.Second),
 		ResponseDue: at.Add(10*time.Minute + time.Second), RecoveryDue: at.Add(4*time.Hour + time.Second),
-		AckAt: at.Add(11 * time.Minute), AckBy: "张三", AckVia: "console", RecoveredAt: at.Add(time.Hour), UpdatedAt: at.Add(70 * time.Minute),
+		AckAt: at.Add(11 * time.Minute), AckBy: "驻点", AckVia: "console", RecoveredAt: at.Add(time.Hour), UpdatedAt: at.Add(70 * time.Minute),
 		Breaches: []contract.Breach{{Clock: contract.Response, Level: contract.Urgent, At: at.Add(10*time.Minute + time.Second)}},
 	}
 	b, err := json.MarshalIndent([]Incident{tell(rec, i18n.For("zh-CN")), tell(incident.Record{ID: "INC-1", Service: "x"}, i18n.For("en"))}, "", "  ")

@@ -60,7 +60,7 @@ func story(t *testing.T) (r *rig, id string) {
 	r.round(now, "gateway", check.OK, "")
 	r.round(now, "signature", check.Fail, check.ClassTimeout)
 	rec := r.breaks(t0, "signature", "超时无应答")
-	if _, err := r.desk.Ack(rec.ID, incident.Act{Person: "张三", Note: "正在查看", Via: "console", At: t0.Add(time.Minute)}); err != nil {
+	if _, err := r.desk.Ack(rec.ID, incident.Act{Person: "驻点", Note: "正在查看", Via: "console", At: t0.Add(time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
 	r.breaks(t0.Add(90*time.Second), "gateway", "<b>HTTP 500</b> \u202etxt.exe\x1b[31m")
@@ -80,7 +80,7 @@ func (r *rig) render(lang, name string, view func(*http.Request) any) string {
 
 func TestPages(t *testing.T) {
 	r, id := story(t)
-	who := access.Identity{Person: "李四", Login: "lisi", Role: access.Engineer}
+	who := access.Identity{Person: "二线", Login: "lisi", Role: access.Engineer}
 	for _, lang := range i18n.Languages {
 		now := t0.Add(2 * time.Minute)
 		golden(t, "board."+lang+".html", r.render(lang, "board-part", func(req *http.Request) any {
@@ -116,7 +116,7 @@ func TestClocks(t *testing.T) {
 	if diff := cmp.Diff(want, get().Response); diff != "" {
 		t.Errorf("late and running: %s", diff)
 	}
-	if _, err := r.desk.Ack(rec.ID, incident.Act{Person: "张三", At: t0.Add(9 * time.Minute)}); err != nil {
+	if _, err := r.desk.Ack(rec.ID, incident.Act{Person: "驻点", At: t0.Add(9 * time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
 	want.Running, want.Late, want.Took = false, false, "9:00"
@@ -152,7 +152,7 @@ func TestUrgency(t *testing.T) {
 func TestBoardIsBounded(t *testing.T) {
 	r := newRig(t)
 	for i := range maxShown + 7 {
-		if _, err := r.desk.Open(incident.Act{Person: "张三"}, incident.Opening{Service: fmt.Sprint("s", i), Level: contract.Minor, Detail: "x", Reporter: "李四"}); err != nil {
+		if _, err := r.desk.Open(incident.Act{Person: "驻点"}, incident.Opening{Service: fmt.Sprint("s", i), Level: contract.Minor, Detail: "x", Reporter: "二线"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -256,14 +256,14 @@ func TestEveryWordIsThere(t *testing.T) {
 // The whole life of an incident stands on its page.
 func TestIncidentWhole(t *testing.T) {
 	r := newRig(t)
-	rec, err := r.desk.Open(noteOf("来电"), incident.Opening{Service: "sms", Level: contract.Urgent, Detail: "短信收不到", Reporter: "甲方 王五"})
+	rec, err := r.desk.Open(noteOf("来电"), incident.Opening{Service: "sms", Level: contract.Urgent, Detail: "短信收不到", Reporter: "甲方 用户"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []func() (incident.Record, error){
 		func() (incident.Record, error) { return r.desk.Ack(rec.ID, noteOf("收到")) },
 		func() (incident.Record, error) {
-			return r.desk.SetLevel(rec.ID, noteOf("影响很小"), incident.Grading{Level: contract.General, PartyA: "赵六"})
+			return r.desk.SetLevel(rec.ID, noteOf("影响很小"), incident.Grading{Level: contract.General, PartyA: "主管"})
 		},
 		func() (incident.Record, error) {
 			return r.desk.Resolve(rec.ID, noteOf("已核对"), incident.Account{Cause: "通道欠费", Handling: "充值"})
@@ -277,6 +277,6 @@ func TestIncidentWhole(t *testing.T) {
 		}
 	}
 	v := r.as(access.Viewer)
-	v.sees("/incidents/"+rec.ID, "短信收不到", "甲方 王五", "收到", "影响很小", "赵六", "通道欠费", "充值", "结案", "已归档", "级别：一般", "命令行")
+	v.sees("/incidents/"+rec.ID, "短信收不到", "甲方 用户", "收到", "影响很小", "主管", "通道欠费", "充值", "结案", "已归档", "级别：一般", "命令行")
 	v.sees("/incidents/"+rec.ID+"?lang=en", "consent", "closed", "command line")
 }

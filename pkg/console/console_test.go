@@ -18,7 +18,7 @@ import (
 	"xunjian/pkg/symptom"
 )
 
-func noteOf(text string) incident.Act { return incident.Act{Person: "张三", Note: text, Via: "cli"} }
+func noteOf(text string) incident.Act { return incident.Act{Person: "驻点", Note: text, Via: "cli"} }
 
 // mend ends an incident, so that its service can break anew.
 func (r *rig) mend(id string) {

@@ -57,7 +57,7 @@ func TestEnrol(t *testing.T) {
 		t.Errorf("life %v from %v", life, cert.NotBefore)
 	}
 	got := r.Agents()
-	if len(got) != 1 || got[0].Name != "web-1" || got[0].Serial != cert.SerialNumber.Text(16) || got[0].EnrolledBy != "张三" || got[0].State() != "never" {
+	if len(got) != 1 || got[0].Name != "web-1" || got[0].Serial != cert.SerialNumber.Text(16) || got[0].EnrolledBy != "驻点" || got[0].State() != "never" {
 		t.Errorf("agents: %+v", got)
 	}
 	tokens, err := r.Tokens(time.Now())
@@ -71,10 +71,10 @@ func TestEnrolRefused(t *testing.T) {
 	good := request(t, "web-2", testKey)
 	enrol(t, r, "web-1")
 	revoked := mustToken(t, r, "")
-	if _, err := r.RevokeToken(time.Now(), strings.Split(revoked, ".")[1], "李四"); err != nil {
+	if _, err := r.RevokeToken(time.Now(), strings.Split(revoked, ".")[1], "二线"); err != nil {
 		t.Fatal(err)
 	}
-	expired, _, err := r.CreateToken(time.Now().Add(-2*time.Hour), TokenRequest{By: "张三"})
+	expired, _, err := r.CreateToken(time.Now().Add(-2*time.Hour), TokenRequest{By: "驻点"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,26 +253,26 @@ func TestTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		for want, q := range map[string]TokenRequest{
-			"agent": {Agent: "-x", By: "张三"}, "ttl": {TTL: 31 * 24 * time.Hour, By: "张三"}, "by": {},
+			"agent": {Agent: "-x", By: "驻点"}, "ttl": {TTL: 31 * 24 * time.Hour, By: "驻点"}, "by": {},
 		} {
 			var bad *BadRequest
 			if _, _, err := r.CreateToken(now, q); !errors.As(err, &bad) || bad.Field != want || strings.HasPrefix(bad.Text(r.text), "fleet.") {
 				t.Errorf("%+v: %v", q, err)
 			}
 		}
-		text, tok, err := r.CreateToken(now, TokenRequest{Agent: "web-1", By: "张三", TTL: time.Minute})
+		text, tok, err := r.CreateToken(now, TokenRequest{Agent: "web-1", By: "驻点", TTL: time.Minute})
 		if err != nil || tok.State != Unused || tok.ExpiresAt.Sub(tok.CreatedAt) != time.Minute || !strings.HasSuffix(text, "."+r.Fingerprint()) {
 			t.Fatalf("%+v %v", tok, err)
 		}
-		if _, err := r.RevokeToken(now, "aaaaaaaaaaaaaaaa", "李四"); !errors.Is(err, ErrNoToken) {
+		if _, err := r.RevokeToken(now, "aaaaaaaaaaaaaaaa", "二线"); !errors.Is(err, ErrNoToken) {
 			t.Errorf("revoked a stranger: %v", err)
 		}
 		time.Sleep(time.Minute)
-		if got, err := r.RevokeToken(time.Now(), tok.ID, "李四"); err != nil || got.State != Expired {
+		if got, err := r.RevokeToken(time.Now(), tok.ID, "二线"); err != nil || got.State != Expired {
 			t.Errorf("revoked when expired: %+v %v", got, err)
 		}
 		time.Sleep(keepEnded + time.Hour)
-		if _, _, err := r.CreateToken(time.Now(), TokenRequest{By: "张三"}); err != nil {
+		if _, _, err := r.CreateToken(time.Now(), TokenRequest{By: "驻点"}); err != nil {
 			t.Fatal(err)
 		}
 		if all, err := r.Tokens(time.Now()); err != nil || len(all) != 1 {

@@ -65,7 +65,7 @@ func request(t testing.TB, name string, key crypto.Signer) []byte {
 
 func mustToken(t testing.TB, r *Registry, agent string) string {
 	t.Helper()
-	text, _, err := r.CreateToken(time.Now(), TokenRequest{Agent: agent, By: "张三"})
+	text, _, err := r.CreateToken(time.Now(), TokenRequest{Agent: agent, By: "驻点"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,20 +107,20 @@ func TestKnownAndRevoked(t *testing.T) {
 	if err := r.Known("web-1", again.SerialNumber.Text(16)); err != nil {
 		t.Errorf("new certificate: %v", err)
 	}
-	if err := r.Revoke(time.Now(), "web-1", "李四", "host is gone"); err != nil {
+	if err := r.Revoke(time.Now(), "web-1", "二线", "host is gone"); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Known("web-1", again.SerialNumber.Text(16)); !errors.Is(err, ErrRevoked) {
 		t.Errorf("revoked certificate: %v", err)
 	}
-	if err := r.Revoke(time.Now(), "web-1", "李四", "again"); !errors.Is(err, ErrRevoked) {
+	if err := r.Revoke(time.Now(), "web-1", "二线", "again"); !errors.Is(err, ErrRevoked) {
 		t.Errorf("revoked twice: %v", err)
 	}
-	if err := r.Revoke(time.Now(), "nobody", "李四", ""); !errors.Is(err, ErrUnknownAgent) {
+	if err := r.Revoke(time.Now(), "nobody", "二线", ""); !errors.Is(err, ErrUnknownAgent) {
 		t.Errorf("revoked a stranger: %v", err)
 	}
 	a := r.Agents()[0]
-	if a.State() != "revoked" || a.RevokedBy != "李四" || a.Reason != "host is gone" || a.EnrolledBy != "张三" {
+	if a.State() != "revoked" || a.RevokedBy != "二线" || a.Reason != "host is gone" || a.EnrolledBy != "驻点" {
 		t.Errorf("agent: %+v", a)
 	}
 }
@@ -177,7 +177,7 @@ func TestMetrics(t *testing.T) {
 	enrol(t, r, "web-2")
 	enrol(t, r, "web-3")
 	r.Heard(time.Unix(1_700_000_000, 0), "web-1", Info{Skew: -1500 * time.Millisecond})
-	if err := r.Revoke(time.Now(), "web-3", "张三", "gone"); err != nil {
+	if err := r.Revoke(time.Now(), "web-3", "驻点", "gone"); err != nil {
 		t.Fatal(err)
 	}
 	r.Enroll(t.Context(), "nonsense", nil, "")

@@ -242,7 +242,7 @@ func TestRevokedEndsSilence(t *testing.T) {
 	inBubble(t, func(w *watch) {
 		w.speak(2*time.Minute, "b")
 		w.want("silent", aSilent)
-		if err := w.Revoke(time.Now(), "a", "张三", "gone"); err != nil {
+		if err := w.Revoke(time.Now(), "a", "驻点", "gone"); err != nil {
 			w.t.Fatal(err)
 		}
 		w.speak(5*time.Minute, "b")

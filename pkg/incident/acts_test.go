@@ -54,7 +54,7 @@ func TestNoLostUpdates(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {
-			if _, err := h.Note(r.ID, by("张三", 1, fmt.Sprint(i))); err != nil {
+			if _, err := h.Note(r.ID, by("驻点", 1, fmt.Sprint(i))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -69,8 +69,8 @@ func TestNoLostUpdates(t *testing.T) {
 func TestStaleVersion(t *testing.T) {
 	h := newHouse(t)
 	r := h.see(down(0))
-	must(t)(h.Note(r.ID, by("张三", 1, "先看一下")))
-	a := by("李四", 2, "")
+	must(t)(h.Note(r.ID, by("驻点", 1, "先看一下")))
+	a := by("二线", 2, "")
 	a.Version = r.Version
 	_, err := h.Ack(r.ID, a)
 	var c *Conflict
@@ -85,8 +85,8 @@ func TestStaleVersion(t *testing.T) {
 func TestBadActs(t *testing.T) {
 	h := newHouse(t)
 	r := h.see(down(0))
-	person := by("张三", 5, "")
-	reason := by("张三", 5, "理由")
+	person := by("驻点", 5, "")
+	reason := by("驻点", 5, "理由")
 	for name, c := range map[string]struct {
 		field string
 		act   func() (Record, error)
@@ -145,7 +145,7 @@ func TestBadActs(t *testing.T) {
 func TestLateAck(t *testing.T) {
 	h := newHouse(t)
 	r := h.see(down(0))
-	r = must(t)(h.Ack(r.ID, by("张三", 12, "")))
+	r = must(t)(h.Ack(r.ID, by("驻点", 12, "")))
 	_, es := h.get(r.ID)
 	if kinds(es) != "opened breached acknowledged" || !r.Breaches[0].At.Equal(after(10)) {
 		t.Errorf("events %s, breaches %v", kinds(es), r.Breaches)
@@ -157,8 +157,8 @@ func TestPhonedIn(t *testing.T) {
 	h := newHouse(t)
 	o := phoned(contract.Urgent)
 	o.ReportedAt = after(-20)
-	r := must(t)(h.Open(by("张三", 0, "电话先记在纸上"), o))
-	if !r.SLAStart.Equal(after(-20)) || !r.PersonLevel || r.OpenedBy != "张三" || r.Reporter != "办公室 陈" || r.Linked {
+	r := must(t)(h.Open(by("驻点", 0, "电话先记在纸上"), o))
+	if !r.SLAStart.Equal(after(-20)) || !r.PersonLevel || r.OpenedBy != "驻点" || r.Reporter != "办公室 陈" || r.Linked {
 		t.Errorf("opened %+v", r)
 	}
 	if len(r.Breaches) != 1 || !r.Breaches[0].At.Equal(after(-10)) {
@@ -168,11 +168,11 @@ func TestPhonedIn(t *testing.T) {
 		t.Error("a check that never failed ended it")
 	}
 	var c *Conflict
-	if _, err := h.Close(r.ID, by("张三", 20, ""), Account{Cause: "c", Handling: "h"}); !errors.As(err, &c) || c.What != "failing" {
+	if _, err := h.Close(r.ID, by("驻点", 20, ""), Account{Cause: "c", Handling: "h"}); !errors.As(err, &c) || c.What != "failing" {
 		t.Errorf("closed while failing: %v", err)
 	}
-	r = must(t)(h.Resolve(r.ID, by("张三", 30, ""), Account{Cause: "驱动", Handling: "重装"}))
-	if r.State != Recovered || !r.Provisional || !r.RecoveredAt.Equal(after(30)) || r.AckBy != "张三" || r.ResolvedBy != "张三" {
+	r = must(t)(h.Resolve(r.ID, by("驻点", 30, ""), Account{Cause: "驱动", Handling: "重装"}))
+	if r.State != Recovered || !r.Provisional || !r.RecoveredAt.Equal(after(30)) || r.AckBy != "驻点" || r.ResolvedBy != "驻点" {
 		t.Errorf("resolved %+v", r)
 	}
 	r = must(t)(h.Reopen(r.ID, by("王处", 45, "用户说还是不行")))
@@ -187,7 +187,7 @@ func TestPhonedIn(t *testing.T) {
 // What a user calls about and monitoring sees later is one incident; monitoring then says when it is over.
 func TestPhonedThenSeen(t *testing.T) {
 	h := newHouse(t)
-	r := must(t)(h.Open(by("张三", 0, ""), phoned(contract.General)))
+	r := must(t)(h.Open(by("驻点", 0, ""), phoned(contract.General)))
 	s := down(5)
 	r2 := h.see(s)
 	if r2.ID != r.ID || !r2.Linked || !r2.SLAStart.Equal(nine) || !r2.DetectedAt.Equal(after(5)) || r2.Proposed != contract.Urgent || r2.Level != contract.General {
@@ -196,11 +196,11 @@ func TestPhonedThenSeen(t *testing.T) {
 	if f := r2.Finding(); f.Key() != r2.Key || !f.Firing || f.Key() != s.Key() {
 		t.Errorf("finding %+v of %s", f, r2.Key)
 	}
-	r2 = must(t)(h.Resolve(r.ID, by("张三", 10, ""), Account{Cause: "c", Handling: "h"}))
+	r2 = must(t)(h.Resolve(r.ID, by("驻点", 10, ""), Account{Cause: "c", Handling: "h"}))
 	if !r2.Open() {
 		t.Error("a watched fault was over by declaration")
 	}
-	r2 = must(t)(h.Resolve(r.ID, by("张三", 11, "检查目标已下线"), Account{Cause: "c", Handling: "h", Declare: true}))
+	r2 = must(t)(h.Resolve(r.ID, by("驻点", 11, "检查目标已下线"), Account{Cause: "c", Handling: "h", Declare: true}))
 	if r2.State != Recovered || !r2.Provisional {
 		t.Errorf("declared %+v", r2)
 	}
@@ -211,24 +211,24 @@ func TestReport(t *testing.T) {
 	h := newHouse(t)
 	r := h.see(down(0))
 	var c *Conflict
-	if _, err := h.Open(by("张三", 2, ""), phoned(contract.Urgent)); !errors.As(err, &c) || c.What != "open" || c.Incident != r.ID {
+	if _, err := h.Open(by("驻点", 2, ""), phoned(contract.Urgent)); !errors.As(err, &c) || c.What != "open" || c.Incident != r.ID {
 		t.Fatalf("opened beside: %v", err)
 	}
-	must(t)(h.Ack(r.ID, by("张三", 4, "")))
-	r = must(t)(h.Report(r.ID, by("张三", 5, "忙于处理，补记"), Report{Reporter: "陈", ReportedAt: after(-7)}))
+	must(t)(h.Ack(r.ID, by("驻点", 4, "")))
+	r = must(t)(h.Report(r.ID, by("驻点", 5, "忙于处理，补记"), Report{Reporter: "陈", ReportedAt: after(-7)}))
 	if !r.SLAStart.Equal(after(-7)) || len(r.Breaches) != 1 || !r.Breaches[0].At.Equal(after(3)) {
 		t.Errorf("reported %+v", r)
 	}
-	r = must(t)(h.Report(r.ID, by("张三", 6, ""), Report{Reporter: "林"}))
+	r = must(t)(h.Report(r.ID, by("驻点", 6, ""), Report{Reporter: "林"}))
 	if !r.SLAStart.Equal(after(-7)) || r.Reporter != "陈" {
 		t.Errorf("a later call moved the start: %+v", r)
 	}
 	o := phoned(contract.Urgent)
 	o.Separate = true
-	if other := must(t)(h.Open(by("张三", 7, ""), o)); other.ID == r.ID {
+	if other := must(t)(h.Open(by("驻点", 7, ""), o)); other.ID == r.ID {
 		t.Error("not separate")
 	}
-	if wish := must(t)(h.Open(by("张三", 7, ""), phoned(contract.Minor))); wish.ID == r.ID || !wish.RecoveryDue.IsZero() {
+	if wish := must(t)(h.Open(by("驻点", 7, ""), phoned(contract.Minor))); wish.ID == r.ID || !wish.RecoveryDue.IsZero() {
 		t.Errorf("wish %+v", wish)
 	}
 }
@@ -242,7 +242,7 @@ func TestReopenConflicts(t *testing.T) {
 	h.see(good(1))
 	h.tick(12)
 	var c *Conflict
-	if _, err := h.Open(by("张三", 20, ""), phoned(contract.Urgent)); !errors.As(err, &c) || c.What != "recovered" {
+	if _, err := h.Open(by("驻点", 20, ""), phoned(contract.Urgent)); !errors.As(err, &c) || c.What != "recovered" {
 		t.Errorf("opened right after recovery: %v", err)
 	}
 	fresh := h.see(down(60))
@@ -251,11 +251,11 @@ func TestReopenConflicts(t *testing.T) {
 	}
 	h.see(good(61))
 	h.tick(80)
-	r := must(t)(h.Close(fresh.ID, by("张三", 90, ""), Account{Cause: "c", Handling: "h"}))
-	if _, err := h.Ack(r.ID, by("张三", 91, "")); !errors.As(err, &c) || c.What != "closed" || c.Person != "张三" {
+	r := must(t)(h.Close(fresh.ID, by("驻点", 90, ""), Account{Cause: "c", Handling: "h"}))
+	if _, err := h.Ack(r.ID, by("驻点", 91, "")); !errors.As(err, &c) || c.What != "closed" || c.Person != "驻点" {
 		t.Errorf("acknowledged a closed one: %v", err)
 	}
-	must(t)(h.Note(r.ID, by("张三", 92, "归档后补充")))
+	must(t)(h.Note(r.ID, by("驻点", 92, "归档后补充")))
 	r = must(t)(h.Reopen(r.ID, by("王处", 93, "又坏了")))
 	if !r.Open() || r.Linked || !r.ClosedAt.IsZero() {
 		t.Errorf("reopened %+v", r)
@@ -267,8 +267,8 @@ func TestReopenConflicts(t *testing.T) {
 
 func TestAgreedTime(t *testing.T) {
 	h := newHouse(t)
-	r := must(t)(h.Open(by("张三", 0, ""), phoned(contract.Minor)))
-	r = must(t)(h.SetLevel(r.ID, by("张三", 1, "约定两小时"), Grading{Level: contract.Minor, Agreed: contract.Limits{Recover: 2 * time.Hour}}))
+	r := must(t)(h.Open(by("驻点", 0, ""), phoned(contract.Minor)))
+	r = must(t)(h.SetLevel(r.ID, by("驻点", 1, "约定两小时"), Grading{Level: contract.Minor, Agreed: contract.Limits{Recover: 2 * time.Hour}}))
 	if !r.RecoveryDue.Equal(after(120)) {
 		t.Errorf("due %v", r.RecoveryDue)
 	}

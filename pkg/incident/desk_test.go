@@ -149,8 +149,8 @@ func TestLife(t *testing.T) {
 	if !r.ResponseDue.Equal(after(10.5)) || !r.RecoveryDue.Equal(after(240.5)) {
 		t.Errorf("due %v, %v", r.ResponseDue, r.RecoveryDue)
 	}
-	r = must(t)(h.Ack(r.ID, by("张三", 3, "")))
-	if r.State != Acknowledged || r.AckBy != "张三" || !r.AckAt.Equal(after(3)) || r.AckVia != "console" {
+	r = must(t)(h.Ack(r.ID, by("驻点", 3, "")))
+	if r.State != Acknowledged || r.AckBy != "驻点" || !r.AckAt.Equal(after(3)) || r.AckVia != "console" {
 		t.Errorf("acknowledged %+v", r)
 	}
 	r = h.see(good(60))
@@ -169,9 +169,9 @@ func TestLife(t *testing.T) {
 	if r.State != Recovered || !r.RecoveredAt.Equal(after(60)) || r.Provisional || r.Breached() {
 		t.Errorf("recovered %+v", r)
 	}
-	r = must(t)(h.Close(r.ID, by("张三", 90, ""), Account{Cause: "证书过期", Handling: "更换证书"}))
+	r = must(t)(h.Close(r.ID, by("驻点", 90, ""), Account{Cause: "证书过期", Handling: "更换证书"}))
 	r, es := h.get(r.ID)
-	if r.State != Closed || r.ClosedBy != "张三" || r.Cause != "证书过期" {
+	if r.State != Closed || r.ClosedBy != "驻点" || r.Cause != "证书过期" {
 		t.Errorf("closed %+v", r)
 	}
 	if got, want := kinds(es), "opened acknowledged verifying recovered closed"; got != want {
@@ -266,7 +266,7 @@ func TestBreachTime(t *testing.T) {
 func TestLateGoodSample(t *testing.T) {
 	h := newHouse(t)
 	r := h.see(down(0))
-	must(t)(h.Ack(r.ID, by("张三", 3, "")))
+	must(t)(h.Ack(r.ID, by("驻点", 3, "")))
 	h.tick(240.2)
 	if r, _ = h.get(r.ID); !r.Breached() {
 		t.Fatal("no breach")
@@ -313,7 +313,7 @@ func TestGrouping(t *testing.T) {
 func TestPersonLevel(t *testing.T) {
 	h := newHouse(t)
 	r := h.see(down(0))
-	r = must(t)(h.SetLevel(r.ID, by("李四", 1, "只影响测试环境"), Grading{Level: contract.General, PartyA: "王处"}))
+	r = must(t)(h.SetLevel(r.ID, by("二线", 1, "只影响测试环境"), Grading{Level: contract.General, PartyA: "王处"}))
 	if r.Level != contract.General || !r.PersonLevel || !r.RecoveryDue.Equal(after(480)) {
 		t.Errorf("graded %+v", r)
 	}
@@ -326,7 +326,7 @@ func TestPersonLevel(t *testing.T) {
 	if got := h.pages(); got != "opened proposed" {
 		t.Errorf("pages %s", got)
 	}
-	r = must(t)(h.SetLevel(r.ID, by("李四", 5, "同意升级"), Grading{Level: contract.Urgent}))
+	r = must(t)(h.SetLevel(r.ID, by("二线", 5, "同意升级"), Grading{Level: contract.Urgent}))
 	if r.Level != contract.Urgent || r.Proposed != "" {
 		t.Errorf("raised %+v", r)
 	}
@@ -389,7 +389,7 @@ func TestGap(t *testing.T) {
 func TestClockStepsBack(t *testing.T) {
 	h := newHouse(t)
 	r := h.see(down(0))
-	r = must(t)(h.Ack(r.ID, by("张三", -60, "")))
+	r = must(t)(h.Ack(r.ID, by("驻点", -60, "")))
 	if !r.AckAt.Equal(nine) {
 		t.Errorf("acknowledged at %v", r.AckAt)
 	}

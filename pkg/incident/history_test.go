@@ -35,7 +35,7 @@ func moves(t *rapid.T) move {
 	}
 	act := func(name string, fn func(h *house, id string, a Act) (Record, error)) move {
 		return move{name, func(h *house, now time.Time) error {
-			_, err := fn(h, fmt.Sprintf("INC-20261123-%04d", nth), Act{Person: "张三", Note: name, At: now})
+			_, err := fn(h, fmt.Sprintf("INC-20261123-%04d", nth), Act{Person: "驻点", Note: name, At: now})
 			return err
 		}}
 	}
@@ -54,7 +54,7 @@ func moves(t *rapid.T) move {
 		{"tick", func(h *house, now time.Time) error { return h.Tick(now) }},
 		{"gap", func(h *house, now time.Time) error { return h.Gap(now.Add(-ago), now) }},
 		{"open", func(h *house, now time.Time) error {
-			_, err := h.Open(Act{Person: "李四", Note: "x", At: now}, Opening{Service: service, Level: level, Detail: "x", ReportedAt: now.Add(-ago)})
+			_, err := h.Open(Act{Person: "二线", Note: "x", At: now}, Opening{Service: service, Level: level, Detail: "x", ReportedAt: now.Add(-ago)})
 			return err
 		}},
 		act("ack", func(h *house, id string, a Act) (Record, error) { return h.Ack(id, a) }),
@@ -151,7 +151,7 @@ func sound(t *rapid.T, h *house, now time.Time) {
 func TestFoldRefuses(t *testing.T) {
 	h := newHouse(t)
 	r := h.see(down(0))
-	must(t)(h.Ack(r.ID, by("张三", 1, "")))
+	must(t)(h.Ack(r.ID, by("驻点", 1, "")))
 	_, es := h.get(r.ID)
 	for name, bad := range map[string][]Event{
 		"hole":   {es[0], {Incident: r.ID, N: 3}},

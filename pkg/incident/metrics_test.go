@@ -22,7 +22,7 @@ func TestMetrics(t *testing.T) {
 	other := slow(0)
 	other.Service = "from-outside"
 	h.see(other)
-	must(t)(h.Ack(r.ID, by("张三", 12, "")))
+	must(t)(h.Ack(r.ID, by("驻点", 12, "")))
 	h.see(good(20))
 	h.tick(31)
 	want := `
@@ -68,7 +68,7 @@ func TestConfigure(t *testing.T) {
 	if !fresh.RecoveryDue.Equal(after(21)) || fresh.ServiceZH != "短信" {
 		t.Errorf("fresh: due %v, %s", fresh.RecoveryDue, fresh.ServiceZH)
 	}
-	if r = must(t)(h.Ack(r.ID, by("张三", 2, ""))); !r.RecoveryDue.Equal(after(240)) {
+	if r = must(t)(h.Ack(r.ID, by("驻点", 2, ""))); !r.RecoveryDue.Equal(after(240)) {
 		t.Errorf("open: due %v", r.RecoveryDue)
 	}
 }

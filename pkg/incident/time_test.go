@@ -96,11 +96,11 @@ func TestSecondDesk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t)(h.Ack(r.ID, by("张三", 1, "")))
-	if _, err := other.Ack(r.ID, by("李四", 2, "")); !errors.Is(err, ErrConflict) {
+	must(t)(h.Ack(r.ID, by("驻点", 1, "")))
+	if _, err := other.Ack(r.ID, by("二线", 2, "")); !errors.Is(err, ErrConflict) {
 		t.Errorf("got %v", err)
 	}
-	if r, _ = h.get(r.ID); r.AckBy != "张三" || r.Version != 2 {
+	if r, _ = h.get(r.ID); r.AckBy != "驻点" || r.Version != 2 {
 		t.Errorf("acknowledged by %s, version %d", r.AckBy, r.Version)
 	}
 }

@@ -81,7 +81,7 @@ func samplePage(kind incident.PageKind) incident.Page {
 	}
 	switch kind {
 	case incident.PageRecovered:
-		r.State, r.RecoveredAt, r.AckBy, r.AckAt = incident.Recovered, nine.Add(time.Hour), "张三", nine.Add(3*time.Minute)
+		r.State, r.RecoveredAt, r.AckBy, r.AckAt = incident.Recovered, nine.Add(time.Hour), "驻点", nine.Add(3*time.Minute)
 	case incident.PageProposed:
 		r.Level, r.Proposed = contract.General, contract.Urgent
 	case incident.PageReopened:

@@ -102,7 +102,7 @@ func (r *night) isNotDisturbed() {
 	r.b.click("details summary")
 	r.b.typeInto("[name=note]", "正在查看")
 	js[any](r.b, `window.was = [document.querySelector("[name=note]"), document.querySelector("#now").dataset.now]`)
-	other := r.d.api("POST", "/incidents", map[string]string{"service": "gateway", "level": "minor", "detail": "来电：偶尔缓慢", "reporter": "甲方 李四"})
+	other := r.d.api("POST", "/incidents", map[string]string{"service": "gateway", "level": "minor", "detail": "来电：偶尔缓慢", "reporter": "甲方 二线"})
 	r.b.await("the other incident to come in", fmt.Sprintf(`!!document.getElementById(%q)`, other.ID))
 	if !js[bool](r.b, `(f => f === window.was[0] && f === document.activeElement && f.value === "正在查看" && f.selectionStart === 4)(document.querySelector("[name=note]"))`) {
 		r.t.Error("the note being typed was disturbed")
