@@ -62,6 +62,7 @@ type streamDef struct {
 	Kind    string         `json:"kind"`
 	EveryMS int64          `json:"every_ms"`
 	Labels  []metric.Label `json:"labels,omitempty"`
+	Sparse  bool           `json:"sparse,omitempty"`
 }
 
 func (d streamDef) key() string {
@@ -69,6 +70,9 @@ func (d streamDef) key() string {
 	fmt.Fprintf(&b, "%q %q %d", d.Agent, d.Kind, d.EveryMS)
 	for _, l := range d.Labels {
 		fmt.Fprintf(&b, " %q=%q", l.Name, l.Value)
+	}
+	if d.Sparse {
+		b.WriteString(" sparse")
 	}
 	return b.String()
 }
@@ -124,7 +128,7 @@ func (c *catalog) resolve(a *agent, d streamDef, samples []metric.Sample) (resol
 	c.mu.RUnlock()
 	if r.stream != nil {
 		if l := r.stream.layout.Load(); l.fits(samples) {
-			r.schema, r.values = l.schema, l.values(samples)
+			r.schema, r.values = l.schema, l.values(samples, d.Sparse)
 			return r, Stored
 		}
 	}
@@ -139,7 +143,7 @@ func (c *catalog) resolve(a *agent, d streamDef, samples []metric.Sample) (resol
 	}
 	l.schema = r.schema
 	r.stream.layout.Store(l)
-	r.values = l.values(samples)
+	r.values = l.values(samples, d.Sparse)
 	return r, Stored
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/klauspost/compress/fse"
 )
 
-// A column is the values of one series in one block; NaN is an absent value. Its bytes:
+// A column is the values of one series in one block, some of which may be Absent. Its bytes:
 //
 //	tag: scale<<4 | present<<3 | exceptions<<2 | mode      (scale 15: raw)
 //	[present: runs of absent and present values, in turn]
@@ -92,13 +92,13 @@ func (e *columnEncoder) encode(dst []byte, v []float64) []byte {
 
 // present is v without its absent values.
 func (e *columnEncoder) present(v []float64) (have []float64, absent bool) {
-	i := slices.IndexFunc(v, math.IsNaN)
+	i := slices.IndexFunc(v, IsAbsent)
 	if i < 0 {
 		return v, false
 	}
 	e.have = append(e.have[:0], v[:i]...)
 	for _, x := range v[i:] {
-		if x == x {
+		if !IsAbsent(x) {
 			e.have = append(e.have, x)
 		}
 	}
@@ -108,7 +108,7 @@ func (e *columnEncoder) present(v []float64) (have []float64, absent bool) {
 func appendRuns(dst []byte, v []float64) []byte {
 	run, present := uint64(0), false
 	for _, x := range v {
-		if (x == x) != present {
+		if IsAbsent(x) == present {
 			dst = binary.AppendUvarint(dst, run)
 			run, present = 0, !present
 		}

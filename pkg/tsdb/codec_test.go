@@ -34,7 +34,7 @@ func checkColumn(t interface {
 
 func TestColumnShapes(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	nan, inf := math.NaN(), math.Inf(1)
+	nan, inf := Absent, math.Inf(1)
 	shapes := map[string]func(i int) float64{
 		"constant":   func(int) float64 { return 42.5 },
 		"absent":     func(int) float64 { return nan },
@@ -50,6 +50,7 @@ func TestColumnShapes(t *testing.T) {
 		"limits":     func(i int) float64 { return []float64{1<<53 - 1, -(1<<53 - 1)}[i%2] },
 		"beyond":     func(i int) float64 { return []float64{1<<53 + 2, 1e308, -1e308, 5e-324, math.Copysign(0, -1)}[i%5] },
 		"minus zero": func(i int) float64 { return math.Copysign(0, float64(i%2)-0.5) },
+		"no number":  func(i int) float64 { return []float64{math.NaN(), staleMarker, Absent, float64(i)}[i%4] },
 		"big steps":  func(int) float64 { return float64(rnd.Int64N(1<<53)) - 1<<52 },
 	}
 	for name, f := range shapes {
@@ -81,10 +82,10 @@ func TestColumnSizes(t *testing.T) {
 	}{
 		"constant":         {column(func(int) float64 { return 25276502016 }), 10},
 		"steady counter":   {column(func(i int) float64 { return float64(1e9 + i*1183) }), 14},
-		"absent":           {column(func(int) float64 { return math.NaN() }), 4},
+		"absent":           {column(func(int) float64 { return Absent }), 4},
 		"common divisor":   {column(func(int) float64 { return float64(rnd.IntN(16)) * 4096 * 1024 }), 170},
 		"one odd value":    {column(func(i int) float64 { return []float64{math.Pi, 7}[min(i, 1)] }), 20},
-		"mostly there":     {column(func(i int) float64 { return []float64{math.NaN(), 7}[min(i%100, 1)] }), 16},
+		"mostly there":     {column(func(i int) float64 { return []float64{Absent, 7}[min(i%100, 1)] }), 16},
 		"decimal fraction": {column(func(i int) float64 { return float64(rnd.IntN(8)) / 100 }), 120},
 	} {
 		if n := len(checkColumn(t, c.v)); n > c.most {
@@ -99,7 +100,7 @@ func TestColumnRoundTrip(t *testing.T) {
 		rapid.Map(rapid.Uint64(), math.Float64frombits),
 		rapid.Map(rapid.Int64Range(-1000, 1000), func(i int64) float64 { return float64(i) / 10 }),
 		rapid.Map(rapid.Int64(), func(i int64) float64 { return float64(i) }),
-		rapid.SampledFrom([]float64{0, math.Copysign(0, -1), math.NaN(), math.Inf(1), math.Inf(-1), 1 << 53, 1<<53 + 2, 5e-324, 1e308}),
+		rapid.SampledFrom([]float64{0, math.Copysign(0, -1), Absent, staleMarker, math.NaN(), math.Inf(1), math.Inf(-1), 1 << 53, 1<<53 + 2, 5e-324, 1e308}),
 	)
 	rapid.Check(t, func(t *rapid.T) {
 		checkColumn(t, rapid.SliceOfN(value, 1, 300).Draw(t, "values"))
@@ -108,7 +109,7 @@ func TestColumnRoundTrip(t *testing.T) {
 
 func FuzzColumnDecode(f *testing.F) {
 	var e columnEncoder
-	for _, v := range [][]float64{{1}, {1, 2, 3, 5, 9, 14, 3, 8}, {math.NaN(), 1.5, math.Inf(1), 2}, {math.Pi, math.E, 1e308}} {
+	for _, v := range [][]float64{{1}, {1, 2, 3, 5, 9, 14, 3, 8}, {Absent, 1.5, math.Inf(1), 2}, {math.Pi, math.E, 1e308}} {
 		f.Add(e.encode(nil, v), uint16(len(v)))
 	}
 	long := make([]float64, 300)

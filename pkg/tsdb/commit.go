@@ -57,7 +57,7 @@ func (db *DB) Append(ctx context.Context, s Stream, r metric.Report, durable fun
 	case r.At.After(now.Add(db.o.MaxAhead)):
 		p.outcome = Future
 	default:
-		p.resolved, p.outcome = db.catalog.resolve(a, streamDef{s.Agent, s.Kind, s.Every.Milliseconds(), s.Labels}, r.Samples)
+		p.resolved, p.outcome = db.catalog.resolve(a, streamDef{s.Agent, s.Kind, s.Every.Milliseconds(), s.Labels, s.Sparse}, r.Samples)
 	}
 	return db.enqueue(ctx, p)
 }
@@ -207,7 +207,7 @@ func (db *DB) planGroup(group []*pending) (g commitGroup, err error) {
 			continue
 		}
 		inGroup[id] = true
-		if p.outcome == Stored && p.stream.sameTime(p.ms) {
+		if p.outcome == Stored && !p.stream.def.Sparse && p.stream.sameTime(p.ms) {
 			p.outcome = SameTime
 		}
 		if p.outcome != Stored {

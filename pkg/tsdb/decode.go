@@ -44,7 +44,7 @@ func (d *columnDecoder) decode(dst []float64, b []byte, n int) ([]float64, error
 			continue
 		}
 		for range run {
-			dst = append(dst, math.NaN())
+			dst = append(dst, Absent)
 		}
 	}
 	return dst, nil

@@ -138,7 +138,7 @@ func (s *stream) place(r headRules, schema uint32, ms int64, number uint64) plac
 // and its segment is closed before.
 func (s *stream) placeAgain(r headRules, lane int, w row) (p placement, closed []*segment) {
 	for i := range s.plan {
-		if l := &s.plan[i]; l.has(w.ms) || i == lane && l.n > 0 && (l.schema != w.schema.id || max(l.hi, w.ms)-min(l.lo, w.ms) > r.span) {
+		if l := &s.plan[i]; !s.def.Sparse && l.has(w.ms) || i == lane && l.n > 0 && (l.schema != w.schema.id || max(l.hi, w.ms)-min(l.lo, w.ms) > r.span) {
 			s.closePlan(i)
 			s.mu.Lock()
 			closed = s.seal(i, closed)

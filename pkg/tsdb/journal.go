@@ -35,11 +35,16 @@ const (
 
 // The kinds of record.
 const (
-	kindRow     = iota + 1
-	kindSeen    // a report that was refused: only that it was done with
-	kindStream  // what a stream number stands for
-	kindSchema  // what a schema number stands for
-	recordFirst = 1
+	kindRow    = iota + 1
+	kindSeen   // a report that was refused: only that it was done with
+	kindStream // what a stream number stands for
+	kindSchema // what a schema number stands for
+)
+
+// Versions of a record. In the first, every NaN of a row was an absent value.
+const (
+	journalVersion = 2
+	journalAnyNaN  = 1
 )
 
 var errJournal = fmt.Errorf("journal: %w", ErrCorrupt)
@@ -58,7 +63,7 @@ type record struct {
 }
 
 func (r record) append(b []byte) []byte {
-	b = append(b, recordFirst, r.kind)
+	b = append(b, journalVersion, r.kind)
 	le := binary.LittleEndian
 	switch r.kind {
 	case kindRow:
@@ -89,8 +94,8 @@ func parseRecord(b []byte) (record, error) {
 	r := &reader{b: b}
 	version := r.u8()
 	out := record{kind: r.u8()}
-	if version > recordFirst {
-		return out, fmt.Errorf("journal record version %d, this program knows up to %d: %w", version, recordFirst, ErrNewer)
+	if version > journalVersion {
+		return out, fmt.Errorf("journal record version %d, this program knows up to %d: %w", version, journalVersion, ErrNewer)
 	}
 	switch out.kind {
 	case kindRow:
@@ -103,6 +108,9 @@ func parseRecord(b []byte) (record, error) {
 		out.values = make([]float64, len(r.b)/8)
 		for i := range out.values {
 			out.values[i] = math.Float64frombits(r.u64())
+			if version <= journalAnyNaN && math.IsNaN(out.values[i]) {
+				out.values[i] = Absent
+			}
 		}
 	case kindSeen:
 		out.boot, out.seq = r.u64(), r.u64()
@@ -116,7 +124,7 @@ func parseRecord(b []byte) (record, error) {
 	default:
 		r.fail()
 	}
-	if r.bad || version != recordFirst {
+	if r.bad || version < journalAnyNaN {
 		return out, fmt.Errorf("record of kind %d: %w", out.kind, errJournal)
 	}
 	return out, nil

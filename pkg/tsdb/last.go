@@ -25,7 +25,7 @@ func (db *DB) Last(fn func(series metric.Series, atMS int64, v float64)) error {
 			continue
 		}
 		for i, series := range db.catalog.fullSeries(s, row.schema.id) {
-			if v := row.values[i]; !math.IsNaN(v) {
+			if v := row.values[i]; !math.IsNaN(v) { // markers of the end are none to show
 				fn(series, row.ms, v)
 			}
 		}

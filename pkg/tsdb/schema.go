@@ -52,10 +52,15 @@ func (l *layout) fits(samples []metric.Sample) bool {
 	return true
 }
 
-func (l *layout) values(samples []metric.Sample) []float64 {
+// values is the row of a report, in the schema's order. A NaN is an absent value, but for sparse streams, which keep it.
+func (l *layout) values(samples []metric.Sample, sparse bool) []float64 {
 	v := make([]float64, len(samples))
 	for i := range samples {
-		v[l.column[i]] = samples[i].Value
+		x := samples[i].Value
+		if x != x && !sparse {
+			x = Absent
+		}
+		v[l.column[i]] = x
 	}
 	return v
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"math"
 	"slices"
 	"sort"
 
@@ -295,7 +294,7 @@ func (q *query) merge(parts []part, entry int) (out Samples) {
 		}
 		lo := sort.Search(len(p.stamps), func(i int) bool { return p.stamps[i] >= q.from })
 		for i := lo; i < len(p.stamps) && p.stamps[i] <= q.to; i++ {
-			if math.IsNaN(v[i]) {
+			if IsAbsent(v[i]) {
 				continue
 			}
 			if n := len(out.T); n > 0 && out.T[n-1] >= p.stamps[i] {
