@@ -17,13 +17,15 @@ import (
 
 // areas lists what can be measured; each returns its figures.
 var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
-	"agent": agentArea,
+	"agent":      agentArea,
+	"tsdb-scale": scaleArea,
 }
 
 type options struct {
 	bin    string        // folder of the built programs
 	warm   time.Duration // before anything is counted
 	window time.Duration // while it is counted
+	scale  scaleOptions
 }
 
 // figure is one comparison.
@@ -42,6 +44,11 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "bin", "folder of the built programs")
 	flag.DurationVar(&o.warm, "warm", 45*time.Second, "warm-up before anything is counted")
 	flag.DurationVar(&o.window, "for", 150*time.Second, "how long is counted")
+	flag.IntVar(&o.scale.agents, "agents", 1000, "tsdb-scale: simulated agents")
+	flag.DurationVar(&o.scale.every, "every", 15*time.Second, "tsdb-scale: between an agent's reports; 0 is full speed")
+	flag.IntVar(&o.scale.inflight, "inflight", 8, "tsdb-scale: at full speed, an agent's reports that wait for their acknowledgement")
+	flag.StringVar(&o.scale.config, "config", "", "tsdb-scale: further lines of the collector's configuration")
+	flag.StringVar(&o.scale.keep, "dir", "", "tsdb-scale: empty folder to work in, which is kept; default: a temporary one")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, *area, o)

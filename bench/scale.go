@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"xunjian/bench/load"
+)
+
+// recordingFile is an hour of a real host, a row each second; bench runs in the top folder.
+const recordingFile = "pkg/tsdb/testdata/host-recording.txt.zst"
+
+// scaleOptions are the flags of the area tsdb-scale.
+type scaleOptions struct {
+	agents   int
+	every    time.Duration // 0: full speed
+	inflight int           // at full speed, reports of an agent under way
+	config   string        // further lines for the collector's configuration
+	keep     string        // folder to work in, which stays
+}
+
+const linger = 250 * time.Millisecond // the collector's default
+
+// scaleArea plays many agents against a collector and holds what it costs against what is promised for 1,000 agents.
+func scaleArea(ctx context.Context, o options) ([]figure, error) {
+	r, err := playAgents(ctx, o, o.scale)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Printf("# %d agents each %v: %v\n", o.scale.agents, o.scale.every, r)
+	ms := func(d time.Duration) float64 { return d.Seconds() * 1e3 }
+	figures := []figure{
+		{"tsdb.ack_p99", "ms", "bar", ms(r.P99), ms(linger + 50*time.Millisecond)},
+		{"tsdb.agents_cpu", "%", "bar", 100 * r.Cores(), 10},
+		{"tsdb.agents_rss", "MB", "bar", float64(r.RSS) / 1e6, 250},
+		{"tsdb.written", "B/report", "bar", float64(r.Written) / float64(r.Reports), 2600},
+	}
+	if o.scale.every == 0 { // nothing is promised but the comparison with the peers
+		figures = nil
+	}
+	return figures, nil
+}
+
+func playAgents(ctx context.Context, o options, s scaleOptions) (r load.Result, err error) {
+	rec, err := load.ReadRecording(recordingFile)
+	if err != nil {
+		return r, err
+	}
+	dir := s.keep
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "xunjian-bench-"); err != nil {
+			return r, err
+		}
+		defer os.RemoveAll(dir)
+	}
+	return load.Run(ctx, load.Options{
+		Bin: o.bin, Dir: dir, Agents: s.agents, Every: s.every, Window: s.inflight, Warm: o.warm, For: o.window,
+		Series: rec.Series, Row: rec.Row, Config: s.config,
+	})
+}
