@@ -10,6 +10,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"xunjian/pkg/metric"
+	"xunjian/pkg/query"
 )
 
 // noHelp is the help of names that the catalogue does not hold; checkers want one for each.
@@ -28,7 +29,7 @@ func (e *exposition) fleet(now time.Time) ([]last, error) {
 	var out []last
 	err := e.Lasts.Last(func(s metric.Series, at int64, v float64) {
 		switch {
-		case at < oldest, math.IsNaN(v):
+		case at < oldest, math.IsNaN(v), s.Get(query.PartLabel) != "":
 		case s.Get("instance") == "":
 			e.anonymous.Inc()
 		default:
