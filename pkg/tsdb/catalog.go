@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,8 @@ type agent struct {
 type entry struct {
 	series  metric.Series // with the stream's labels
 	stream  *stream
-	columns []column
+	order   int      // among the stream's entries
+	columns []column // grows under catalog.mu: see catalog.now
 }
 
 type column struct {
@@ -47,7 +49,7 @@ type catalog struct {
 
 // schemaShare bounds the columns of all schemas in use by the series allowed, for a sender that
 // brings the same series in ever new combinations.
-const schemaShare = 5
+const schemaShare = 40
 
 func newCatalog(l Limits) *catalog {
 	return &catalog{
@@ -201,7 +203,7 @@ func (c *catalog) addSchema(id uint32, series []metric.Series) *schema {
 }
 
 func (c *catalog) addStream(id uint32, d streamDef) *stream {
-	s := &stream{id: id, def: d, agent: c.addAgent(d.Agent), entries: map[string]*entry{}, full: map[uint32][]metric.Series{}}
+	s := &stream{id: id, def: d, life: useRange{math.MaxInt64, math.MinInt64}, agent: c.addAgent(d.Agent), entries: map[string]*entry{}, columns: map[uint32][]*entry{}}
 	c.streams[d.key()], c.byID[id] = s, s
 	return s
 }
@@ -214,21 +216,21 @@ func (c *catalog) use(st *stream, sc *schema) {
 	st.schemas = append(st.schemas, sc.id)
 	c.columns += len(sc.series)
 	st.agent.columns += len(sc.series)
-	full := make([]metric.Series, len(sc.series))
+	columns := make([]*entry, len(sc.series))
 	for i, s := range sc.series {
 		text := s.String()
 		e := st.entries[text]
 		if e == nil {
-			e = &entry{series: withLabels(s, st.def.Labels), stream: st}
+			e = &entry{series: withLabels(s, st.def.Labels), stream: st, order: len(st.entries)}
 			st.entries[text] = e
 			c.byName[s.Name] = append(c.byName[s.Name], e)
 			c.entries++
 			st.agent.series++
 		}
 		e.columns = append(e.columns, column{sc.id, i})
-		full[i] = e.series
+		columns[i] = e
 	}
-	st.full[sc.id] = full
+	st.columns[sc.id] = columns
 }
 
 // uses and missing belong to catalog.mu.
@@ -243,15 +245,15 @@ func (s *stream) missing(series []metric.Series) (n int) {
 	return n
 }
 
-// match copies the entries that pass all matchers.
-func (c *catalog) match(ms []Matcher) []entry {
+// match finds the entries that pass all matchers.
+func (c *catalog) match(ms []Matcher) []*entry {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	var out []entry
+	var out []*entry
 	take := func(list []*entry) {
 		for _, e := range list {
 			if matchAll(ms, e.series) {
-				out = append(out, *e)
+				out = append(out, e)
 			}
 		}
 	}
@@ -267,11 +269,45 @@ func (c *catalog) match(ms []Matcher) []entry {
 	return out
 }
 
-// fullSeries is the series of a schema with a stream's labels, column by column.
-func (c *catalog) fullSeries(s *stream, schema uint32) []metric.Series {
+// entriesOf are the entries of a schema's columns in a stream; nil when the stream does not use it.
+func (c *catalog) entriesOf(s *stream, schema uint32) []*entry {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return s.full[schema]
+	return s.columns[schema]
+}
+
+// now copies entries as they are: an entry copied after a transaction began knows the columns of every block in it.
+func (c *catalog) now(list []*entry) []entry {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	out := make([]entry, len(list))
+	for i, e := range list {
+		out[i] = *e
+	}
+	return out
+}
+
+// inUse reports whether the entry's stream had a schema with it within a stretch of time.
+func (c *catalog) inUse(e *entry, from, to int64) bool {
+	e = &c.now([]*entry{e})[0]
+	e.stream.mu.Lock()
+	defer e.stream.mu.Unlock()
+	for _, col := range e.columns {
+		if u, ok := e.stream.used[col.schema]; ok && u.First <= to && u.Last >= from {
+			return true
+		}
+	}
+	return false
+}
+
+// at is the column of an entry in a schema, -1 when it has none.
+func (e *entry) at(schema uint32) int {
+	for i := len(e.columns) - 1; i >= 0; i-- { // the newest is wanted most
+		if e.columns[i].schema == schema {
+			return e.columns[i].at
+		}
+	}
+	return -1
 }
 
 func (c *catalog) allStreams() []*stream {

@@ -48,7 +48,7 @@ func (db *DB) Append(ctx context.Context, s Stream, r metric.Report, durable fun
 	}
 	p := &pending{boot: r.Boot, seq: r.Seq, ms: r.At.UnixMilli(), urgent: s.Urgent, durable: durable}
 	p.agent = a
-	now := time.Now()
+	now := db.o.Now()
 	switch {
 	case db.catalog.hasSeen(a, r.Boot, r.Seq):
 		p.outcome = Duplicate

@@ -15,7 +15,7 @@ import (
 )
 
 // Format is the number of the layout that this program writes; files with a higher one are refused.
-const Format = 1
+const Format = 2
 
 const (
 	journalFile = "journal.db"
@@ -31,6 +31,8 @@ var (
 	bucketSchemas = []byte("schemas")
 	bucketSeen    = []byte("seen")
 	bucketHot     = []byte("hot")
+	bucketDay     = []byte("day")
+	bucketRollup  = []byte("r5")
 
 	metaFormat  = []byte("format")
 	metaStore   = []byte("store")
@@ -123,7 +125,7 @@ func (f files) makeOne(name, id string) error {
 	if err != nil {
 		return fmt.Errorf("make store: %w", err)
 	}
-	buckets := [][]byte{bucketStreams, bucketSchemas, bucketSeen, bucketHot}
+	buckets := [][]byte{bucketStreams, bucketSchemas, bucketSeen, bucketHot, bucketDay, bucketRollup}
 	if name == journalFile {
 		buckets = [][]byte{bucketJournal}
 	}

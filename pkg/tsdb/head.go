@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"xunjian/pkg/metric"
 )
 
 // laneCount is how many segments of one stream may be open at a time: fresh rows, a backlog that is
@@ -22,9 +20,9 @@ type stream struct {
 	agent  *agent
 	layout atomic.Pointer[layout]
 
-	entries map[string]*entry          // catalog.mu
-	full    map[uint32][]metric.Series // catalog.mu: by schema, with the stream's labels
-	schemas []uint32                   // catalog.mu
+	entries map[string]*entry   // catalog.mu
+	columns map[uint32][]*entry // catalog.mu: by schema
+	schemas []uint32            // catalog.mu
 
 	plan      [laneCount]lanePlan // the committer's own
 	journaled bool                // the committer's own: the definition is in the journal
@@ -36,6 +34,7 @@ type stream struct {
 	hot    []hotRef            // in data.db, in order of flushing
 	upTo   [laneCount]uint64   // the newest journal number of each lane that is in data.db
 	used   map[uint32]useRange // by schema
+	life   useRange            // of all rows; a stream without any ends before it begins
 	last   lastRow
 }
 
@@ -51,9 +50,12 @@ type lastRow struct {
 
 // hotRef finds a block in data.db.
 type hotRef struct {
-	start  uint32 // second of the first row
+	start  uint32 // second of the first row, rounded up, which keeps it in its day
 	number uint64 // journal number of the last row stored, which is also its rank among equal stamps
+	last   int64  // ms that no row is later than
 }
+
+func (h hotRef) day() uint32 { return dayOf(int64(h.start) * 1000) }
 
 func (h hotRef) key(stream uint32) []byte { return hotKey(h.start, stream, h.number) }
 
@@ -114,6 +116,11 @@ func (r headRules) limit(s *stream) int {
 	return half + int(h.Sum32()%uint32(half))
 }
 
+// joins says whether a row may stand in the segment of a lane: within its span, and on its day.
+func (r headRules) joins(l *lanePlan, ms int64) bool {
+	return max(l.hi, ms)-min(l.lo, ms) <= r.span && dayOf(l.lo) == dayOf(ms)
+}
+
 // sameTime reports whether a row of that millisecond is in an open segment.
 func (s *stream) sameTime(ms int64) bool {
 	for i := range s.plan {
@@ -138,7 +145,7 @@ func (s *stream) place(r headRules, schema uint32, ms int64, number uint64) plac
 // and its segment is closed before.
 func (s *stream) placeAgain(r headRules, lane int, w row) (p placement, closed []*segment) {
 	for i := range s.plan {
-		if l := &s.plan[i]; !s.def.Sparse && l.has(w.ms) || i == lane && l.n > 0 && (l.schema != w.schema.id || max(l.hi, w.ms)-min(l.lo, w.ms) > r.span) {
+		if l := &s.plan[i]; !s.def.Sparse && l.has(w.ms) || i == lane && l.n > 0 && (l.schema != w.schema.id || !r.joins(l, w.ms)) {
 			s.closePlan(i)
 			s.mu.Lock()
 			closed = s.seal(i, closed)
@@ -182,7 +189,7 @@ func (s *stream) choose(r headRules, schema uint32, ms int64) placement {
 				free = i
 			}
 		case l.schema != schema:
-		case max(l.hi, ms)-min(l.lo, ms) <= r.span:
+		case r.joins(l, ms):
 			if fit < 0 || l.distance(ms) < s.plan[fit].distance(ms) {
 				fit = i
 			}
@@ -255,6 +262,7 @@ func (s *stream) extend(schema uint32, u useRange) {
 		u = useRange{min(u.First, old.First), max(u.Last, old.Last)}
 	}
 	s.used[schema] = u
+	s.life = useRange{min(s.life.First, u.First), max(s.life.Last, u.Last)}
 }
 
 // seal closes the open segment of a lane; under mu.
@@ -305,7 +313,9 @@ func (s *stream) flushed(g *segment) {
 	s.upTo[g.lane] = max(s.upTo[g.lane], g.number)
 }
 
-func (g *segment) ref() hotRef { return hotRef{start: uint32(g.lo / 1000), number: g.number} }
+func (g *segment) ref() hotRef {
+	return hotRef{start: uint32((g.lo + 999) / 1000), number: g.number, last: g.hi}
+}
 
 // held counts rows that are in no block yet, and blocks on disk.
 func (s *stream) held() (rows, blocks int) {

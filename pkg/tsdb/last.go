@@ -2,11 +2,10 @@ package tsdb
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"slices"
-
-	bolt "go.etcd.io/bbolt"
 
 	"xunjian/pkg/metric"
 )
@@ -24,9 +23,9 @@ func (db *DB) Last(fn func(series metric.Series, atMS int64, v float64)) error {
 		if row.schema == nil {
 			continue
 		}
-		for i, series := range db.catalog.fullSeries(s, row.schema.id) {
+		for i, e := range db.catalog.entriesOf(s, row.schema.id) {
 			if v := row.values[i]; !math.IsNaN(v) { // markers of the end are none to show
-				fn(series, row.ms, v)
+				fn(e.series, row.ms, v)
 			}
 		}
 	}
@@ -38,12 +37,12 @@ func (db *DB) lastRow(s *stream) (lastRow, error) {
 	s.mu.Lock()
 	row := s.last
 	row.values = slices.Clone(row.values)
-	hot := slices.Clone(s.hot)
+	schema := s.schemaAt(row.ms)
 	s.mu.Unlock()
-	if row.values != nil || len(hot) == 0 {
+	if row.values != nil || schema == 0 {
 		return row, nil
 	}
-	row, err := db.lastOnDisk(s, hot, row.ms)
+	row, err := db.lastOnDisk(s, schema, row.ms)
 	if err != nil {
 		return lastRow{}, fmt.Errorf("last row of stream %d: %w", s.id, err)
 	}
@@ -56,50 +55,37 @@ func (db *DB) lastRow(s *stream) (lastRow, error) {
 	return row, nil
 }
 
-// lastOnDisk finds the row of a time in the blocks that may hold it, which are few.
-func (db *DB) lastOnDisk(s *stream, hot []hotRef, ms int64) (row lastRow, err error) {
-	var d blockDecoder
-	for i := len(hot) - 1; i >= 0 && row.values == nil; i-- {
-		if start := int64(hot[i].start) * 1000; start > ms || start+1000+db.readSpan < ms {
-			continue
-		}
-		if row, err = db.rowAt(&d, hot[i].key(s.id), ms); err != nil {
-			return row, err
+// schemaAt is the schema whose last row is of that time, 0 when there is none; under mu.
+func (s *stream) schemaAt(ms int64) uint32 {
+	for id, u := range s.used {
+		if u.Last == ms {
+			return id
 		}
 	}
-	return row, nil
+	return 0
 }
 
-func (db *DB) rowAt(d *blockDecoder, key []byte, ms int64) (row lastRow, err error) {
-	var raw []byte
-	if err = view(db.ddb, func(tx *bolt.Tx) error {
-		raw = slices.Clone(tx.Bucket(bucketHot).Get(key))
-		return nil
-	}); err != nil {
-		return row, err
-	}
-	b, err := openBlock(key, raw)
-	if err != nil {
-		return row, err
-	}
-	stamps, err := d.stamps(nil, &b)
-	if err != nil {
-		return row, err
-	}
-	at, ok := slices.BinarySearch(stamps, ms)
-	sc := db.catalog.schemaByID(b.schema)
-	if !ok || sc == nil || len(sc.series) != len(b.columns) {
-		return row, nil
-	}
-	row = lastRow{ms: ms, schema: sc, values: make([]float64, len(sc.series))}
-	var column []float64
-	for c := range row.values {
-		if column, err = d.values(column[:0], &b, c); err != nil {
-			return lastRow{}, err
+// lastOnDisk reads the row of a time.
+func (db *DB) lastOnDisk(s *stream, schema uint32, ms int64) (row lastRow, err error) {
+	sc, entries := db.catalog.schemaByID(schema), db.catalog.entriesOf(s, schema)
+	x := scan{db: db, from: ms, to: ms}
+	err = x.eachDay(context.Background(), s, entries, func(now []entry) error {
+		at, ok := slices.BinarySearch(x.day.plan.stamps, ms)
+		if !ok {
+			return nil
 		}
-		row.values[c] = column[at]
-	}
-	return row, nil
+		row = lastRow{ms: ms, schema: sc, values: make([]float64, len(now))}
+		var column []float64
+		for i := range now {
+			var err error
+			if column, err = x.day.column(column[:0], &x.dec, &now[i]); err != nil {
+				return err
+			}
+			row.values[i] = column[at]
+		}
+		return nil
+	})
+	return row, err
 }
 
 func (c *catalog) schemaByID(id uint32) *schema {

@@ -15,6 +15,9 @@ type metrics struct {
 	encode     prometheus.Counter
 	cut        prometheus.Counter
 	failed     prometheus.Gauge
+	merges     prometheus.Counter
+	mergeTime  prometheus.Counter
+	dropped    prometheus.Counter
 }
 
 var ioBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}
@@ -32,6 +35,9 @@ func newMetrics(reg prometheus.Registerer, stats func() Stats) *metrics {
 		cut:        f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_journal_buckets_cut_total", Help: "Journal buckets dropped because all of them is in blocks."}),
 		failed:     f.NewGauge(prometheus.GaugeOpts{Name: "xunjian_tsdb_failed", Help: "1 after a failed write: nothing is acknowledged until the store is opened anew."}),
 	}
+	m.merges = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_merged_blocks_total", Help: "Blocks of a stream's whole day written."})
+	m.mergeTime = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_merge_seconds_total", Help: "Time spent merging days."})
+	m.dropped = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_dropped_buckets_total", Help: "Days of samples or aggregates that retention dropped."})
 	for o := Stored; o < outcomes; o++ {
 		m.reports.WithLabelValues(o.String())
 	}
@@ -52,3 +58,9 @@ func newMetrics(reg prometheus.Registerer, stats func() Stats) *metrics {
 }
 
 func (m *metrics) outcome(o Outcome) { m.reports.WithLabelValues(o.String()).Inc() }
+
+func (m *metrics) merged(s MergeStats) {
+	m.merges.Add(float64(s.Days))
+	m.mergeTime.Add(s.MergeTime.Seconds())
+	m.dropped.Add(float64(s.Dropped))
+}

@@ -22,7 +22,8 @@ func packRecord(key []byte, v any) ([]byte, error) {
 	return append(raw, body...), nil
 }
 
-func unpackRecord(key, raw []byte, v any) error {
+// verifyRecord checks every byte of a record.
+func verifyRecord(key, raw []byte) error {
 	switch {
 	case len(raw) < 5:
 		return fmt.Errorf("record of %d bytes: %w", len(raw), ErrCorrupt)
@@ -30,6 +31,13 @@ func unpackRecord(key, raw []byte, v any) error {
 		return fmt.Errorf("record version %d, this program knows up to %d: %w", raw[0], recordVersion, ErrNewer)
 	case binary.LittleEndian.Uint32(raw[1:]) != checksum(key, raw[5:]):
 		return fmt.Errorf("record checksum: %w", ErrCorrupt)
+	}
+	return nil
+}
+
+func unpackRecord(key, raw []byte, v any) error {
+	if err := verifyRecord(key, raw); err != nil {
+		return err
 	}
 	if err := json.Unmarshal(raw[5:], v); err != nil {
 		return fmt.Errorf("record: %w: %w", ErrCorrupt, err)

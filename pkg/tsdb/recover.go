@@ -125,7 +125,8 @@ func (db *DB) loadHot(tx *bolt.Tx) error {
 		if s == nil {
 			return fmt.Errorf("block %x of an unknown stream: %w", k, ErrCorrupt)
 		}
-		s.hot = append(s.hot, hotRef{binary.BigEndian.Uint32(k), binary.BigEndian.Uint64(k[8:])})
+		start := binary.BigEndian.Uint32(k)
+		s.hot = append(s.hot, hotRef{start, binary.BigEndian.Uint64(k[8:]), int64(start)*1000 + db.readSpan})
 	}
 	for _, s := range db.catalog.byID {
 		slices.SortFunc(s.hot, func(a, b hotRef) int { return cmp.Compare(a.number, b.number) })

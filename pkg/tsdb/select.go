@@ -1,8 +1,6 @@
 package tsdb
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -15,8 +13,10 @@ import (
 	"xunjian/pkg/metric"
 )
 
-// blocksAtOnce bounds a read transaction: an open one keeps the pages that writers free.
-const blocksAtOnce = 256
+const (
+	daysAtOnce   = 8       // of one read transaction: an open one keeps the pages that writers free
+	valuesAtOnce = 1 << 20 // of the series that are read together
+)
 
 // Samples is one series with what Select found of it, rising in time.
 type Samples struct {
@@ -26,125 +26,202 @@ type Samples struct {
 }
 
 // Select walks the series that match all matchers and have samples in [from, to] (ms), in no given order.
-// Where a series has two values of one millisecond, the one stored first wins. No transaction is open and no
-// lock is held while the caller works, and the slices are the caller's to keep.
+// Where a series has two values of one millisecond, the one stored first wins. When a row lacks a series that the
+// row before had, a stale marker stands at its time (IsStale). No transaction is open and no lock is held while the
+// caller works, and the slices are the caller's to keep, not to change: series of one report may share their times.
 func (db *DB) Select(ctx context.Context, from, to int64, matchers ...Matcher) iter.Seq2[Samples, error] {
 	return func(yield func(Samples, error) bool) {
-		q := query{db: db, from: from, to: to}
-		for _, job := range jobs(db.catalog.match(matchers)) {
-			if err := ctx.Err(); err != nil {
-				yield(Samples{}, fmt.Errorf("select: %w", err))
-				return
-			}
-			if !q.run(job, yield) {
-				return
-			}
-		}
+		tasks := db.tasks(from, to, matchers)
+		each(ctx, db.o.ReadWorkers, len(tasks), func() func(int) ([]Samples, error) {
+			x := scan{db: db, from: from, to: to}
+			return func(i int) ([]Samples, error) { return x.run(ctx, tasks[i]) }
+		}, yield)
 	}
 }
 
-// jobs groups the entries so that a stream's blocks are read once for all its series. A series that several
-// streams have is a job of its own, so that it comes out once.
-func jobs(entries []entry) [][]entry {
-	bySeries := make(map[string][]entry, len(entries))
+// task is a handful of series that are read together: all of one stream, or one series that several streams have.
+type task []*entry
+
+// tasks groups the entries so that a stream's blocks are opened once for many of its series.
+func (db *DB) tasks(from, to int64, matchers []Matcher) (out []task) {
+	entries := db.catalog.match(matchers)
+	bySeries := make(map[string][]*entry, len(entries))
 	for _, e := range entries {
-		text := e.series.String()
-		bySeries[text] = append(bySeries[text], e)
+		if text := e.series.String(); e.stream.alive(from, to) {
+			bySeries[text] = append(bySeries[text], e)
+		}
 	}
-	byStream := map[*stream][]entry{}
-	var out [][]entry
+	byStream := map[*stream]task{}
 	for _, list := range bySeries {
 		if len(list) > 1 {
+			slices.SortFunc(list, func(a, b *entry) int { return int(a.stream.id) - int(b.stream.id) })
 			out = append(out, list)
 		} else {
 			byStream[list[0].stream] = append(byStream[list[0].stream], list[0])
 		}
 	}
-	return slices.AppendSeq(out, maps.Values(byStream))
+	for s, list := range byStream {
+		slices.SortFunc(list, func(a, b *entry) int { return a.order - b.order })
+		out = slices.AppendSeq(out, slices.Chunk(list, s.together(from, to)))
+	}
+	return out
 }
 
-// query is one Select at work.
-type query struct {
+// alive reports whether the stream has rows that may lie in [from, to].
+func (s *stream) alive(from, to int64) bool {
+	first, last := s.span()
+	return first <= to && last >= from
+}
+
+// span is the time of the stream's rows, first and last.
+func (s *stream) span() (first, last int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.life.First, s.life.Last
+}
+
+// together is how many series of a stream are read at a time, so that memory stays bounded whatever the range.
+func (s *stream) together(from, to int64) int {
+	first, last := s.span()
+	rows := (min(to, last)-max(from, first))/max(s.def.EveryMS, 1000) + 1
+	return int(max(1, min(64, valuesAtOnce/max(rows, 1))))
+}
+
+// scan reads one task after the other; it is not for concurrent use.
+type scan struct {
 	db       *DB
 	from, to int64
 	dec      blockDecoder
+	day      dayRows
 }
 
-// run reads one job: all its entries are of one stream, or all are of one series.
-func (q *query) run(job []entry, yield func(Samples, error) bool) bool {
-	shared := len(job) > 1 && job[0].stream != job[1].stream
-	var parts []part
-	if shared {
-		for i := range job {
-			more, err := q.collect(job[i : i+1])
-			if err != nil {
-				return yield(Samples{}, err)
-			}
-			parts = append(parts, more...)
-		}
-		job = job[:1]
-		slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(a.number, b.number) })
-	} else {
-		var err error
-		if parts, err = q.collect(job); err != nil {
-			return yield(Samples{}, err)
-		}
+func (x *scan) run(ctx context.Context, t task) ([]Samples, error) {
+	if len(t) == 1 || t[0].stream == t[1].stream {
+		return x.stream(ctx, t)
 	}
-	for i, e := range job {
-		s := q.merge(parts, i)
-		if s.Series = e.series; len(s.T) > 0 && !yield(s, nil) {
-			return false
-		}
-	}
-	return true
-}
-
-// part is what one block or segment has of the wanted series: values by entry, nil where it lacks it.
-type part struct {
-	number uint64
-	stamps []int64
-	values [][]float64
-}
-
-// collect reads the entries of one stream, first stored first.
-func (q *query) collect(entries []entry) (parts []part, err error) {
-	s := entries[0].stream
-	// The head is pinned before a transaction begins: a block that moves to disk in between is then in memory
-	// still; the other way round it would be in neither.
-	mem, hot := s.pin(q.from, q.to, q.db.readSpan)
-	for refs := range slices.Chunk(hot, blocksAtOnce) {
-		parts, err = q.fromDisk(parts, entries, refs)
+	var all []Samples
+	for i := range t {
+		one, err := x.stream(ctx, t[i:i+1])
 		if err != nil {
 			return nil, err
+		}
+		all = append(all, one...)
+	}
+	if len(all) < 2 {
+		return all, nil
+	}
+	return []Samples{joined(all)}, nil
+}
+
+// stream reads series of one stream.
+func (x *scan) stream(ctx context.Context, t task) ([]Samples, error) {
+	s := t[0].stream
+	c := collector{from: x.from, to: x.to, values: make([][]float64, len(t)), sparse: s.def.Sparse}
+	err := x.eachDay(ctx, s, t, func(entries []entry) (err error) {
+		lo, hi := c.times(x.day.plan.stamps)
+		for i := range entries {
+			if lo < hi && err == nil {
+				err = c.take(i, lo, hi, func(dst []float64) ([]float64, error) { return x.day.column(dst, &x.dec, &entries[i]) })
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("select: %w", err)
+	}
+	out := make([]Samples, 0, len(t))
+	for i, e := range t {
+		if smp := c.finish(i); len(smp.T) > 0 {
+			smp.Series = e.series
+			out = append(out, smp)
+		}
+	}
+	return out, nil
+}
+
+// eachDay calls fn for every day of the stream within the scan's range, with the day loaded and the entries as they
+// were then.
+func (x *scan) eachDay(ctx context.Context, s *stream, t task, fn func([]entry) error) error {
+	// The head is pinned before a transaction begins: a block that moves to disk in between is then in memory
+	// still; the other way round it would be in neither.
+	mem, hot := s.pin(x.from, x.to)
+	first, last := s.span()
+	day, end := dayOf(max(x.from, first)), dayOf(min(x.to, last))
+	for day <= end {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := view(x.db.ddb, func(tx *bolt.Tx) error {
+			entries := x.db.catalog.now(t)
+			for n := 0; n < daysAtOnce && day <= end; n, day = n+1, day+1 {
+				if err := x.day.load(tx, &x.dec, s, day, ofDay(hot, day), ofDay(mem, day)); err != nil {
+					return err
+				}
+				if len(x.day.parts) == 0 {
+					day = max(day, nextDay(tx, hot, mem, day)-1)
+					continue
+				}
+				if err := fn(entries); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ofDay filters what is pinned.
+func ofDay[P interface{ day() uint32 }](all []P, day uint32) (out []P) {
+	for _, p := range all {
+		if p.day() == day {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// nextDay is the first day after one that may hold rows.
+func nextDay(tx *bolt.Tx, hot []hotRef, mem []pinned, day uint32) uint32 {
+	next := uint32(1<<32 - 1)
+	if k, _ := tx.Bucket(bucketDay).Cursor().Seek(key32(day + 1)); len(k) == 4 {
+		next = keyDay(k)
+	}
+	for _, h := range hot {
+		if d := h.day(); d > day {
+			next = min(next, d)
 		}
 	}
 	for _, m := range mem {
-		p, err := q.fromMemory(entries, m)
-		if err != nil {
-			return nil, err
+		if d := m.day(); d > day {
+			next = min(next, d)
 		}
-		parts = append(parts, p)
 	}
-	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(a.number, b.number) })
-	return parts, nil
+	return next
 }
 
 // pinned is a segment as it was at one moment.
 type pinned struct {
 	number     uint64
 	schema     uint32
+	lo         int64
 	stamps     []int64
 	rows       []float64
 	key, block []byte
 }
 
+func (p pinned) day() uint32 { return dayOf(p.lo) }
+
 // pin takes what lies within a stretch of time: segments in memory, and the places of blocks on disk.
-func (s *stream) pin(from, to, span int64) (mem []pinned, hot []hotRef) {
+func (s *stream) pin(from, to int64) (mem []pinned, hot []hotRef) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	take := func(g *segment) {
 		if g != nil && g.lo <= to && g.hi >= from {
-			mem = append(mem, pinned{g.number, g.schema.id, g.stamps, g.rows, g.key, g.block})
+			mem = append(mem, pinned{g.number, g.schema.id, g.lo, g.stamps, g.rows, g.key, g.block})
 		}
 	}
 	for _, g := range s.sealed {
@@ -154,188 +231,90 @@ func (s *stream) pin(from, to, span int64) (mem []pinned, hot []hotRef) {
 		take(g)
 	}
 	for _, h := range s.hot {
-		if start := int64(h.start) * 1000; start <= to && start+1000+span >= from {
+		if (int64(h.start)-1)*1000 <= to && h.last >= from {
 			hot = append(hot, h)
 		}
 	}
 	return mem, hot
 }
 
-func (q *query) fromMemory(entries []entry, m pinned) (part, error) {
-	if m.block != nil {
-		b, err := openBlock(m.key, m.block)
-		if err != nil {
-			return part{}, err
-		}
-		return q.decode(part{number: m.number}, entries, &b)
-	}
-	p := part{number: m.number, stamps: m.stamps, values: make([][]float64, len(entries))}
-	cols := len(m.rows) / len(m.stamps)
-	for i, e := range entries {
-		at := e.at(m.schema)
-		if at < 0 {
-			continue
-		}
-		v := make([]float64, len(m.stamps))
-		for r := range v {
-			v[r] = m.rows[r*cols+at]
-		}
-		p.values[i] = v
-	}
-	if !slices.IsSorted(p.stamps) {
-		p.sort()
-	}
-	return p, nil
+// collector gathers the rows of several series of one stream.
+type collector struct {
+	from, to int64
+	sparse   bool
+	t        []int64
+	values   [][]float64
 }
 
-// sort brings a part into order of time; its stamps belong to the head and are copied.
-func (p *part) sort() {
-	order := make([]int, len(p.stamps))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(p.stamps[a], p.stamps[b]) })
-	stamps := make([]int64, len(order))
-	for i, o := range order {
-		stamps[i] = p.stamps[o]
-	}
-	for k, old := range p.values {
-		if old == nil {
-			continue
-		}
-		v := make([]float64, len(order))
-		for i, o := range order {
-			v[i] = old[o]
-		}
-		p.values[k] = v
-	}
-	p.stamps = stamps
+// times takes the stamps of a day that lie in the range and returns which they are.
+func (c *collector) times(stamps []int64) (lo, hi int) {
+	lo = sort.Search(len(stamps), func(i int) bool { return stamps[i] >= c.from })
+	hi = lo + sort.Search(len(stamps)-lo, func(i int) bool { return stamps[lo+i] > c.to })
+	c.t = append(c.t, stamps[lo:hi]...)
+	return lo, hi
 }
 
-// at is the column of an entry in a schema, -1 when it has none.
-func (e *entry) at(schema uint32) int {
-	for _, c := range e.columns {
-		if c.schema == schema {
-			return c.at
-		}
-	}
-	return -1
-}
-
-// fromDisk copies the wanted columns out of one short transaction and decodes them after it.
-func (q *query) fromDisk(parts []part, entries []entry, refs []hotRef) ([]part, error) {
-	type taken struct {
-		ref hotRef
-		block
-	}
-	var copies []taken
-	err := view(q.db.ddb, func(tx *bolt.Tx) error {
-		copies = copies[:0]
-		hot := tx.Bucket(bucketHot)
-		for _, r := range refs {
-			key := r.key(entries[0].stream.id)
-			b, err := openBlock(key, hot.Get(key))
-			if err != nil {
-				return err
-			}
-			b.keepOnly(entries)
-			copies = append(copies, taken{r, b})
-		}
-		return nil
-	})
+// take appends what of a day's column lies in the range.
+func (c *collector) take(i, lo, hi int, column func([]float64) ([]float64, error)) error {
+	at := len(c.values[i])
+	v, err := column(c.values[i])
 	if err != nil {
-		return nil, fmt.Errorf("select: %s: %w", dataFile, err)
+		return err
 	}
-	for i := range copies {
-		p, err := q.decode(part{number: copies[i].ref.number}, entries, &copies[i].block)
-		if err != nil {
-			return nil, fmt.Errorf("select: %s: %w", dataFile, err)
-		}
-		parts = append(parts, p)
-	}
-	return parts, nil
+	n := copy(v[at:], v[at+lo:at+hi])
+	c.values[i] = v[:at+n]
+	return nil
 }
 
-// keepOnly copies the columns that the entries want and lets go of the rest.
-func (k *block) keepOnly(entries []entry) {
-	old := k.columns
-	k.columns = make([][]byte, len(old))
-	k.devs = bytes.Clone(k.devs)
-	for _, e := range entries {
-		if at := e.at(k.schema); at >= 0 && at < len(old) {
-			k.columns[at] = bytes.Clone(old[at])
-		}
+// finish is a series without its absent values; the first row that lacks it marks its end.
+func (c *collector) finish(i int) Samples {
+	v := c.values[i]
+	first := slices.IndexFunc(v, IsAbsent)
+	if first < 0 {
+		return Samples{T: c.t[:len(c.t):len(c.t)], V: v}
 	}
-}
-
-func (q *query) decode(p part, entries []entry, b *block) (part, error) {
-	var err error
-	if p.stamps, err = q.dec.stamps(nil, b); err != nil {
-		return p, err
-	}
-	p.values = make([][]float64, len(entries))
-	for i, e := range entries {
-		if at := e.at(b.schema); at >= 0 {
-			if p.values[i], err = q.dec.values(nil, b, at); err != nil {
-				return p, err
-			}
+	out := Samples{T: slices.Clone(c.t[:first]), V: v[:first]}
+	for at, had := first, first > 0; at < len(v); at++ {
+		switch {
+		case !IsAbsent(v[at]):
+			out.T, out.V, had = append(out.T, c.t[at]), append(out.V, v[at]), true
+		case had && !c.sparse:
+			out.T, out.V, had = append(out.T, c.t[at]), append(out.V, staleMarker), false
 		}
-	}
-	return p, nil
-}
-
-// merge puts the parts of one entry together, in time and without absent values.
-func (q *query) merge(parts []part, entry int) (out Samples) {
-	rising := true
-	for _, p := range parts {
-		v := p.values[entry]
-		if v == nil {
-			continue
-		}
-		lo := sort.Search(len(p.stamps), func(i int) bool { return p.stamps[i] >= q.from })
-		for i := lo; i < len(p.stamps) && p.stamps[i] <= q.to; i++ {
-			if IsAbsent(v[i]) {
-				continue
-			}
-			if n := len(out.T); n > 0 && out.T[n-1] >= p.stamps[i] {
-				rising = false
-			}
-			out.T, out.V = append(out.T, p.stamps[i]), append(out.V, v[i])
-		}
-	}
-	if !rising {
-		out.order()
 	}
 	return out
 }
 
-// order sorts by time and keeps the first of equal stamps.
-func (s *Samples) order() {
-	sort.Stable((*byTime)(s))
-	n := 0
-	for i, t := range s.T {
-		if i == 0 || t != s.T[n-1] {
-			s.T[n], s.V[n] = t, s.V[i]
-			n++
+// joined puts together one series that several streams have: a value wins over an end, then the first stream.
+func joined(all []Samples) Samples {
+	type sample struct {
+		t int64
+		v float64
+	}
+	var list []sample
+	for _, s := range all {
+		for i, t := range s.T {
+			list = append(list, sample{t, s.V[i]})
 		}
 	}
-	s.T, s.V = s.T[:n], s.V[:n]
-}
-
-type byTime Samples
-
-func (b *byTime) Len() int           { return len(b.T) }
-func (b *byTime) Less(i, j int) bool { return b.T[i] < b.T[j] }
-func (b *byTime) Swap(i, j int) {
-	b.T[i], b.T[j] = b.T[j], b.T[i]
-	b.V[i], b.V[j] = b.V[j], b.V[i]
+	sort.SliceStable(list, func(i, j int) bool {
+		a, b := list[i], list[j]
+		return a.t < b.t || a.t == b.t && !IsStale(a.v) && IsStale(b.v)
+	})
+	out := Samples{Series: all[0].Series}
+	for _, s := range list {
+		if n := len(out.T); n == 0 || out.T[n-1] != s.t {
+			out.T, out.V = append(out.T, s.t), append(out.V, s.v)
+		}
+	}
+	return out
 }
 
 // Series lists the matching series whose streams had a schema with them in use within [from, to] (ms), sorted.
 func (db *DB) Series(from, to int64, matchers ...Matcher) []metric.Series {
 	found := map[string]metric.Series{}
 	for _, e := range db.catalog.match(matchers) {
-		if e.inUse(from, to) {
+		if db.catalog.inUse(e, from, to) {
 			found[e.series.String()] = e.series
 		}
 	}
@@ -344,17 +323,6 @@ func (db *DB) Series(from, to int64, matchers ...Matcher) []metric.Series {
 		out = append(out, found[text])
 	}
 	return out
-}
-
-func (e *entry) inUse(from, to int64) bool {
-	e.stream.mu.Lock()
-	defer e.stream.mu.Unlock()
-	for _, c := range e.columns {
-		if u, ok := e.stream.used[c.schema]; ok && u.First <= to && u.Last >= from {
-			return true
-		}
-	}
-	return false
 }
 
 // LabelNames lists the label names of those series, sorted, with __name__.

@@ -159,7 +159,7 @@ func TestOneSeriesOfTwoStreams(t *testing.T) {
 		r4.Every = time.Minute
 		wantOutcomes(t, appendAll(t, db, r, r2, r3, r4), Stored, Stored, Stored, Stored)
 		wantPoints(t, db, base, "a", "0:1", "1:2", "2:3")
-		wantPoints(t, db, base, "b", "0:10")
+		wantPoints(t, db, base, "b", "0:10", "2:end")
 	})
 }
 

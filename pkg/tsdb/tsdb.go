@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/bits"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -34,16 +35,21 @@ var (
 type Options struct {
 	Linger       time.Duration // how long a commit waits for company [250 ms]; negative: not at all
 	GroupReports int           // waiting reports that cut the linger short [100]
-	BlockRows    int           // rows of a full block [240]
+	BlockRows    int           // rows of a full block [120]
 	BlockSpan    time.Duration // longest time from a block's first row to its last, and longest wait to be sealed [2 h]
 	FlushEvery   time.Duration // longest wait of a sealed block for its transaction [60 s]
 	FlushBytes   int           // sealed bytes that cut that wait short [16 MiB]
 	MaxAge       time.Duration // older reports are refused [7 d]
 	MaxAhead     time.Duration // reports further in the future are refused [5 min]
 	LockTimeout  time.Duration // wait for another process to let go of the files [1 s]
+	MergeAfter   time.Duration // how long a day is over when its blocks are merged [2 h]
+	Retain       time.Duration // how long every sample is kept [400 d]
+	RetainRollup time.Duration // how long aggregates are kept [5 y]
+	ReadWorkers  int           // goroutines of one Select [the processors, at most 4]
 	MmapSize     int           // address space set aside for each file [64 GiB on 64-bit machines]
 	Limits       Limits
 
+	Now        func() time.Time      // nil: time.Now
 	Registerer prometheus.Registerer // nil: metrics are kept but shown nowhere
 	Logger     *slog.Logger          // nil: silent
 }
@@ -69,12 +75,16 @@ func or[V comparable](v, def V) V {
 func (o Options) withDefaults() Options {
 	o.Linger = or(o.Linger, 250*time.Millisecond)
 	o.GroupReports = or(o.GroupReports, 100)
-	o.BlockRows = or(o.BlockRows, 240)
+	o.BlockRows = or(o.BlockRows, 120)
 	o.BlockSpan = or(o.BlockSpan, 2*time.Hour)
 	o.FlushEvery = or(o.FlushEvery, time.Minute)
 	o.FlushBytes = or(o.FlushBytes, 16<<20)
 	o.MaxAge = or(o.MaxAge, 7*24*time.Hour)
 	o.MaxAhead = or(o.MaxAhead, 5*time.Minute)
+	o.MergeAfter = or(o.MergeAfter, 2*time.Hour)
+	o.Retain = or(o.Retain, 400*24*time.Hour)
+	o.RetainRollup = or(o.RetainRollup, 5*366*24*time.Hour)
+	o.ReadWorkers = or(o.ReadWorkers, min(4, runtime.GOMAXPROCS(0)))
 	o.LockTimeout = or(o.LockTimeout, time.Second)
 	o.MmapSize = or(o.MmapSize, 1<<(30+6*(bits.UintSize/64)))
 	o.Limits.ReportSeries = or(o.Limits.ReportSeries, 500)
@@ -82,6 +92,9 @@ func (o Options) withDefaults() Options {
 	o.Limits.Series = or(o.Limits.Series, 100_000)
 	o.Limits.Streams = or(o.Limits.Streams, 20_000)
 	o.Limits.LabelBytes = or(o.Limits.LabelBytes, 128)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	o.Logger = or(o.Logger, slog.New(slog.DiscardHandler))
 	return o
 }
@@ -139,6 +152,8 @@ type DB struct {
 	readSpan  int64            // ms; the longest block that data.db can hold
 	persisted atomic.Uint64    // data.db knows all that the journal says up to this number
 	unflushed atomic.Int64
+	rawSince  atomic.Int64
+	merger    merger
 
 	stopOnce, failOnce sync.Once
 	stopping, failed   chan struct{}
@@ -164,6 +179,7 @@ func Open(dir string, o Options) (*DB, error) {
 		queue: make(chan *pending, queueLimit), sealQueue: make(chan *segment, sealQueueLimit), cutWanted: make(chan struct{}, 1),
 		stopping: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}),
 	}
+	db.merger.db, db.merger.scan.db = db, db
 	if err := db.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open samples in %s: %w", dir, err), jdb.Close(), ddb.Close())
 	}
@@ -182,7 +198,10 @@ func (db *DB) Run(ctx context.Context) error {
 	db.started = true
 	db.runs.Unlock()
 	defer close(db.ended)
-	var committing, sealing sync.WaitGroup
+	var committing, sealing, merging sync.WaitGroup
+	mergeCtx, stopMerging := context.WithCancel(ctx)
+	defer stopMerging()
+	merging.Go(func() { db.merger.run(mergeCtx) })
 	committing.Go(db.commitLoop)
 	sealing.Go((&sealer{db: db}).run)
 	select {
@@ -194,6 +213,8 @@ func (db *DB) Run(ctx context.Context) error {
 	committing.Wait()
 	close(db.sealQueue)
 	sealing.Wait()
+	stopMerging()
+	merging.Wait()
 	db.cut()
 	return db.failure
 }

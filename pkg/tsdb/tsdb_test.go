@@ -117,7 +117,11 @@ func points(t testing.TB, db *DB, base time.Time, name string) []string {
 			t.Fatal(err)
 		}
 		for i, at := range s.T {
-			out = append(out, fmt.Sprintf("%d:%v", (at-base.UnixMilli())/1000, s.V[i]))
+			text := fmt.Sprint(s.V[i])
+			if IsStale(s.V[i]) {
+				text = "end"
+			}
+			out = append(out, fmt.Sprintf("%d:%s", (at-base.UnixMilli())/1000, text))
 		}
 		n++
 	}

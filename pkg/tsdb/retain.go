@@ -1,0 +1,69 @@
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// RawSince is the time (ms) up to which samples may have been dropped: older ones live on in aggregates only.
+func (db *DB) RawSince() int64 { return db.rawSince.Load() }
+
+// retain drops the days that are too old, a transaction each.
+func (m *merger) retain(ctx context.Context) error {
+	db := m.db
+	newest := db.newest()
+	if newest == 0 {
+		return nil
+	}
+	// By the newest sample, not by the clock alone: one that jumps ahead must not empty the store.
+	now := time.UnixMilli(min(newest, db.o.Now().UnixMilli()))
+	start := time.Now()
+	raw := dropBefore(now, db.o.Retain)
+	db.rawSince.Store(dayEnd(raw))
+	err := errors.Join(m.drop(ctx, bucketDay, raw), m.drop(ctx, bucketRollup, dropBefore(now, db.o.RetainRollup)))
+	m.stats.DropTime = time.Since(start)
+	return err
+}
+
+// dropBefore is the newest day whose every stamp is older than a span.
+func dropBefore(now time.Time, span time.Duration) uint32 {
+	ms := now.Add(-span).UnixMilli()
+	if ms <= 0 {
+		return 0
+	}
+	return uint32(ms / dayMS)
+}
+
+func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
+	for ctx.Err() == nil {
+		oldest, there := uint32(0), false
+		err := view(m.db.ddb, func(tx *bolt.Tx) error {
+			if k, _ := tx.Bucket(bucket).Cursor().First(); len(k) == 4 {
+				oldest, there = keyDay(k), true
+			}
+			return nil
+		})
+		if err != nil || !there || oldest > upTo {
+			return err
+		}
+		if err := m.db.ddb.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucket).DeleteBucket(key32(oldest)) }); err != nil {
+			m.db.fail(fmt.Errorf("drop %s of day %d: %w", bucket, oldest, err))
+			return m.db.Err()
+		}
+		m.stats.Dropped++
+	}
+	return ctx.Err()
+}
+
+// newest is the time of the newest row of all, 0 when there is none.
+func (db *DB) newest() (ms int64) {
+	for _, s := range db.catalog.allStreams() {
+		_, last := s.span()
+		ms = max(ms, last)
+	}
+	return ms
+}
