@@ -132,7 +132,8 @@ func TestInstant(t *testing.T) {
 		// staleness: web-2 was last heard at 30m, the disk last seen at 30m
 		{`g{agent="web-2"}`, 35*time.Minute - time.Millisecond, `g{agent="web-2"} -120`},
 		{`g{agent="web-2"}`, 35 * time.Minute, ``},
-		{`m`, 34 * time.Minute, `m{agent="web-1", mountpoint="/mnt"} 1`},
+		{`m`, 30 * time.Minute, `m{agent="web-1", mountpoint="/mnt"} 1`},
+		{`m`, 30*time.Minute + 15*time.Second, ``}, // the first report without it ends it
 		{`m`, 35 * time.Minute, ``},
 		{`absent(m)`, 40 * time.Minute, `{} 1`},
 		{`count(last_over_time({__name__=~".+"}[100y]))`, 60 * time.Minute, `{} 6`},
