@@ -17,30 +17,40 @@ import (
 
 // areas lists what can be measured; each returns its figures.
 var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
-	"agent":      agentArea,
-	"tsdb-scale": scaleArea,
+	"agent":       agentArea,
+	"tsdb-ingest": ingestArea,
+	"tsdb-scale":  scaleArea,
+}
+
+// groups are areas that are measured one after the other under one name.
+var groups = map[string][]string{
+	"tsdb": {"tsdb-ingest", "tsdb-scale"},
 }
 
 type options struct {
 	bin    string        // folder of the built programs
 	warm   time.Duration // before anything is counted
 	window time.Duration // while it is counted
+	share  float64       // of the full data, for a quick run
 	scale  scaleOptions
 }
 
-// figure is one comparison.
+// figure is one comparison; the peer "limit" is what we have set ourselves.
 type figure struct {
 	what, unit, peer string
 	ours, theirs     float64
 }
 
 func (f figure) String() string {
+	if f.peer == "" {
+		return fmt.Sprintf("bench %s ours=%.4g%s", f.what, f.ours, f.unit)
+	}
 	return fmt.Sprintf("bench %s ours=%.4g%s %s=%.4g%s ratio=%.3f", f.what, f.ours, f.unit, f.peer, f.theirs, f.unit, f.ours/f.theirs)
 }
 
 func main() {
 	var o options
-	area := flag.String("area", "agent", "what to measure, several with commas: "+strings.Join(slices.Sorted(maps.Keys(areas)), ", "))
+	area := flag.String("area", "agent", "what to measure, several with commas: "+known())
 	flag.StringVar(&o.bin, "bin", "bin", "folder of the built programs")
 	flag.DurationVar(&o.warm, "warm", 45*time.Second, "warm-up before anything is counted")
 	flag.DurationVar(&o.window, "for", 150*time.Second, "how long is counted")
@@ -49,6 +59,7 @@ func main() {
 	flag.IntVar(&o.scale.inflight, "inflight", 8, "tsdb-scale: at full speed, an agent's reports that wait for their acknowledgement")
 	flag.StringVar(&o.scale.config, "config", "", "tsdb-scale: further lines of the collector's configuration")
 	flag.StringVar(&o.scale.keep, "dir", "", "tsdb-scale: empty folder to work in, which is kept; default: a temporary one")
+	flag.Float64Var(&o.share, "scale", 1, "share of the full data that the tsdb areas work on, for a quick run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, *area, o)
@@ -59,13 +70,33 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, names string, o options) error {
+func (o options) String() string {
+	return fmt.Sprintf("warm-up %v, then %v, scale %.3g", o.warm, o.window, o.share)
+}
+
+func known() string {
+	return strings.Join(slices.Sorted(maps.Keys(areas)), ", ") + "; " + strings.Join(slices.Sorted(maps.Keys(groups)), ", ") + " for all of theirs"
+}
+
+// expand puts the members of groups in their place.
+func expand(names string) (out []string) {
 	for name := range strings.SplitSeq(names, ",") {
+		if members := groups[name]; members != nil {
+			out = append(out, members...)
+		} else {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func run(ctx context.Context, names string, o options) error {
+	for _, name := range expand(names) {
 		measure := areas[name]
 		if measure == nil {
-			return fmt.Errorf("no area %q: there are %s", name, strings.Join(slices.Sorted(maps.Keys(areas)), ", "))
+			return fmt.Errorf("no area %q: there are %s", name, known())
 		}
-		fmt.Printf("# %s: warm-up %v, then %v\n", name, o.warm, o.window)
+		fmt.Printf("# %s: %s\n", name, o)
 		figures, err := measure(ctx, o)
 		if err != nil {
 			return fmt.Errorf("measure %s: %w", name, err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"xunjian/bench/load"
 )
 
 // child is a measured process.
@@ -53,24 +54,11 @@ type usage struct {
 }
 
 func (c *child) usage() (u usage, err error) {
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", c.Process.Pid))
-	if err != nil || len(tasks) == 0 {
-		return u, fmt.Errorf("%s has ended (see its log)", c.name)
+	all, err := load.UsageOf(c.Process.Pid)
+	if err != nil {
+		return u, fmt.Errorf("%s: %w", c.name, err)
 	}
-	for _, t := range tasks {
-		b, err := os.ReadFile(t)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return u, err
-		}
-		ns, err := strconv.ParseInt(strings.Fields(string(b))[0], 10, 64)
-		if err != nil {
-			return u, err
-		}
-		u.cpu += time.Duration(ns)
-	}
+	u.cpu = all.CPU
 	u.pss, err = pss(c.Process.Pid)
 	return u, err
 }

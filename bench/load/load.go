@@ -268,7 +268,7 @@ func (c *crowd) measure(ctx context.Context, r *Result) error {
 	if err := sleep(ctx, c.Warm); err != nil {
 		return err
 	}
-	before, err := usageOf(c.server.Pid)
+	before, err := UsageOf(c.server.Pid)
 	if err != nil {
 		return err
 	}
@@ -277,15 +277,15 @@ func (c *crowd) measure(ctx context.Context, r *Result) error {
 	if err := sleep(ctx, c.For); err != nil {
 		return err
 	}
-	after, err := usageOf(c.server.Pid)
+	after, err := UsageOf(c.server.Pid)
 	if err != nil {
 		return err
 	}
 	r.Window, r.Reports = time.Since(begin), int(c.acked.Load()-n0)
 	r.Samples = r.Reports * len(c.Series)
 	r.P50, r.P99, r.Max = c.latency.quantile(0.5), c.latency.quantile(0.99), time.Duration(c.latency.most.Load())
-	r.CPU, r.Written = after.cpu-before.cpu, after.written-before.written
-	r.RSS, r.Peak = after.rss, after.peak
+	r.CPU, r.Written = after.CPU-before.CPU, after.Written-before.Written
+	r.RSS, r.Peak = after.RSS, after.Peak
 	r.Refused, r.Lost = int(c.refused.Load()), int(c.broken.Load())
 	if r.Reports == 0 {
 		return errors.New("no report was acknowledged")

@@ -12,15 +12,16 @@ import (
 	"time"
 )
 
-// usage is what a process has used since its start, and holds now.
-type usage struct {
-	cpu     time.Duration // on a core, from the scheduler's own account, all threads
-	written int64         // bytes sent to the block layer
-	rss     int64         // bytes
-	peak    int64         // the most that rss ever was
+// Usage is what a process has used since its start, and holds now.
+type Usage struct {
+	CPU     time.Duration // on a core, from the scheduler's own account, all threads
+	Written int64         // bytes sent to the block layer
+	RSS     int64         // bytes
+	Peak    int64         // the most that RSS ever was
 }
 
-func usageOf(pid int) (u usage, err error) {
+// UsageOf reads the account of a running process.
+func UsageOf(pid int) (u Usage, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(tasks) == 0 {
 		return u, fmt.Errorf("process %d has ended (see its log)", pid)
@@ -37,14 +38,14 @@ func usageOf(pid int) (u usage, err error) {
 		if err != nil {
 			return u, err
 		}
-		u.cpu += time.Duration(ns)
+		u.CPU += time.Duration(ns)
 	}
 	for _, want := range []struct {
 		file, key string
 		into      *int64
 		unit      int64
 	}{
-		{"io", "write_bytes:", &u.written, 1}, {"status", "VmRSS:", &u.rss, 1 << 10}, {"status", "VmHWM:", &u.peak, 1 << 10},
+		{"io", "write_bytes:", &u.Written, 1}, {"status", "VmRSS:", &u.RSS, 1 << 10}, {"status", "VmHWM:", &u.Peak, 1 << 10},
 	} {
 		if *want.into, err = field(fmt.Sprintf("/proc/%d/%s", pid, want.file), want.key, want.unit); err != nil {
 			return u, err
