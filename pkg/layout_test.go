@@ -17,9 +17,9 @@ const module = "xunjian/"
 
 // rows lists every package from words up to programs. A package imports only from rows above its own.
 var rows = [][]string{
-	{"metric", "contract", "check"},      // words
-	{"symptom"},                          // words about words
-	{"config", "spool", "store", "i18n"}, // tools
+	{"metric", "contract", "check"},              // words
+	{"symptom"},                                  // words about words
+	{"config", "spool", "store", "disk", "i18n"}, // tools
 	{"host", "probe", "uplink", "tsdb", "fleet", "rule", "access"}, // parts
 	{"query", "ingest", "inspect", "incident"},                     // duties
 	{"pager", "report", "promapi"},                                 // outcomes

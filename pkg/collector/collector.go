@@ -251,6 +251,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	g, parts := errgroup.WithContext(parts)
 	for name, run := range map[string]func(context.Context) error{
 		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "pages": c.pages.run,
+		"records": c.watchRecords,
 		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.board.Tick) },
 		"reloads": c.followReloads,
 		"uplink":  func(context.Context) error { return c.uplink.Serve(c.doors.grpc) },
@@ -273,6 +274,17 @@ func (c *Collector) Run(ctx context.Context) error {
 	c.stopDoors()
 	stopParts()
 	return g.Wait()
+}
+
+// watchRecords ends the program after a write of the records of which nobody knows whether it is on disk: the service
+// manager starts it anew, and the file is checked before it is written again.
+func (c *Collector) watchRecords(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-c.records.Failed():
+		return c.records.Err()
+	}
 }
 
 // stopDoors lets what has come in be finished, for at most ten seconds.

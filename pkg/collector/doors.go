@@ -49,8 +49,10 @@ func (c *Collector) handler() (http.Handler, error) {
 
 // ready says whether reports can be taken and records written.
 func (c *Collector) ready() error {
-	if err := c.series.Err(); err != nil {
-		return err
+	for _, err := range []error{c.series.Err(), c.series.NoSpace(), c.records.Err()} {
+		if err != nil {
+			return err
+		}
 	}
 	if waiting := c.teller.waiting(); waiting > 0 {
 		return fmt.Errorf("%d symptoms wait to be written", waiting)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -33,6 +34,10 @@ var (
 type DB struct {
 	bolt *bolt.DB
 	path string
+
+	once    sync.Once
+	failed  chan struct{}
+	failure error // before failed is closed
 }
 
 // Tx is a transaction: a read-only view or the one writer.
@@ -69,25 +74,21 @@ func Open(path string, o Options) (*DB, error) {
 	case err != nil:
 		return nil, fmt.Errorf("open records %s: %w (restore the last good backup; the file was left as it is)", path, err)
 	}
-	db := &DB{bolt: b, path: path}
+	db := &DB{bolt: b, path: path, failed: make(chan struct{})}
 	if err := db.checkSchema(o.ReadOnly); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return db, nil
 }
 
+// checkSchema writes only into a new file: a program that starts on a full disk must be able to read.
 func (db *DB) checkSchema(readOnly bool) error {
-	return db.tx(readOnly, func(tx *bolt.Tx) error {
+	fresh := false
+	err := db.bolt.View(func(tx *bolt.Tx) error {
 		m := tx.Bucket(metaBucket)
 		if m == nil {
-			if readOnly {
-				return fmt.Errorf("%s: no schema version: %w", db.path, ErrCorrupt)
-			}
-			var err error
-			if m, err = tx.CreateBucket(metaBucket); err != nil {
-				return err
-			}
-			return m.Put(schemaKey, []byte(strconv.Itoa(Schema)))
+			fresh = !readOnly
+			return map[bool]error{false: fmt.Errorf("%s: no schema version: %w", db.path, ErrCorrupt)}[fresh]
 		}
 		v, err := strconv.Atoi(string(m.Get(schemaKey)))
 		if err != nil {
@@ -98,13 +99,16 @@ func (db *DB) checkSchema(readOnly bool) error {
 		}
 		return nil
 	})
-}
-
-func (db *DB) tx(readOnly bool, fn func(*bolt.Tx) error) error {
-	if readOnly {
-		return db.bolt.View(fn)
+	if err != nil || !fresh {
+		return err
 	}
-	return db.bolt.Update(fn)
+	return Update(db.bolt, func(tx *bolt.Tx) error {
+		m, err := tx.CreateBucket(metaBucket)
+		if err != nil {
+			return err
+		}
+		return m.Put(schemaKey, []byte(strconv.Itoa(Schema)))
+	})
 }
 
 // Close releases the file.
@@ -113,9 +117,33 @@ func (db *DB) Close() error { return db.bolt.Close() }
 // Path is the file's name.
 func (db *DB) Path() string { return db.path }
 
-// Update runs fn in a write transaction; it is durable when Update returns nil.
+// Update runs fn in a write transaction; it is durable when Update returns nil. ErrNoSpace may be tried again; after
+// ErrFailed no transaction is taken any more.
 func (db *DB) Update(fn func(*Tx) error) error {
-	return db.bolt.Update(func(tx *bolt.Tx) error { return fn(&Tx{tx}) })
+	if err := db.Err(); err != nil {
+		return err
+	}
+	err := Update(db.bolt, func(tx *bolt.Tx) error { return fn(&Tx{tx}) })
+	if errors.Is(err, ErrFailed) {
+		db.once.Do(func() {
+			db.failure = fmt.Errorf("%s: %w", db.path, err)
+			close(db.failed)
+		})
+	}
+	return err
+}
+
+// Failed is closed after a failure that only opening the file anew can mend; Err says which.
+func (db *DB) Failed() <-chan struct{} { return db.failed }
+
+// Err is the failure after which nothing is written any more, nil while all is well.
+func (db *DB) Err() error {
+	select {
+	case <-db.failed:
+		return db.failure
+	default:
+		return nil
+	}
 }
 
 // View runs fn in a read transaction.

@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -153,17 +154,16 @@ func (db *DB) drain(group []*pending, size int) []*pending {
 
 // commit makes a group durable, shows it to readers, and only then tells the senders.
 func (db *DB) commit(group []*pending) {
-	err := db.Err()
-	var g commitGroup
-	if err == nil {
-		if g, err = db.planGroup(group); err == nil {
-			err = db.write(&g)
-		}
-	}
+	g, err := db.tryCommit(group)
 	if err != nil {
-		db.fail(err)
+		if errors.Is(err, ErrNoSpace) {
+			db.metrics.noSpace.Add(float64(len(group)))
+		} else {
+			db.fail(err)
+			err = db.Err()
+		}
 		for _, p := range group {
-			p.tell(0, db.Err())
+			p.tell(0, err)
 		}
 		return
 	}
@@ -173,6 +173,25 @@ func (db *DB) commit(group []*pending) {
 		p.tell(p.outcome, nil)
 	}
 	db.handOver(closed)
+}
+
+// tryCommit leaves everything as it was when there is no room. After any other error the plans are wrong, and the store
+// has failed.
+func (db *DB) tryCommit(group []*pending) (g commitGroup, err error) {
+	if err := db.Err(); err != nil {
+		return g, err
+	}
+	if err := db.refusal(time.Now()); err != nil {
+		return g, err
+	}
+	next := db.journal.next
+	if g, err = db.planGroup(group); err != nil {
+		return g, err
+	}
+	if err = db.write(&g); errors.Is(err, ErrNoSpace) {
+		db.undo(&g, next)
+	}
+	return g, err
 }
 
 func (p *pending) tell(o Outcome, err error) {
@@ -196,8 +215,7 @@ type reportID struct {
 	boot, seq uint64
 }
 
-// planGroup decides what becomes of each report, ahead of the commit. It books rows in lanes, which only
-// holds because after a failed commit nothing is committed any more.
+// planGroup decides what becomes of each report, ahead of the commit. It books rows in lanes; undo takes that back.
 func (db *DB) planGroup(group []*pending) (g commitGroup, err error) {
 	inGroup := make(map[reportID]bool, len(group))
 	for _, p := range group {
@@ -261,7 +279,7 @@ func (db *DB) write(g *commitGroup) error {
 	start := time.Now()
 	var values []value
 	values, g.first, g.zipped = db.journal.layOut(g.records)
-	if err := db.jdb.Update(func(tx *bolt.Tx) error { return putGroup(tx, values) }); err != nil {
+	if err := db.update(db.jdb, func(tx *bolt.Tx) error { return putGroup(tx, values) }); err != nil {
 		return fmt.Errorf("commit reports: %w", err)
 	}
 	db.metrics.commits.Observe(time.Since(start).Seconds())
@@ -333,10 +351,13 @@ func (db *DB) cut() {
 		keep = s.oldestKey(keep)
 	}
 	for dropped := cutAtOnce; dropped == cutAtOnce && db.Err() == nil && db.cutWorthwhile(keep); {
-		err := db.jdb.Update(func(tx *bolt.Tx) (err error) {
+		err := db.update(db.jdb, func(tx *bolt.Tx) (err error) {
 			dropped, err = cutJournal(tx, keep)
 			return err
 		})
+		if errors.Is(err, ErrNoSpace) {
+			return // after the next flush
+		}
 		if err != nil {
 			db.fail(err)
 			return

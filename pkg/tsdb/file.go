@@ -12,6 +12,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"xunjian/pkg/store"
 )
 
 // Format is the number of the layout that this program writes; files with a higher one are refused.
@@ -223,7 +225,7 @@ func checkFile(file *os.File) error {
 	if st.Size() == 0 {
 		return fmt.Errorf("file is empty: %w; %s", ErrCorrupt, remedy)
 	}
-	if err := checkPages(file, st.Size()); err != nil {
+	if err := store.CheckPages(file, st.Size()); err != nil {
 		return fmt.Errorf("%w: %w; %s", err, ErrCorrupt, remedy)
 	}
 	return nil

@@ -18,6 +18,7 @@ type metrics struct {
 	merges     prometheus.Counter
 	mergeTime  prometheus.Counter
 	dropped    prometheus.Counter
+	noSpace    prometheus.Counter
 }
 
 var ioBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}
@@ -34,6 +35,7 @@ func newMetrics(reg prometheus.Registerer, stats func() Stats) *metrics {
 		encode:     f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_encode_seconds_total", Help: "Time spent encoding blocks."}),
 		cut:        f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_journal_buckets_cut_total", Help: "Journal buckets dropped because all of them is in blocks."}),
 		failed:     f.NewGauge(prometheus.GaugeOpts{Name: "xunjian_tsdb_failed", Help: "1 after a failed write: nothing is acknowledged until the store is opened anew."}),
+		noSpace:    f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_reports_without_room_total", Help: "Reports refused for now because the disk had no room; they are sent again."}),
 	}
 	m.merges = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_merged_blocks_total", Help: "Blocks of a stream's whole day written."})
 	m.mergeTime = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_merge_seconds_total", Help: "Time spent merging days."})
@@ -51,6 +53,7 @@ func newMetrics(reg prometheus.Registerer, stats func() Stats) *metrics {
 		"xunjian_tsdb_unflushed_bytes": {"Bytes of blocks that wait for their transaction.", func(s Stats) float64 { return float64(s.UnflushedBytes) }},
 		"xunjian_tsdb_journal_bytes":   {"Size of journal.db.", func(s Stats) float64 { return float64(s.JournalBytes) }},
 		"xunjian_tsdb_data_bytes":      {"Size of data.db.", func(s Stats) float64 { return float64(s.DataBytes) }},
+		"xunjian_tsdb_no_space":        {"1 while the disk has no room, so that no report is taken.", func(s Stats) float64 { return map[bool]float64{true: 1}[s.NoSpace] }},
 	} {
 		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, func() float64 { return g.get(stats()) })
 	}

@@ -1,8 +1,6 @@
 package tsdb
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -197,78 +195,4 @@ func storeText(t *testing.T, dir string, base time.Time) string {
 		}
 	}
 	return b.String()
-}
-
-func FuzzCheckPages(f *testing.F) {
-	path := filepath.Join(f.TempDir(), "small")
-	b, err := bolt.Open(path, 0o600, &bolt.Options{PageSize: 1024})
-	if err != nil {
-		f.Fatal(err)
-	}
-	err = b.Update(func(tx *bolt.Tx) error {
-		top, err := tx.CreateBucket([]byte("a"))
-		if err != nil {
-			return err
-		}
-		in, err := top.CreateBucket([]byte("inner"))
-		if err != nil {
-			return err
-		}
-		for i := range 100 {
-			err = errors.Join(err, in.Put(key32(uint32(i)), make([]byte, 30)), top.Put(key64(uint64(i)), nil))
-		}
-		return err
-	})
-	if err = errors.Join(err, b.Close()); err != nil {
-		f.Fatal(err)
-	}
-	whole := readUsed(f, path)
-	if err := checkPages(bytes.NewReader(whole), int64(len(whole))); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(len(whole)-1, byte(1), 4000, uint64(3))
-	f.Fuzz(func(t *testing.T, at int, flip byte, word int, value uint64) {
-		b := bytes.Clone(whole)
-		b[uint(at)%uint(len(b))] ^= flip
-		binary.LittleEndian.PutUint64(b[uint(word)%uint(len(b)-8):], value)
-		_ = checkPages(bytes.NewReader(b), int64(len(b))) // must return
-	})
-}
-
-// TestPageInTwoPlaces: two buckets that share their pages would be written through each other.
-func TestPageInTwoPlaces(t *testing.T) {
-	b := openBolt(t)
-	var roots [2]uint64
-	update(t, b, func(tx *bolt.Tx) error {
-		for _, name := range []string{"one", "two"} {
-			in, err := tx.CreateBucket([]byte(name))
-			if err != nil {
-				return err
-			}
-			for i := range 100 {
-				if err := in.Put(key64(uint64(i)), make([]byte, 100)); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err := b.View(func(tx *bolt.Tx) error {
-		roots = [2]uint64{uint64(tx.Bucket([]byte("one")).Root()), uint64(tx.Bucket([]byte("two")).Root())}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	raw := readUsed(t, b.Path())
-	if err := checkPages(bytes.NewReader(raw), int64(len(raw))); err != nil {
-		t.Fatal(err)
-	}
-	le := binary.LittleEndian
-	old, twice := le.AppendUint64([]byte("two"), roots[1]), le.AppendUint64([]byte("two"), roots[0])
-	if raw = bytes.ReplaceAll(raw, old, twice); !bytes.Contains(raw, twice) {
-		t.Fatal("the bucket was not found")
-	}
-	if err := checkPages(bytes.NewReader(raw), int64(len(raw))); err == nil || !strings.Contains(err.Error(), "twice") {
-		t.Errorf("checked with %v", err)
-	}
 }

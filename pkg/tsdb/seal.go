@@ -2,7 +2,9 @@ package tsdb
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -38,12 +40,14 @@ type sealer struct {
 	rows    []float64
 	waiting []*segment
 	bytes   int
+	full    bool // the last flush found no room
 }
 
 // run ends when the queue is closed, after a last flush.
 func (s *sealer) run() {
-	tick := time.NewTicker(s.db.o.FlushEvery)
+	tick, again := time.NewTicker(s.db.o.FlushEvery), time.NewTicker(tryAgain)
 	defer tick.Stop()
+	defer again.Stop()
 	for {
 		select {
 		case g, ok := <-s.db.sealQueue:
@@ -54,7 +58,11 @@ func (s *sealer) run() {
 				return
 			}
 			s.encode(g)
-			if s.bytes >= s.db.o.FlushBytes {
+			if s.bytes >= s.db.o.FlushBytes && !s.full {
+				s.flush()
+			}
+		case <-again.C:
+			if s.full {
 				s.flush()
 			}
 		case <-tick.C:
@@ -122,7 +130,11 @@ func (s *sealer) flush() {
 	slices.SortFunc(s.waiting, func(a, b *segment) int { return slices.Compare(a.key, b.key) })
 	meta, err := s.db.packMeta(set, s.waiting)
 	if err == nil {
-		err = s.db.ddb.Update(func(tx *bolt.Tx) error { return s.write(tx, meta) })
+		err = s.db.update(s.db.ddb, func(tx *bolt.Tx) error { return s.write(tx, meta) })
+	}
+	if s.full = errors.Is(err, ErrNoSpace); s.full {
+		s.db.giveBackDirty(set)
+		return // the journal holds all of it
 	}
 	if err != nil {
 		s.db.fail(fmt.Errorf("flush blocks: %w", err))
@@ -158,13 +170,22 @@ func (s *sealer) write(tx *bolt.Tx, meta []metaRecord) error {
 	return nil
 }
 
-// takeDirty hands the set over to one flush. When that flush fails, so does the store.
+// takeDirty hands the set over to one flush.
 func (db *DB) takeDirty() dirtySet {
 	db.catalog.mu.Lock()
 	defer db.catalog.mu.Unlock()
 	set := db.dirty
 	db.dirty = newDirtySet(set.upTo)
 	return set
+}
+
+// giveBackDirty keeps the set of a flush that found no room for the next one.
+func (db *DB) giveBackDirty(set dirtySet) {
+	db.catalog.mu.Lock()
+	defer db.catalog.mu.Unlock()
+	maps.Copy(db.dirty.agents, set.agents)
+	maps.Copy(db.dirty.streams, set.streams)
+	maps.Copy(db.dirty.schemas, set.schemas)
 }
 
 // The records of data.db.

@@ -49,7 +49,9 @@ type Options struct {
 	MmapSize     int           // address space set aside for each file [64 GiB on 64-bit machines]
 	Limits       Limits
 
-	Now        func() time.Time      // nil: time.Now
+	Now  func() time.Time // nil: time.Now
+	Room func() error     // asked before each commit: its error refuses the reports with ErrNoSpace; nil: there is always room
+
 	Registerer prometheus.Registerer // nil: metrics are kept but shown nowhere
 	Logger     *slog.Logger          // nil: silent
 }
@@ -143,6 +145,7 @@ type DB struct {
 	sealQueue chan *segment // bound: sealQueueLimit; full: the committer waits
 	cutWanted chan struct{} // bound: 1; full: one telling is enough
 
+	room          room
 	journal       *journalWriter  // the committer's own
 	schemaWritten map[uint32]bool // the committer's own
 	recovered     []*segment      // closed while the journal was read; Run hands them to the sealer
@@ -180,6 +183,7 @@ func Open(dir string, o Options) (*DB, error) {
 		stopping: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	db.merger.db, db.merger.scan.db = db, db
+	db.room.ask = o.Room
 	if err := db.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open samples in %s: %w", dir, err), jdb.Close(), ddb.Close())
 	}
@@ -278,12 +282,14 @@ type Stats struct {
 	UnflushedBytes           int64 // sealed blocks waiting for their transaction
 	HotBlocks                int
 	JournalBytes, DataBytes  int64              // file sizes
+	NoSpace                  bool               // the disk takes no writes, so no report is taken
 	Outcomes                 map[Outcome]uint64 // since Open
 }
 
 // Stats counts what is held now and what became of the reports since Open.
 func (db *DB) Stats() Stats {
 	s := Stats{UnflushedBytes: db.unflushed.Load(), JournalBytes: fileSize(db.jdb), DataBytes: fileSize(db.ddb), Outcomes: map[Outcome]uint64{}}
+	s.NoSpace = db.NoSpace() != nil
 	for _, st := range db.catalog.allStreams() {
 		rows, blocks := st.held()
 		s.HeadRows += rows

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"xunjian/pkg/metric"
+	"xunjian/pkg/store"
 )
 
 func TestMain(m *testing.M) {
@@ -419,15 +420,11 @@ func readUsed(t testing.TB, path string) []byte {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	st, err := f.Stat()
+	n, err := store.Used(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := pageCheck{f: f, size: st.Size()}
-	if err := c.readMeta(); err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, int64(c.meta.pages)*c.meta.pageSize)
+	b := make([]byte, n)
 	if _, err := f.ReadAt(b, 0); err != nil {
 		t.Fatal(err)
 	}

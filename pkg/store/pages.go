@@ -1,4 +1,4 @@
-package tsdb
+package store
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"os"
 )
 
 // bbolt trusts the pages of a file that it opens: a torn one makes it panic, partly in a goroutine of its
@@ -43,8 +44,9 @@ type pageCheck struct {
 	used  []uint64 // bit set of pages met
 }
 
-// checkPages walks every bucket of a bbolt file and returns the first fault found.
-func checkPages(f io.ReaderAt, size int64) error {
+// CheckPages walks every bucket of a bbolt file and returns the first fault found. It reads the structure only: what the
+// values hold is for their owners to check.
+func CheckPages(f io.ReaderAt, size int64) error {
 	c := &pageCheck{f: f, size: size}
 	if err := c.readMeta(); err != nil {
 		return err
@@ -60,6 +62,19 @@ func checkPages(f io.ReaderAt, size int64) error {
 		return nil
 	}
 	return c.freelist()
+}
+
+// Used is how many bytes of a bbolt file its pages take; what follows is room to grow.
+func Used(f *os.File) (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	c := &pageCheck{f: f, size: st.Size()}
+	if err := c.readMeta(); err != nil {
+		return 0, err
+	}
+	return int64(c.meta.pages) * c.meta.pageSize, nil
 }
 
 // readMeta takes the newer of the two meta pages.
