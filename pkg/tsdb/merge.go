@@ -242,7 +242,7 @@ func (m *merger) write(day uint32) error {
 	if len(m.ready) == 0 {
 		return nil
 	}
-	err := m.db.ddb.Update(func(tx *bolt.Tx) error {
+	err := m.db.update(m.db.ddb, func(tx *bolt.Tx) error {
 		days, err := tx.Bucket(bucketDay).CreateBucketIfNotExists(key32(day))
 		if err != nil {
 			return err
@@ -259,6 +259,9 @@ func (m *merger) write(day uint32) error {
 		}
 		return nil
 	})
+	if errors.Is(err, ErrNoSpace) {
+		return err // the hot blocks are where they were, and the next pass finds them
+	}
 	if err != nil {
 		m.db.fail(fmt.Errorf("merge day %d: %w", day, err))
 		return m.db.Err()

@@ -50,7 +50,11 @@ func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
 		if err != nil || !there || oldest > upTo {
 			return err
 		}
-		if err := m.db.ddb.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucket).DeleteBucket(key32(oldest)) }); err != nil {
+		err = m.db.update(m.db.ddb, func(tx *bolt.Tx) error { return tx.Bucket(bucket).DeleteBucket(key32(oldest)) })
+		if errors.Is(err, ErrNoSpace) {
+			return err
+		}
+		if err != nil {
 			m.db.fail(fmt.Errorf("drop %s of day %d: %w", bucket, oldest, err))
 			return m.db.Err()
 		}
