@@ -24,6 +24,7 @@ type merger struct {
 	roll   rollupEncoder
 	column []float64
 	ready  []mergedDay
+	most   int // rows of one part of a day
 	bytes  int
 	stats  MergeStats
 }
@@ -201,8 +202,8 @@ func (m *merger) encode(out *mergedDay, sh *shape, entries []entry) (err error) 
 	if rollup {
 		m.roll.start(stamps)
 	}
-	for part := 0; part*maxBlockRows < len(stamps); part++ {
-		from, to := part*maxBlockRows, min((part+1)*maxBlockRows, len(stamps))
+	for part := 0; part*m.most < len(stamps); part++ {
+		from, to := part*m.most, min((part+1)*m.most, len(stamps))
 		m.enc.begin()
 		for i := range entries {
 			if m.column, err = day.column(m.column[:0], &m.scan.dec, &entries[i]); err != nil {

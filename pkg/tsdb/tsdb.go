@@ -182,7 +182,7 @@ func Open(dir string, o Options) (*DB, error) {
 		queue: make(chan *pending, queueLimit), sealQueue: make(chan *segment, sealQueueLimit), cutWanted: make(chan struct{}, 1),
 		stopping: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}),
 	}
-	db.merger.db, db.merger.scan.db = db, db
+	db.merger.db, db.merger.scan.db, db.merger.most = db, db, maxBlockRows
 	db.room.ask = o.Room
 	if err := db.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open samples in %s: %w", dir, err), jdb.Close(), ddb.Close())
