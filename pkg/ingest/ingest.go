@@ -191,7 +191,7 @@ func (r *Receiver) count(agent string, o tsdb.Outcome, err error) {
 }
 
 var outcomeNames = map[tsdb.Outcome]string{
-	tsdb.TooOld: "too_old", tsdb.Future: "future", tsdb.SameTime: "same_time", tsdb.TooManySeries: "too_many_series",
+	tsdb.TooOld: "too_old", tsdb.Future: "future", tsdb.SameTime: "same_time",
 	tsdb.BadSeries: "bad_series", tsdb.SeriesLimit: "series_limit", tsdb.StreamLimit: "stream_limit",
 }
 

@@ -130,6 +130,8 @@ var catalogue = map[string]Desc{
 	"xunjian_probe_failures": {Gauge, "How many of the round's askings failed."},
 	"xunjian_probe_slow":     {Gauge, "Whether the answer was right but later than the check allows."},
 
+	"xunjian_report_dropped_series": {Gauge, "Series of this report that the collector left out: more than its caps allow, or none."},
+
 	"xunjian_agent_collector_duration_seconds": {Gauge, "How long the agent took to read this part of the host."},
 	"xunjian_agent_collector_failures_total":   {Counter, "Readings of this part of the host that failed or came too late."},
 	"xunjian_agent_collector_success":          {Gauge, "Whether the agent could read this part of the host."},

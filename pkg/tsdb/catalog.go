@@ -13,6 +13,7 @@ import (
 // agent is what is known of one sender. Its fields belong to catalog.mu.
 type agent struct {
 	name    string
+	dropped drops
 	series  int
 	columns int // series counted once for each schema that a stream uses
 	seen    seen
@@ -85,6 +86,14 @@ type resolved struct {
 	stream *stream
 	schema *schema
 	values []float64
+	// dropped is how many series of the report were left out.
+	dropped int
+}
+
+// drops counts what caps kept out of an agent's reports.
+type drops struct {
+	samples uint64
+	last    int64 // ms of the newest report that lost any
 }
 
 // agent finds or makes the record of a sender.
@@ -121,31 +130,27 @@ func (c *catalog) hasSeen(a *agent, boot, seq uint64) bool {
 // resolve finds stream and schema of a report, making them when they are new and within the limits.
 func (c *catalog) resolve(a *agent, d streamDef, samples []metric.Sample) (resolved, Outcome) {
 	r := resolved{agent: a}
-	if len(samples) > c.limits.ReportSeries {
-		return r, TooManySeries
-	}
 	key := d.key()
 	c.mu.RLock()
 	r.stream = c.streams[key]
 	c.mu.RUnlock()
 	if r.stream != nil {
 		if l := r.stream.layout.Load(); l.fits(samples) {
-			r.schema, r.values = l.schema, l.values(samples, d.Sparse)
+			r.schema, r.values, r.dropped = l.schema, l.values(samples, d.Sparse), l.dropped
 			return r, Stored
 		}
 	}
-	l, sorted, ok := newLayout(samples, c.limits.LabelBytes)
-	if !ok || !validDef(d, c.limits.LabelBytes) {
+	l, all := newLayout(samples, c.limits)
+	if len(all) == 0 && len(samples) > 0 || !validDef(d, c.limits.LabelBytes) {
 		return r, BadSeries
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if refusal := c.admit(&r, d, key, sorted); refusal != Stored {
+	if refusal := c.admit(&r, d, key, l, all); refusal != Stored {
 		return r, refusal
 	}
-	l.schema = r.schema
 	r.stream.layout.Store(l)
-	r.values = l.values(samples, d.Sparse)
+	r.values, r.dropped = l.values(samples, d.Sparse), l.dropped
 	return r, Stored
 }
 
@@ -153,22 +158,23 @@ func validDef(d streamDef, maxBytes int) bool {
 	return validSeries(metric.Series{Name: d.Kind, Labels: d.Labels}, maxBytes) && d.EveryMS >= 0
 }
 
-// admit makes what is missing, or nothing at all when a limit forbids it.
-func (c *catalog) admit(r *resolved, d streamDef, key string, sorted []metric.Series) Outcome {
-	hash := hashSchema(sorted)
-	r.schema, r.stream = c.schemas[hash], c.streams[key]
+// admit makes what is missing, as far as the limits allow: series beyond them are left out. It makes nothing at all
+// when no room is left for the stream, or for one more combination of series.
+func (c *catalog) admit(r *resolved, d streamDef, key string, l *layout, all []kept) Outcome {
+	r.stream = c.streams[key]
 	if r.stream == nil && len(c.streams) >= c.limits.Streams {
 		return StreamLimit
 	}
-	fresh := len(sorted)
-	if r.stream != nil {
-		if r.schema != nil && r.stream.uses(r.schema.id) {
-			return Stored
-		}
-		fresh = r.stream.missing(sorted)
+	if all = c.fitting(r, all); len(all) == 0 && len(l.series) > 0 {
+		return SeriesLimit
 	}
-	if c.entries+fresh > c.limits.Series || r.agent.series+fresh > c.limits.AgentSeries ||
-		c.columns+len(sorted) > schemaShare*c.limits.Series || r.agent.columns+len(sorted) > schemaShare*c.limits.AgentSeries {
+	sorted := l.assign(all)
+	r.schema = c.schemas[hashSchema(sorted)]
+	if r.schema != nil && r.stream != nil && r.stream.uses(r.schema.id) {
+		l.schema = r.schema
+		return Stored
+	}
+	if c.columns+len(sorted) > schemaShare*c.limits.Series || r.agent.columns+len(sorted) > schemaShare*c.limits.AgentSeries {
 		return SeriesLimit
 	}
 	if r.schema == nil {
@@ -179,7 +185,20 @@ func (c *catalog) admit(r *resolved, d streamDef, key string, sorted []metric.Se
 		r.stream = c.addStream(c.nextStream(), d)
 	}
 	c.use(r.stream, r.schema)
+	l.schema = r.schema
 	return Stored
+}
+
+// fitting leaves out new series for which there is no room.
+func (c *catalog) fitting(r *resolved, all []kept) []kept {
+	room := min(c.limits.Series-c.entries, c.limits.AgentSeries-r.agent.series)
+	return slices.DeleteFunc(all, func(k kept) bool {
+		if r.stream != nil && r.stream.entries[k.text] != nil {
+			return false
+		}
+		room--
+		return room < 0
+	})
 }
 
 func (c *catalog) nextSchema() uint32 { return nextID(c.schemaID) }
@@ -197,7 +216,7 @@ func nextID[V any](m map[uint32]V) uint32 {
 }
 
 func (c *catalog) addSchema(id uint32, series []metric.Series) *schema {
-	s := &schema{id: id, series: series}
+	s := &schema{id: id, series: series, overflow: slices.IndexFunc(series, func(x metric.Series) bool { return x.Name == OverflowSeries })}
 	c.schemas[hashSchema(series)], c.schemaID[id] = s, s
 	return s
 }
@@ -224,8 +243,10 @@ func (c *catalog) use(st *stream, sc *schema) {
 			e = &entry{series: withLabels(s, st.def.Labels), stream: st, order: len(st.entries)}
 			st.entries[text] = e
 			c.byName[s.Name] = append(c.byName[s.Name], e)
-			c.entries++
-			st.agent.series++
+			if s.Name != OverflowSeries { // it takes no room from others
+				c.entries++
+				st.agent.series++
+			}
 		}
 		e.columns = append(e.columns, column{sc.id, i})
 		columns[i] = e
@@ -233,17 +254,8 @@ func (c *catalog) use(st *stream, sc *schema) {
 	st.columns[sc.id] = columns
 }
 
-// uses and missing belong to catalog.mu.
+// uses belongs to catalog.mu.
 func (s *stream) uses(schema uint32) bool { return slices.Contains(s.schemas, schema) }
-
-func (s *stream) missing(series []metric.Series) (n int) {
-	for _, x := range series {
-		if s.entries[x.String()] == nil {
-			n++
-		}
-	}
-	return n
-}
 
 // match finds the entries that pass all matchers.
 func (c *catalog) match(ms []Matcher) []*entry {

@@ -311,6 +311,11 @@ func (db *DB) apply(group []*pending, g *commitGroup) (closed []*segment) {
 		}
 	}
 	for _, p := range group {
+		if p.dropped > 0 && p.outcome == Stored {
+			p.agent.dropped.samples += uint64(p.dropped)
+			p.agent.dropped.last = now.UnixMilli()
+			db.metrics.droppedSamples.Add(float64(p.dropped))
+		}
 		db.outcomes[p.outcome]++
 		if p.outcome > Duplicate {
 			p.agent.refused[p.outcome]++

@@ -18,7 +18,9 @@ type metrics struct {
 	merges     prometheus.Counter
 	mergeTime  prometheus.Counter
 	dropped    prometheus.Counter
-	noSpace    prometheus.Counter
+
+	droppedSamples prometheus.Counter
+	noSpace        prometheus.Counter
 }
 
 var ioBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}
@@ -37,6 +39,7 @@ func newMetrics(reg prometheus.Registerer, stats func() Stats) *metrics {
 		failed:     f.NewGauge(prometheus.GaugeOpts{Name: "xunjian_tsdb_failed", Help: "1 after a failed write: nothing is acknowledged until the store is opened anew."}),
 		noSpace:    f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_reports_without_room_total", Help: "Reports refused for now because the disk had no room; they are sent again."}),
 	}
+	m.droppedSamples = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_dropped_samples_total", Help: "Samples left out of reports that had more series than the caps allow, or series that are none."})
 	m.merges = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_merged_blocks_total", Help: "Blocks of a stream's whole day written."})
 	m.mergeTime = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_merge_seconds_total", Help: "Time spent merging days."})
 	m.dropped = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_dropped_buckets_total", Help: "Days of samples or aggregates that retention dropped."})

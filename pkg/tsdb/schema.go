@@ -13,8 +13,9 @@ import (
 // schema is an immutable list of series, in order of their text; a report's values follow it column by column.
 // The labels of the stream are not in it, so that all hosts of a kind can share one.
 type schema struct {
-	id     uint32
-	series []metric.Series
+	id       uint32
+	series   []metric.Series
+	overflow int // column of OverflowSeries, -1 when it has none
 }
 
 type schemaHash [sha256.Size]byte
@@ -30,12 +31,17 @@ func hashSchema(series []metric.Series) schemaHash {
 	return sha256.Sum256(b)
 }
 
+// OverflowSeries counts, in a report that had more series than the caps allow or series that are none, those that
+// were left out. Only such reports have it.
+const OverflowSeries = "xunjian_report_dropped_series"
+
 // layout is how one stream's reports lately looked: the series in the order of the samples, and where
 // each goes. Comparing with it spares sorting and hashing nearly every report.
 type layout struct {
-	series []metric.Series
-	column []int
-	schema *schema
+	series  []metric.Series
+	column  []int // -1: left out
+	dropped int
+	schema  *schema
 }
 
 // fits reports whether the samples are of this layout.
@@ -54,44 +60,64 @@ func (l *layout) fits(samples []metric.Sample) bool {
 
 // values is the row of a report, in the schema's order. A NaN is an absent value, but for sparse streams, which keep it.
 func (l *layout) values(samples []metric.Sample, sparse bool) []float64 {
-	v := make([]float64, len(samples))
+	v := make([]float64, len(l.schema.series))
 	for i := range samples {
 		x := samples[i].Value
 		if x != x && !sparse {
 			x = Absent
 		}
-		v[l.column[i]] = x
+		if at := l.column[i]; at >= 0 {
+			v[at] = x
+		}
+	}
+	if l.dropped > 0 {
+		v[l.schema.overflow] = float64(l.dropped)
 	}
 	return v
 }
 
-// newLayout checks and sorts the series of a report; the schema is the caller's to find.
-// ok is false when a series is unnamed, doubled, or too long, or is not UTF-8.
-func newLayout(samples []metric.Sample, maxBytes int) (l *layout, sorted []metric.Series, ok bool) {
+// kept is a series of a report that may be kept.
+type kept struct {
+	text   string
+	series metric.Series
+	at     int // in the report
+}
+
+// newLayout takes the series of a report that may be kept at all, in order of their text, at most so many: those
+// that are unnamed, doubled, too long or not UTF-8 are left out.
+func newLayout(samples []metric.Sample, limits Limits) (l *layout, all []kept) {
 	l = &layout{series: make([]metric.Series, len(samples)), column: make([]int, len(samples))}
-	type named struct {
-		text   string
-		series metric.Series
-		at     int
-	}
-	all := make([]named, len(samples))
+	known := make(map[string]bool, len(samples))
 	for i, s := range samples {
-		if !validSeries(s.Series, maxBytes) {
-			return nil, nil, false
-		}
 		l.series[i] = cloneSeries(s.Series)
 		clean := cleanSeries(l.series[i])
-		all[i] = named{clean.String(), clean, i}
-	}
-	slices.SortFunc(all, func(a, b named) int { return strings.Compare(a.text, b.text) })
-	for i, s := range all {
-		if i > 0 && all[i-1].text == s.text {
-			return nil, nil, false
+		text := clean.String()
+		if len(all) == limits.ReportSeries || !validSeries(s.Series, limits.LabelBytes) || known[text] || s.Series.Name == OverflowSeries {
+			continue
 		}
-		l.column[s.at] = i
-		sorted = append(sorted, s.series)
+		known[text] = true
+		all = append(all, kept{text, clean, i})
 	}
-	return l, sorted, true
+	slices.SortFunc(all, func(a, b kept) int { return strings.Compare(a.text, b.text) })
+	return l, all
+}
+
+// assign gives the series that are kept their columns and returns the schema's list, with the overflow series where
+// any is left out.
+func (l *layout) assign(all []kept) (list []metric.Series) {
+	for i := range l.column {
+		l.column[i] = -1
+	}
+	if l.dropped = len(l.series) - len(all); l.dropped > 0 {
+		all = append(all, kept{OverflowSeries, metric.Series{Name: OverflowSeries}, -1})
+		slices.SortFunc(all, func(a, b kept) int { return strings.Compare(a.text, b.text) })
+	}
+	for i, k := range all {
+		if list = append(list, k.series); k.at >= 0 {
+			l.column[k.at] = i
+		}
+	}
+	return list
 }
 
 func validSeries(s metric.Series, maxBytes int) bool {

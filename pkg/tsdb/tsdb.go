@@ -56,7 +56,8 @@ type Options struct {
 	Logger     *slog.Logger          // nil: silent
 }
 
-// Limits caps what reports can make the store hold; zero values stand for the defaults in brackets.
+// Limits caps what reports can make the store hold; zero values stand for the defaults in brackets. Of a report with
+// more series, those that fit are kept, and OverflowSeries counts the others.
 type Limits struct {
 	ReportSeries int // series in one report [500]
 	AgentSeries  int // series an agent has ever sent in all its streams [5,000]
@@ -116,19 +117,18 @@ type Outcome uint8
 
 // The outcomes. All but Stored and Duplicate are refusals, which Stats and the metrics count.
 const (
-	Stored        Outcome = iota + 1
-	Duplicate             // (agent, boot, seq) was done with before
-	TooOld                // older than MaxAge
-	Future                // further ahead than MaxAhead
-	SameTime              // the stream has a row of that millisecond; the first one stays
-	TooManySeries         // more than Limits.ReportSeries
-	BadSeries             // an unnamed or doubled series, a label over Limits.LabelBytes or not UTF-8
-	SeriesLimit           // Limits.AgentSeries or Limits.Series reached
-	StreamLimit           // Limits.Streams reached
-	outcomes              // how many there are
+	Stored      Outcome = iota + 1
+	Duplicate           // (agent, boot, seq) was done with before
+	TooOld              // older than MaxAge
+	Future              // further ahead than MaxAhead
+	SameTime            // the stream has a row of that millisecond; the first one stays
+	BadSeries           // none of its series is one: unnamed, doubled, a label over Limits.LabelBytes or not UTF-8
+	SeriesLimit         // Limits.AgentSeries or Limits.Series reached, and none of its series is known
+	StreamLimit         // Limits.Streams reached
+	outcomes            // how many there are
 )
 
-var outcomeNames = [outcomes]string{"failed", "stored", "duplicate", "too_old", "future", "same_time", "too_many_series", "bad_series", "series_limit", "stream_limit"}
+var outcomeNames = [outcomes]string{"failed", "stored", "duplicate", "too_old", "future", "same_time", "bad_series", "series_limit", "stream_limit"}
 
 func (o Outcome) String() string { return outcomeNames[o%outcomes] }
 
@@ -327,6 +327,27 @@ func (db *DB) Refused(fn func(agent string, o Outcome, n uint64)) {
 				fn(r.agent, Outcome(o), n)
 			}
 		}
+	}
+}
+
+// Dropped calls fn with each agent that has lost samples to the caps since Open: how many, and when last.
+func (db *DB) Dropped(fn func(agent string, samples uint64, last time.Time)) {
+	type lost struct {
+		agent string
+		drops
+	}
+	var all []lost
+	c := db.catalog
+	c.mu.RLock()
+	for name, a := range c.agents {
+		if a.dropped.samples > 0 {
+			all = append(all, lost{name, a.dropped})
+		}
+	}
+	c.mu.RUnlock()
+	slices.SortFunc(all, func(a, b lost) int { return strings.Compare(a.agent, b.agent) })
+	for _, l := range all {
+		fn(l.agent, l.samples, time.UnixMilli(l.last))
 	}
 }
 

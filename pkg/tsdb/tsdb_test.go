@@ -226,16 +226,16 @@ func TestRefusalsAreCountedAndDoneWith(t *testing.T) {
 		db, stop := running(t, dir, o)
 		long := report(1, 5, now, 1)
 		long.Samples[0].Series = metric.New("a", "l", "123456789")
-		doubled := report(1, 6, now, 1, 2)
+		doubled := report(1, 6, now.Add(time.Second), 1, 2)
 		doubled.Samples[1] = doubled.Samples[0]
 		reports := []metric.Report{
 			report(1, 1, now.Add(-8*24*time.Hour), 1), report(1, 2, now.Add(6*time.Minute), 1),
-			report(1, 3, now, 1), report(1, 4, now, 2), long, doubled, report(1, 7, now, 1, 2, 3, 4),
+			report(1, 3, now, 1), report(1, 4, now, 2), long, doubled, report(1, 7, now.Add(2*time.Second), 1, 2, 3, 4),
 		}
-		wantOutcomes(t, appendAll(t, db, reports...), TooOld, Future, Stored, SameTime, BadSeries, BadSeries, TooManySeries)
+		wantOutcomes(t, appendAll(t, db, reports...), TooOld, Future, Stored, SameTime, BadSeries, Stored, Stored)
 		got := map[Outcome]uint64{}
 		db.Refused(func(agent string, o Outcome, n uint64) { got[o] += n })
-		if fmt.Sprint(got) != fmt.Sprint(map[Outcome]uint64{TooOld: 1, Future: 1, SameTime: 1, BadSeries: 2, TooManySeries: 1}) {
+		if fmt.Sprint(got) != fmt.Sprint(map[Outcome]uint64{TooOld: 1, Future: 1, SameTime: 1, BadSeries: 1}) {
 			t.Errorf("counted %v", got)
 		}
 		stop()
@@ -245,7 +245,11 @@ func TestRefusalsAreCountedAndDoneWith(t *testing.T) {
 				t.Errorf("report %d after reopening: %v, want it done with", i+1, o)
 			}
 		}
-		wantPoints(t, db, now.Truncate(time.Millisecond), "a", "0:1")
+		base := now.Truncate(time.Millisecond)
+		wantPoints(t, db, base, "a", "0:1", "1:1", "2:1")
+		wantPoints(t, db, base, "c", "2:3")
+		wantPoints(t, db, base, "d")
+		wantPoints(t, db, base, OverflowSeries, "1:1", "2:1")
 	})
 }
 
@@ -270,10 +274,10 @@ func TestLimitsOfSeriesAndStreams(t *testing.T) {
 		}{
 			{"w1", "host", "abc", Stored},
 			{"w1", "host", "abd", Stored},
-			{"w1", "host", "abe", SeriesLimit},
+			{"w1", "host", "abe", Stored}, // without e
 			{"w1", "host", "abd", Stored},
 			{"w2", "host", "ab", Stored},
-			{"w2", "host", "c", SeriesLimit},
+			{"w2", "host", "c", SeriesLimit}, // nothing of it is left
 			{"w3", "host", "a", SeriesLimit},
 			{"w1", "host", "abc", Stored},
 			{"w3", "host", "", Stored},
@@ -283,6 +287,14 @@ func TestLimitsOfSeriesAndStreams(t *testing.T) {
 			if got := send(c.agent, c.kind, splitNames(c.names)...); got != c.want {
 				t.Errorf("step %d: %s %s %s: %v, want %v", i, c.agent, c.kind, c.names, got, c.want)
 			}
+		}
+		db.Dropped(func(agent string, samples uint64, last time.Time) {
+			if agent != "w1" || samples != 1 || last.Before(time.Now().Add(-time.Second)) {
+				t.Errorf("%s lost %d samples at %v", agent, samples, last)
+			}
+		})
+		if n := len(db.Series(0, math.MaxInt64, matcher(t, Equal, NameLabel, OverflowSeries))); n != 1 {
+			t.Errorf("%d overflow series", n)
 		}
 		if err := db.Append(t.Context(), Stream{Agent: "w4", Kind: "host"}, report(1, 1, time.Now()), nil); err != nil {
 			t.Error(err)
