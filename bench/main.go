@@ -20,11 +20,12 @@ var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
 	"agent":       agentArea,
 	"tsdb-ingest": ingestArea,
 	"tsdb-scale":  scaleArea,
+	"tsdb-size":   sizeArea,
 }
 
 // groups are areas that are measured one after the other under one name.
 var groups = map[string][]string{
-	"tsdb": {"tsdb-ingest", "tsdb-scale"},
+	"tsdb": {"tsdb-size", "tsdb-ingest", "tsdb-scale"},
 }
 
 type options struct {
