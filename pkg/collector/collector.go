@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"xunjian/pkg/access"
 	"xunjian/pkg/api"
+	"xunjian/pkg/disk"
 	"xunjian/pkg/fleet"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/ingest"
@@ -38,8 +38,9 @@ type Options struct {
 	Version string
 	Logger  *slog.Logger
 
-	// For tests: listeners in place of those that the configuration names.
+	// For tests: listeners in place of those that the configuration names, and what the disk is said to have.
 	HTTP, GRPC net.Listener
+	Measure    func(dir string) (disk.Space, error)
 }
 
 // Collector is the whole program. New opens everything that may fail, Run works, Close releases in reverse order.
@@ -53,6 +54,7 @@ type Collector struct {
 	mu        sync.Mutex // guards cfg once Run is at work; what a reload cannot change is read from o.Config instead
 	cfg       Config
 
+	disk    *disk.Watch
 	records *store.DB
 	series  *tsdb.DB
 	access  *access.Directory
@@ -88,7 +90,7 @@ func New(o Options) (_ *Collector, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	for _, step := range []func() error{c.openStores, c.openAccountable, c.openFleet, c.openJudges, c.openPager, c.openUplink, c.openWeb} {
+	for _, step := range []func() error{c.openDisk, c.openStores, c.openAccountable, c.openFleet, c.openJudges, c.openPager, c.openUplink, c.openWeb} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -122,9 +124,6 @@ func (c *Collector) Close() (err error) {
 }
 
 func (c *Collector) openStores() (err error) {
-	if err := os.MkdirAll(c.cfg.Data, 0o700); err != nil {
-		return fmt.Errorf("make data folder: %w", err)
-	}
 	if c.records, err = store.Open(recordsFile(c.cfg.Data), store.Options{}); err != nil {
 		return err
 	}
@@ -133,7 +132,7 @@ func (c *Collector) openStores() (err error) {
 	if linger == 0 {
 		linger = -1 // what zero means in the file
 	}
-	c.series, err = tsdb.Open(filepath.Join(c.cfg.Data, "series"), tsdb.Options{Linger: linger, Registerer: c.registry, Logger: c.log})
+	c.series, err = tsdb.Open(filepath.Join(c.cfg.Data, "series"), tsdb.Options{Linger: linger, Room: c.disk.Room, Registerer: c.registry, Logger: c.log})
 	if err != nil {
 		return err
 	}
@@ -187,6 +186,7 @@ func (c *Collector) openJudges() error {
 		return err
 	}
 	c.rules.Adopt(before)
+	c.disk.Adopt(toldOfDisk(before))
 	return nil
 }
 
@@ -251,7 +251,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	g, parts := errgroup.WithContext(parts)
 	for name, run := range map[string]func(context.Context) error{
 		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "pages": c.pages.run,
-		"records": c.watchRecords,
+		"records": c.watchRecords, "disk": c.disk.Run,
 		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.board.Tick) },
 		"reloads": c.followReloads,
 		"uplink":  func(context.Context) error { return c.uplink.Serve(c.doors.grpc) },

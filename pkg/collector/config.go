@@ -58,7 +58,9 @@ type UplinkConfig struct {
 
 // StorageConfig tunes the series store.
 type StorageConfig struct {
-	Linger time.Duration `yaml:"linger"` // how long a commit waits for company
+	Linger        time.Duration `yaml:"linger"`         // how long a commit waits for company
+	ReserveMiB    int           `yaml:"reserve_mib"`    // room kept for records on a full disk
+	AnyFilesystem bool          `yaml:"any_filesystem"` // warn of file systems that would be refused
 }
 
 // HostConfig is what agents read of their hosts.
@@ -72,7 +74,7 @@ func DefaultConfig() Config {
 		Data: "data", Location: "Asia/Shanghai", Language: "zh-CN",
 		HTTP:    HTTPConfig{Listen: "127.0.0.1:9480", TLS: "auto"},
 		Uplink:  UplinkConfig{Listen: ":9481"},
-		Storage: StorageConfig{Linger: 250 * time.Millisecond},
+		Storage: StorageConfig{Linger: 250 * time.Millisecond, ReserveMiB: 64},
 		Report:  report.DefaultConfig(), Contract: contract.DefaultTerms(), Host: HostConfig{Every: 15 * time.Second},
 		Inspect: inspect.DefaultConfig(), Rules: rule.DefaultConfig(), Fleet: fleet.DefaultConfig(), Pages: pager.DefaultConfig(),
 	}
@@ -131,6 +133,10 @@ func (c *Config) Validate(fail config.Fail) {
 	if c.Storage.Linger < 0 || c.Storage.Linger > time.Second {
 		fail("storage.linger", "%v: want 0s to 1s", c.Storage.Linger)
 	}
+	if c.Storage.ReserveMiB < 0 || c.Storage.ReserveMiB > 64<<10 {
+		fail("storage.reserve_mib", "%d: want 0 (none) to 65536", c.Storage.ReserveMiB)
+	}
+	c.validatePlace(fail)
 	if c.Host.Every != 0 && (c.Host.Every < time.Second || c.Host.Every > time.Hour) {
 		fail("host.every", "%v: want 1s to 1h, or 0s for never", c.Host.Every)
 	}

@@ -110,7 +110,7 @@ func openOffline(cfg Config) (_ *Collector, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	for _, step := range []func() error{c.openStores, c.openAccountable, c.openFleet} {
+	for _, step := range []func() error{c.openDisk, c.openStores, c.openAccountable, c.openFleet} {
 		if err := step(); err != nil {
 			return nil, err
 		}

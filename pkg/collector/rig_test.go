@@ -74,9 +74,11 @@ func (r *rig) options() Options {
 	return Options{Config: cfg, File: r.file, Version: "test", Logger: slog.New(slog.NewTextHandler(r.log, nil))}
 }
 
-func (r *rig) start() *rig {
+func (r *rig) start() *rig { r.Helper(); return r.startWith(r.options()) }
+
+func (r *rig) startWith(o Options) *rig {
 	r.Helper()
-	c, err := New(r.options())
+	c, err := New(o)
 	if err != nil {
 		r.Fatal(err)
 	}
