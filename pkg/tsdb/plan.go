@@ -11,15 +11,22 @@ type rowRef struct{ source, row int32 }
 // plan puts the rows of several sources in order of time. Rows of one millisecond become one row, in which the
 // first source that has a value wins.
 type plan struct {
-	stamps []int64
+	stamps []int64 // of a lone source its own, else in buf
+	buf    []int64
 	seq    []int32  // the sources one after the other, when none overlaps another
 	order  []rowRef // else every row
 	ends   []int32  // in order, of each row that comes out
 }
 
-// make plans for sources in order of precedence; their slices are not kept.
+// make plans for sources in order of precedence.
 func (p *plan) make(sources [][]int64) {
-	p.stamps, p.seq, p.order, p.ends = p.stamps[:0], p.seq[:0], p.order[:0], p.ends[:0]
+	p.seq, p.order, p.ends = p.seq[:0], p.order[:0], p.ends[:0]
+	if len(sources) == 1 && rising(sources[0]) {
+		p.seq, p.stamps = append(p.seq, 0), sources[0]
+		return
+	}
+	p.stamps = p.buf[:0]
+	defer func() { p.buf = p.stamps }()
 	for i := range sources {
 		p.seq = append(p.seq, int32(i))
 	}
@@ -33,6 +40,15 @@ func (p *plan) make(sources [][]int64) {
 			p.stamps = append(p.stamps, t)
 		}
 	}
+}
+
+func rising(stamps []int64) bool {
+	for i := 1; i < len(stamps); i++ {
+		if stamps[i] <= stamps[i-1] {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *plan) weave(sources [][]int64) {

@@ -82,9 +82,13 @@ func (s *stream) span() (first, last int64) {
 
 // together is how many series of a stream are read at a time, so that memory stays bounded whatever the range.
 func (s *stream) together(from, to int64) int {
+	return max(1, min(64, valuesAtOnce/s.rows(from, to)))
+}
+
+// rows is about how many rows the stream has in [from, to], at least 1.
+func (s *stream) rows(from, to int64) int {
 	first, last := s.span()
-	rows := (min(to, last)-max(from, first))/max(s.def.EveryMS, 1000) + 1
-	return int(max(1, min(64, valuesAtOnce/max(rows, 1))))
+	return int(max(0, (min(to, last)-max(from, first))/max(s.def.EveryMS, 1000))) + 1
 }
 
 // scan reads one task after the other; it is not for concurrent use.
@@ -117,6 +121,7 @@ func (x *scan) run(ctx context.Context, t task) ([]Samples, error) {
 func (x *scan) stream(ctx context.Context, t task) ([]Samples, error) {
 	s := t[0].stream
 	c := collector{from: x.from, to: x.to, values: make([][]float64, len(t)), sparse: s.def.Sparse}
+	c.room = min(s.rows(x.from, x.to), valuesAtOnce)
 	err := x.eachDay(ctx, s, t, func(entries []entry) (err error) {
 		lo, hi := c.times(x.day.plan.stamps)
 		for i := range entries {
@@ -242,6 +247,9 @@ func (s *stream) pin(from, to int64) (mem []pinned, hot []hotRef) {
 type collector struct {
 	from, to int64
 	sparse   bool
+	room     int // rows to make room for at once
+	rows     int // of the day in hand
+	part     []float64
 	t        []int64
 	values   [][]float64
 }
@@ -250,20 +258,28 @@ type collector struct {
 func (c *collector) times(stamps []int64) (lo, hi int) {
 	lo = sort.Search(len(stamps), func(i int) bool { return stamps[i] >= c.from })
 	hi = lo + sort.Search(len(stamps)-lo, func(i int) bool { return stamps[lo+i] > c.to })
+	if c.t == nil {
+		c.t = make([]int64, 0, c.room)
+	}
+	c.rows = len(stamps)
 	c.t = append(c.t, stamps[lo:hi]...)
 	return lo, hi
 }
 
 // take appends what of a day's column lies in the range.
-func (c *collector) take(i, lo, hi int, column func([]float64) ([]float64, error)) error {
-	at := len(c.values[i])
-	v, err := column(c.values[i])
-	if err != nil {
+func (c *collector) take(i, lo, hi int, column func([]float64) ([]float64, error)) (err error) {
+	if c.values[i] == nil {
+		c.values[i] = make([]float64, 0, c.room)
+	}
+	if lo == 0 && hi == c.rows { // the whole day
+		c.values[i], err = column(c.values[i])
 		return err
 	}
-	n := copy(v[at:], v[at+lo:at+hi])
-	c.values[i] = v[:at+n]
-	return nil
+	c.part, err = column(c.part[:0])
+	if err == nil {
+		c.values[i] = append(c.values[i], c.part[lo:hi]...)
+	}
+	return err
 }
 
 // finish is a series without its absent values; the first row that lacks it marks its end.
