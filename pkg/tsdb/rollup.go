@@ -19,7 +19,8 @@ func windowEnd(ms int64) int64 { return (ms + RollupStep - 1) / RollupStep * Rol
 
 // The aggregates of a stream's day are a block whose rows are windows. The column of a series is
 //
-//	kind | rollOwnCounts, then each with its length: [counts], and of a gauge sum, min, max; of a counter the last value
+//	kind | rollOwnCounts, then each with its length: [counts], and of a gauge sum, min, max, and a sketch of the day
+//	(keys, then counts); of a counter the last value
 //
 // and one more column has the number of rows of each window, which is the count of every series without one of its own.
 const (
@@ -118,6 +119,9 @@ type rollupEncoder struct {
 	blockEncoder
 	shared, own windows
 	piece       []byte
+	sketch      Sketch
+	keys        []int32
+	numbers     []float64
 }
 
 func (e *rollupEncoder) start(stamps []int64) {
@@ -156,6 +160,14 @@ func (e *rollupEncoder) series(name string, v []float64) {
 	e.put(w.sum)
 	e.put(w.min)
 	e.put(w.max)
+	e.keys = e.sketch.make(v, e.keys)
+	e.numbers = e.numbers[:0]
+	for _, k := range e.sketch.keys {
+		e.numbers = append(e.numbers, float64(k))
+	}
+	e.body = binary.AppendUvarint(e.body, uint64(len(e.numbers)))
+	e.put(e.numbers)
+	e.put(e.sketch.counts)
 }
 
 func (e *rollupEncoder) put(v []float64) {
@@ -169,16 +181,46 @@ func (e *rollupEncoder) done(key []byte, sh *shape) []byte {
 	return e.finish(key, sh, blockRollup, e.shared.at)
 }
 
+// rollupSketch reads the sketch of a series; it stays empty for a series without one.
+func (d *blockDecoder) rollupSketch(s *Sketch, k *block, column int) error {
+	r, head, err := k.rollupHead(column)
+	if err != nil || head&rollKind != rollGauge {
+		return err
+	}
+	for range 3 + int(head&rollOwnCounts)/rollOwnCounts {
+		r.bytes(r.count(len(r.b)))
+	}
+	n := r.count(1 << sketchBits)
+	keys, err := d.decode(nil, r.bytes(r.count(len(r.b))), n)
+	if err == nil {
+		s.counts, err = d.decode(nil, r.bytes(r.count(len(r.b))), n)
+	}
+	if err != nil || r.bad {
+		return fmt.Errorf("block %x: sketch of column %d: %w", k.key, column, ErrCorrupt)
+	}
+	for _, x := range keys {
+		s.keys = append(s.keys, int32(x))
+	}
+	return nil
+}
+
+func (k *block) rollupHead(column int) (r *reader, head byte, err error) {
+	b, err := k.columnBytes(column)
+	r = &reader{b: b}
+	if err == nil && len(b) > 0 {
+		head = r.u8()
+	}
+	return r, head, err
+}
+
 // rollupColumn reads the aggregates of a series from an opened block; shared are the counts that the series have in
 // common. Where a window has none of it, count is 0.
 func (d *blockDecoder) rollupColumn(w *windows, k *block, column int, shared []float64) (kind byte, err error) {
 	w.reset()
-	b, err := k.columnBytes(column)
-	if err != nil || len(b) == 0 {
+	r, head, err := k.rollupHead(column)
+	if err != nil || head == rollNone {
 		return rollNone, err
 	}
-	r := &reader{b: b}
-	head := r.u8()
 	next := func(dst []float64) []float64 {
 		piece := r.bytes(r.count(len(r.b)))
 		if r.bad || err != nil {
@@ -198,7 +240,7 @@ func (d *blockDecoder) rollupColumn(w *windows, k *block, column int, shared []f
 	case rollCounter:
 		w.last = next(w.last)
 	}
-	if err != nil || r.bad || len(r.b) > 0 {
+	if err != nil || r.bad {
 		return rollNone, fmt.Errorf("block %x: aggregates of column %d: %w", k.key, column, ErrCorrupt)
 	}
 	return head & rollKind, nil

@@ -81,10 +81,10 @@ func (x *rollupScan) stream(ctx context.Context, t task, out []Windows) error {
 	return nil
 }
 
-// stored takes the day's aggregates, if they are there and nothing came in after them.
-func (x *rollupScan) stored(tx *bolt.Tx, s *stream, day uint32, entries []entry, out []Windows, later bool) (bool, error) {
+// open opens the day's aggregates, if they are there.
+func (x *rollupScan) open(tx *bolt.Tx, s *stream, day uint32) (bool, error) {
 	b := tx.Bucket(bucketRollup).Bucket(key32(day))
-	if b == nil || later {
+	if b == nil {
 		return false, nil
 	}
 	raw := b.Get(key32(s.id))
@@ -96,6 +96,17 @@ func (x *rollupScan) stored(tx *bolt.Tx, s *stream, day uint32, entries []entry,
 	}
 	if x.blk.flags&blockRollup == 0 {
 		return false, fmt.Errorf("block %x: no aggregates: %w", x.blk.key, ErrCorrupt)
+	}
+	return true, nil
+}
+
+// stored takes the day's aggregates, if they are there and nothing came in after them.
+func (x *rollupScan) stored(tx *bolt.Tx, s *stream, day uint32, entries []entry, out []Windows, later bool) (bool, error) {
+	if later {
+		return false, nil
+	}
+	if found, err := x.open(tx, s, day); err != nil || !found {
+		return false, err
 	}
 	x.axis.reset()
 	var err error
