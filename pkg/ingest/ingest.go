@@ -76,6 +76,13 @@ func (r *Receiver) Heard(agent string, h uplink.Hello) {
 	}
 }
 
+// Seen takes an agent that was told to come back later for alive.
+func (r *Receiver) Seen(agent string, at time.Time) {
+	if r.o.Reports != nil {
+		r.o.Reports(agent, at)
+	}
+}
+
 func (r *Receiver) offset(agent string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -207,6 +214,11 @@ func stream(agent string, rep metric.Report) tsdb.Stream {
 	return s
 }
 
+// owned says whether stream sets a label.
+func owned(name string, isProbe bool) bool {
+	return name == "agent" || name == "job" || name == "instance" && !isProbe
+}
+
 var outcomes = []check.Outcome{check.OK, check.Slow, check.Fail, check.Unknown}
 
 // sane refuses what no agent of ours sends.
@@ -216,14 +228,11 @@ func sane(b uplink.Batch) error {
 		if rep.Kind != metric.KindHost && (!isProbe || !check.ValidName(name)) {
 			return fmt.Errorf("report of kind %.80q: want host or probe/<check>", rep.Kind)
 		}
-		owned := map[string]bool{}
-		for _, l := range stream("", rep).Labels {
-			owned[l.Name] = true
-		}
-		for _, s := range rep.Samples {
-			for _, l := range s.Series.Labels {
-				if owned[l.Name] {
-					return fmt.Errorf("series %s: label %s is the collector's to set", s.Series.Name, l.Name)
+		for i := range rep.Samples {
+			s := &rep.Samples[i].Series
+			for _, l := range s.Labels {
+				if owned(l.Name, isProbe) {
+					return fmt.Errorf("series %s: label %s is the collector's to set", s.Name, l.Name)
 				}
 			}
 		}

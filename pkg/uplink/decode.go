@@ -20,23 +20,48 @@ type decoder struct {
 	schemas   map[uint32]*inSchema
 	subjects  map[uint32]*inSubject
 	seq       uint64
+	message   uint64 // number of the message in hand, to see which rows are free again
+	samples   int    // of the message in hand
 }
 
 type inSchema struct {
-	kind   string
-	every  time.Duration
-	series []metric.Series
-	cols   []column
-	row    []float64
-	at     int64
-	banned *fault // why reports of this schema are refused
+	kind    string
+	every   time.Duration
+	series  []metric.Series
+	cols    []column
+	rows    [][]metric.Sample // filled in again with each message; the series in them stay
+	taken   int               // of rows, by the message of that number
+	message uint64
+	at      int64
+	banned  *fault // why reports of this schema are refused
+}
+
+// keptRows is how many reports of one schema in one message find their samples made already.
+const keptRows = 2
+
+// samples is a row to be filled in, which is free again with the next message.
+func (s *inSchema) samples(message uint64) []metric.Sample {
+	if s.message != message {
+		s.message, s.taken = message, 0
+	}
+	if s.taken < len(s.rows) {
+		s.taken++
+		return s.rows[s.taken-1]
+	}
+	row := make([]metric.Sample, len(s.series))
+	for i := range row {
+		row[i].Series = s.series[i]
+	}
+	if len(s.rows) < keptRows {
+		s.rows, s.taken = append(s.rows, row), s.taken+1
+	}
+	return row
 }
 
 type inSubject struct {
 	check, service, target string
 	phases                 []string
 	cols                   []column
-	row                    []float64
 	at                     int64
 	banned                 *fault
 }
@@ -45,10 +70,16 @@ func newDecoder(boot uint64, maxSeries int) *decoder {
 	return &decoder{boot: boot, maxSeries: maxSeries, schemas: make(map[uint32]*inSchema), subjects: make(map[uint32]*inSubject)}
 }
 
-// decode reads a whole message even after a fault, so that the history stays that of the other end.
+// decode reads a whole message even after a fault, so that the history stays that of the other end. The samples of the
+// reports are valid until the next message is decoded.
 func (d *decoder) decode(m *pb.Batch) (Batch, *fault) {
+	d.message++
+	d.samples = 0
 	b := Batch{Reports: make([]metric.Report, 0, len(m.GetReports()))}
-	probed := make(map[string]int64)
+	var probed map[string]int64
+	if len(m.GetResults()) > 0 {
+		probed = make(map[string]int64)
+	}
 	bad := d.reports(m, &b, probed)
 	bad = firstFault(bad, d.results(m, &b, probed))
 	if bad != nil {
@@ -69,11 +100,14 @@ func (d *decoder) reports(m *pb.Batch, b *Batch, probed map[string]int64) (bad *
 		define(i)
 		r, f := d.report(w)
 		if f != nil {
-			f = &fault{f.reason, fmt.Sprintf("report %d: %s", i, f.detail), f.broken}
+			f = &fault{reason: f.reason, detail: fmt.Sprintf("report %d: %s", i, f.detail), broken: f.broken}
 		}
 		bad = firstFault(bad, f)
+		if f != nil && f.broken {
+			return bad // nothing that follows can be understood
+		}
 		b.Reports = append(b.Reports, r)
-		if name, ok := strings.CutPrefix(r.Kind, metric.KindProbe); ok {
+		if name, ok := strings.CutPrefix(r.Kind, metric.KindProbe); ok && probed != nil {
 			probed[name] = r.At.UnixMilli()
 		}
 	}
@@ -93,7 +127,7 @@ func (d *decoder) results(m *pb.Batch, b *Batch, probed map[string]int64) (bad *
 		define(i)
 		r, f := d.result(w, probed)
 		if f != nil {
-			f = &fault{f.reason, fmt.Sprintf("result %d: %s", i, f.detail), f.broken}
+			f = &fault{reason: f.reason, detail: fmt.Sprintf("result %d: %s", i, f.detail), broken: f.broken}
 		}
 		bad = firstFault(bad, f)
 		b.Results = append(b.Results, r)
@@ -147,7 +181,7 @@ func (s *inSchema) define(m *pb.Schema) (err error) {
 		}
 		seen[key] = true
 	}
-	s.cols, s.row = newColumns(len(s.series)), make([]float64, len(s.series))
+	s.cols = newColumns(len(s.series))
 	return nil
 }
 
@@ -193,12 +227,15 @@ func (d *decoder) report(m *pb.Report) (metric.Report, *fault) {
 		return metric.Report{}, s.banned
 	}
 	s.at += s.every.Milliseconds() + m.GetAtStep()
-	if err := decodeRow(m.GetValues(), s.cols, s.row); err != nil {
-		return metric.Report{}, &fault{faultValues, err.Error(), true}
+	if d.samples += len(s.cols); d.samples > maxSamples {
+		return metric.Report{}, &fault{reason: faultSize, detail: fmt.Sprintf("more than %d samples in one message", maxSamples), broken: true}
 	}
-	r := metric.Report{Boot: d.boot, Seq: d.seq, Kind: s.kind, Every: s.every, Samples: make([]metric.Sample, len(s.series))}
-	for i, v := range s.row {
-		r.Samples[i] = metric.Sample{Series: s.series[i], Value: v}
+	if err := decodeRow(m.GetValues(), s.cols); err != nil {
+		return metric.Report{}, &fault{reason: faultValues, detail: err.Error(), broken: true}
+	}
+	r := metric.Report{Boot: d.boot, Seq: d.seq, Kind: s.kind, Every: s.every, Samples: s.samples(d.message)}
+	for i := range s.cols {
+		r.Samples[i].Value = math.Float64frombits(s.cols[i].bits)
 	}
 	var ok bool
 	if r.At, ok = at(s.at); !ok || d.seq == 0 {
@@ -239,7 +276,7 @@ func (s *inSubject) define(m *pb.Subject) (err error) {
 		}
 		s.phases[i] = shared(s.phases[i])
 	}
-	s.cols, s.row = newColumns(rowFixed+len(s.phases)), make([]float64, rowFixed+len(s.phases))
+	s.cols = newColumns(rowFixed + len(s.phases))
 	return nil
 }
 
@@ -259,8 +296,8 @@ func (d *decoder) result(m *pb.Result, probed map[string]int64) (check.Result, *
 	when, ok := at(s.at)
 	r := check.Result{Check: s.check, Service: s.service, Target: s.target, At: when}
 	if row := m.GetValues(); len(row) > 0 {
-		if err := decodeRow(row[1:], s.cols, s.row); err != nil || row[0] != rowMark {
-			return r, &fault{faultValues, fmt.Sprint("first byte ", row[0], ", ", err), true}
+		if err := decodeRow(row[1:], s.cols); err != nil || row[0] != rowMark {
+			return r, &fault{reason: faultValues, detail: fmt.Sprint("first byte ", row[0], ", ", err), broken: true}
 		}
 		a, f := s.attempt()
 		if f != nil {
@@ -279,7 +316,8 @@ func (d *decoder) result(m *pb.Result, probed map[string]int64) (check.Result, *
 // attempt is the attempt that the subject's row tells of.
 func (s *inSubject) attempt() (check.Attempt, *fault) {
 	var row [rowFixed + maxPhases]int64
-	for i, v := range s.row {
+	for i := range s.cols {
+		v := math.Float64frombits(s.cols[i].bits)
 		if !(v >= -1<<53 && v <= 1<<53) || v != math.Trunc(v) {
 			return check.Attempt{}, faultf(faultResult, "number %v in column %d", v, i)
 		}

@@ -48,11 +48,11 @@ func (c envelopeCodec) Unmarshal(data mem.BufferSlice, v any) error {
 func (e *envelope) open(raw []byte, limit int) {
 	*e = envelope{raw: raw}
 	if len(raw) > limit {
-		e.fault = &fault{faultSize, fmt.Sprintf("message of %d bytes, at most %d are taken: send it in parts", len(raw), limit), true}
+		e.fault = &fault{reason: faultSize, detail: fmt.Sprintf("message of %d bytes, at most %d are taken: send it in parts", len(raw), limit), broken: true}
 		return
 	}
 	if f := parse(raw, &e.up); f != nil {
-		e.fault = &fault{f.reason, f.detail, true}
+		e.fault = &fault{reason: f.reason, detail: f.detail, broken: true}
 	}
 }
 

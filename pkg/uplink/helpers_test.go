@@ -123,6 +123,10 @@ func (r *receiver) Receive(ctx context.Context, agent string, b Batch, durable f
 	r.calls++
 	refuse, before, slow, life := r.refuse, r.before, r.slow, r.life
 	r.mu.Unlock()
+	b.Reports = slices.Clone(b.Reports) // the samples are the decoder's once this returns
+	for i := range b.Reports {
+		b.Reports[i].Samples = slices.Clone(b.Reports[i].Samples)
+	}
 	if before != nil {
 		before(b)
 	}

@@ -94,7 +94,7 @@ func (mute) Stream(stream grpc.BidiStreamingServer[pb.Up, pb.Down]) error {
 func TestSilentCollector(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
 		pipe := bufconn.Listen(1 << 16)
-		s := grpc.NewServer(grpc.Creds(newHandshaker(r.opts.Certs, newCounts(1), newCounts(1))),
+		s := grpc.NewServer(grpc.Creds(newHandshaker(r.opts.Certs, turnstile{}, newCounts(1), newCounts(1))),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingWait}))
 		pb.RegisterUplinkServer(s, mute{})
 		go s.Serve(pipe)

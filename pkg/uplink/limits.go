@@ -14,6 +14,7 @@ const (
 	maxMessageUnpacked = 16 << 20 // of all frames of a message
 	maxFrames          = 4096     // of one message
 	maxFields          = 100_000  // of one message, all levels together
+	maxSamples         = 100_000  // of one message or frame: a report of no bytes can stand for thousands
 	maxIDs             = 1024     // schemas of a stream, and subjects
 	maxLabels          = 64
 	maxName            = 128 // bytes of a metric's or label's name, or a kind
@@ -30,6 +31,7 @@ type fault struct {
 	reason string // of a fixed set, for counting
 	detail string
 	broken bool
+	raw    []byte // what the fault is in, when it is not the whole message
 }
 
 func (f *fault) Error() string { return f.reason + ": " + f.detail }

@@ -56,7 +56,10 @@ func (c *Client) stayConnected(ctx context.Context) {
 		if lasted > steadyAfter {
 			pace.reset()
 		}
-		wait := max(pace.next(), hint)
+		wait := pace.next()
+		if hint > 0 {
+			wait = hint + jitter(hint) // never sooner than asked, and not all together
+		}
 		c.mu.Lock()
 		if !first {
 			c.stats.Reconnects++
@@ -125,7 +128,7 @@ func retryHint(stream grpc.ClientStream, err error) time.Duration {
 			}
 		}
 	case codes.Unauthenticated, codes.PermissionDenied, codes.FailedPrecondition, codes.Aborted:
-		return retryCap/2 + jitter(retryCap/2)
+		return retryCap / 2
 	}
 	return 0
 }

@@ -38,8 +38,33 @@ func (x *session) read(greeted chan<- struct{}) error {
 			<-x.ctx.Done()
 			return context.Cause(x.ctx)
 		}
-		x.message(dec, e)
+		holds := dec.loadOf(e, x.server.opts.StreamBytes)
+		if err := x.makeRoom(holds, len(e.raw)); err != nil {
+			return err
+		}
+		x.message(dec, e, holds)
 	}
+}
+
+// makeRoom waits for a message's turn and its share of the memory. Meanwhile nothing more of the stream is read.
+func (x *session) makeRoom(holds load, size int) error {
+	if pace(x.ctx, x.quota.bytes, size) {
+		x.server.throttled.Add(1)
+	}
+	if err := x.share.Acquire(x.ctx, holds.bytes); err != nil {
+		return context.Cause(x.ctx)
+	}
+	ctx, cancel := context.WithTimeout(x.ctx, x.server.opts.Patience)
+	defer cancel()
+	if err := x.server.budget.take(ctx, holds); err != nil {
+		x.share.Release(holds.bytes)
+		if x.ctx.Err() != nil {
+			return context.Cause(x.ctx)
+		}
+		x.server.rejected.add("crowded")
+		return x.server.later(x.stream, x.id.agent, 0, errCrowded)
+	}
+	return nil
 }
 
 // isFinal says that nothing more is to be read.
@@ -104,15 +129,13 @@ func (x *session) heard(now time.Time, wall int64, first bool) {
 
 // message deals with one message, part by part, so that no more than one is unpacked at a time. What is refused is told
 // before it is acknowledged; the agent sends parts that were refused in company again, one by one.
-func (x *session) message(dec *decoder, e *envelope) {
+func (x *session) message(dec *decoder, e *envelope, holds load) {
 	open := x.parts(dec, e)
 	parts := make([]part, len(open))
 	x.mu.Lock()
-	n := x.ledger.begin(len(open))
+	n := x.ledger.begin(len(open), holds)
 	x.mu.Unlock()
-	x.server.mu.Lock()
-	x.server.messages++
-	x.server.mu.Unlock()
+	x.server.messages.Add(1)
 	var f *fault
 	for i := range open {
 		if f = x.take(open[i], func(err error) { parts[i].done(x, n, err) }); f != nil {
@@ -137,14 +160,21 @@ type part struct{ once sync.Once }
 // done is called when the part is durable, and not twice for the same part in effect.
 func (p *part) done(x *session, n uint64, err error) {
 	p.once.Do(func() {
-		if err != nil {
+		switch {
+		case err == nil:
+			x.settle(n)
+		case errors.Is(err, ErrBusy):
+			x.server.rejected.add("busy")
+			x.end(x.server.later(x.stream, x.id.agent, busyWait, err))
+		default:
 			x.server.rejected.add("not_stored")
 			x.end(status.Errorf(codes.Unavailable, "the collector could not store: %v", clip(err.Error(), 200)))
-			return
 		}
-		x.settle(n)
 	})
 }
+
+// busyWait is after how long it is worth asking again whether the collector can store.
+const busyWait = 5 * time.Second
 
 // opener reads a part of a message.
 type opener func() (Batch, *fault)
@@ -178,6 +208,7 @@ func (x *session) frames(frames [][]byte) []opener {
 			room -= size
 			if f != nil {
 				f = faultf(f.reason, "frame %d: %s", i, f.detail)
+				f.raw = raw
 			}
 			return b, f
 		}
@@ -188,13 +219,17 @@ func (x *session) frames(frames [][]byte) []opener {
 // take reads a part and gives it to the receiver. What cannot be read, and what the receiver refuses or panics over, is a fault.
 func (x *session) take(open opener, durable func(error)) (f *fault) {
 	opened := false
+	var b Batch
 	defer func() {
 		if p := recover(); p != nil {
 			x.log.Error("a message made the collector panic", "panic", p, "stack", string(debug.Stack()))
-			f = &fault{faultPanic, "the collector cannot process this message", !opened}
+			f = &fault{reason: faultPanic, detail: "the collector cannot process this message", broken: !opened}
+			if opened {
+				f.raw = alone(x.hello.Boot, b)
+			}
 		}
 	}()
-	b, f := open()
+	b, f = open()
 	if f != nil {
 		return f
 	}
@@ -206,6 +241,9 @@ func (x *session) take(open opener, durable func(error)) (f *fault) {
 	for i := range b.Reports {
 		b.Reports[i].Agent = x.id.agent
 	}
+	if pace(x.ctx, x.quota.reports, len(b.Reports)) {
+		x.server.throttled.Add(1)
+	}
 	err := x.server.opts.Receiver.Receive(x.ctx, x.id.agent, b, durable)
 	if err == nil || x.ctx.Err() != nil { // when the stream has ended meanwhile, nothing is wrong with the batch
 		return nil
@@ -213,27 +251,72 @@ func (x *session) take(open opener, durable func(error)) (f *fault) {
 	return faultf(faultReceiver, "%v", err)
 }
 
+// alone is a batch as a frame that needs no history: the same for each sending of the batch, and readable by itself.
+func alone(boot uint64, b Batch) (frame []byte) {
+	defer func() {
+		if recover() != nil { // what one part of the program stumbles over may well trip another
+			frame = nil
+		}
+	}()
+	frame, err := pack(boot, []Batch{b})
+	if err != nil {
+		return nil
+	}
+	return frame
+}
+
 // settle settles a part of a message.
 func (x *session) settle(n uint64) {
 	x.mu.Lock()
-	through := x.ledger.settle(n)
+	if x.over {
+		x.mu.Unlock()
+		return
+	}
+	free, through := x.ledger.settle(n)
 	x.mu.Unlock()
+	if free.bytes > 0 {
+		x.share.Release(free.bytes)
+		x.server.budget.give(free)
+	}
 	for range through {
 		<-x.slots
 	}
 	if through > 0 {
-		x.stir()
+		x.server.acks.add(x)
 	}
 }
 
-// refuse quarantines a message: it is counted, logged with its hash, and told to the agent before any acknowledgement of it.
+// letGo gives back what the session's unsettled messages hold, once no more can come.
+func (x *session) letGo() {
+	x.mu.Lock()
+	x.over = true
+	held := x.ledger.abandon()
+	x.mu.Unlock()
+	for _, l := range held {
+		x.server.budget.give(l)
+	}
+}
+
+// refuse counts a message, logs it with its hash, and has it told to the agent before any acknowledgement of it. What
+// nobody could make sense of is kept for those who mend it.
 func (x *session) refuse(n uint64, f *fault, raw []byte) {
+	if f.raw != nil {
+		raw = f.raw
+	}
 	sum := sha256.Sum256(raw)
 	x.server.refused.add(f.reason)
 	x.log.Warn("message refused", "message", n, "reason", f.reason, "detail", clip(f.detail, 400),
 		"bytes", len(raw), "sha256", hex.EncodeToString(sum[:]))
+	if x.server.opts.Quarantine != nil && poisonous[f.reason] {
+		x.server.opts.Quarantine(Poison{
+			Agent: x.id.agent, At: time.Now(), Reason: f.reason, Detail: clip(f.detail, 400), Sum: hex.EncodeToString(sum[:]), Bytes: raw,
+		})
+	}
 	x.mu.Lock()
 	x.refusals = append(x.refusals, &pb.Refuse{Message: n, Reason: f.reason, Detail: clip(fmt.Sprintf("%s (sha256 %x)", f.detail, sum[:6]), 400)})
 	x.mu.Unlock()
 	x.stir()
 }
+
+// poisonous are the reasons that point at a fault in a program, on either end.
+var poisonous = map[string]bool{faultProtobuf: true, faultValues: true, faultFrame: true, faultPanic: true}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -32,9 +33,20 @@ type ServerOptions struct {
 	MaxMessage int           // default 1 MiB
 	MaxSeries  int           // default 4096, of one agent's stream
 	MaxStreams int           // default 20,000
-	Window     int           // default 64: messages of one stream that wait to become durable; more are not read
-	AdmitRate  float64       // default 500 new streams a second; more are told to come back later
+	AdmitRate  float64       // default 200 new connections and streams a second; more are told to come back later
 	Recheck    time.Duration // default 30 s: how often Known is asked again
+
+	// What is not durable yet. What is more is not read, and waits with its agent.
+	Window      int           // default 64 messages of one stream
+	StreamBytes int64         // default 4 MiB of one stream
+	TotalBytes  int64         // default 64 MiB of all streams together, served in turn
+	Patience    time.Duration // default 10 s: after so long in the queue for TotalBytes an agent is told to come back later
+
+	// What one agent may send; what is more is read later. Agents send about one report a second at most.
+	AgentReports float64 // default 1,000 a second
+	AgentBytes   float64 // default 4 MiB a second
+
+	Quarantine func(Poison) // keeps messages that were refused for what is in them; nil: they are only counted
 	Logger     *slog.Logger
 }
 
@@ -43,7 +55,13 @@ func (o ServerOptions) withDefaults() ServerOptions {
 	o.MaxSeries = orDefault(o.MaxSeries, 4096)
 	o.MaxStreams = orDefault(o.MaxStreams, 20_000)
 	o.Window = orDefault(o.Window, 64)
-	o.AdmitRate = orDefault(o.AdmitRate, 500)
+	o.StreamBytes = orDefault(o.StreamBytes, 4<<20)
+	o.TotalBytes = orDefault(o.TotalBytes, 64<<20)
+	o.StreamBytes = min(o.StreamBytes, o.TotalBytes/2) // what comes from a spool may have no more
+	o.Patience = orDefault(o.Patience, 10*time.Second)
+	o.AgentReports = orDefault(o.AgentReports, 1000)
+	o.AgentBytes = orDefault(o.AgentBytes, 4<<20)
+	o.AdmitRate = orDefault(o.AdmitRate, defaultAdmitRate)
 	o.Recheck = orDefault(o.Recheck, 30*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -57,6 +75,9 @@ func orDefault[T int | int64 | float64 | time.Duration](v, d T) T {
 	}
 	return v
 }
+
+// defaultAdmitRate is about a quarter of a core's worth of handshakes, and brings 10,000 agents back within a minute.
+const defaultAdmitRate = 200
 
 // What both ends agree on about life and death of a connection: a peer that vanishes is found pingAfter + pingWait after its
 // last byte, and one whose program hangs answerWait after it should have said something.
@@ -81,6 +102,8 @@ type ServerStats struct {
 	Addresses  map[string]uint64 // refused at the handshake, by address without port
 	Rejected   map[string]uint64 // streams refused or ended, by reason
 	Messages   uint64
+	Held       int64             // bytes of messages that are read and not settled
+	Throttled  uint64            // times that an agent had to wait for having sent too much
 	Refused    map[string]uint64 // messages, by reason
 	Enrolments map[string]uint64 // by outcome
 }
@@ -93,14 +116,18 @@ type Server struct {
 	admit    *rate.Limiter
 	enrol    *rate.Limiter
 	crowd    crowd
+	budget   *budget
+	quotas   quotas
+	acks     ackClock
 	stopping chan struct{}
 	readers  sync.WaitGroup // what sessions started
+
+	messages, throttled atomic.Uint64
 
 	mu       sync.Mutex
 	stopped  bool
 	sessions map[string]*session
 	opened   uint64
-	messages uint64
 
 	replaced, handshakes, addresses, rejected, refused, enrolments *counts
 }
@@ -115,13 +142,16 @@ func NewServer(o ServerOptions) (*Server, error) {
 		opts:     o.withDefaults(),
 		stopping: make(chan struct{}),
 		sessions: make(map[string]*session),
+		budget:   newBudget(o.withDefaults().TotalBytes),
 		replaced: newCounts(reasons), handshakes: newCounts(reasons), addresses: newCounts(addresses),
 		rejected: newCounts(reasons), refused: newCounts(reasons), enrolments: newCounts(reasons),
 	}
-	s.admit = rate.NewLimiter(rate.Limit(s.opts.AdmitRate), max(1, int(s.opts.AdmitRate)))
+	s.quotas = quotas{reports: s.opts.AgentReports, bytes: s.opts.AgentBytes, most: 2 * s.opts.MaxStreams, by: make(map[string]*quota)}
+	burst := max(1, int(s.opts.AdmitRate))
+	s.admit = rate.NewLimiter(rate.Limit(s.opts.AdmitRate), burst)
 	s.enrol = rate.NewLimiter(20, 20)
 	s.grpc = grpc.NewServer(
-		grpc.Creds(newHandshaker(o.Certs, s.handshakes, s.addresses)),
+		grpc.Creds(newHandshaker(o.Certs, turnstile{rate.NewLimiter(rate.Limit(2*s.opts.AdmitRate), 2*burst), s.stopping}, s.handshakes, s.addresses)),
 		grpc.ForceServerCodecV2(envelopeCodec{s.opts.MaxMessage}),
 		grpc.MaxRecvMsgSize(2*s.opts.MaxMessage), // beyond MaxMessage a message is refused by number, beyond this the stream ends
 		grpc.MaxConcurrentStreams(4),
@@ -187,8 +217,9 @@ func (s *Server) Stop(ctx context.Context) {
 // Stats is a snapshot.
 func (s *Server) Stats() ServerStats {
 	s.mu.Lock()
-	st := ServerStats{Streams: len(s.sessions), Opened: s.opened, Messages: s.messages}
+	st := ServerStats{Streams: len(s.sessions), Opened: s.opened}
 	s.mu.Unlock()
+	st.Messages, st.Throttled, st.Held = s.messages.Load(), s.throttled.Load(), s.budget.held.Load()
 	st.Replaced, st.Handshakes, st.Addresses = s.replaced.snapshot(), s.handshakes.snapshot(), s.addresses.snapshot()
 	st.Rejected, st.Refused, st.Enrolments = s.rejected.snapshot(), s.refused.snapshot(), s.enrolments.snapshot()
 	return st

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -23,8 +24,8 @@ import (
 const retryKey = "xunjian-retry-ms"
 
 // session is one agent's stream. Three goroutines share it: Stream waits for what ends it, read takes messages, write
-// says what is owed. It is bounded by Window messages that are not durable yet; what is owed is at most a number, a plan
-// and a refusal for each of those messages.
+// says what is owed. It is bounded by Window messages and StreamBytes that are not durable yet; what is owed is at most a
+// number, a plan and a refusal for each of those messages.
 type session struct {
 	server *Server
 	stream grpc.BidiStreamingServer[pb.Up, pb.Down]
@@ -36,6 +37,9 @@ type session struct {
 	wake   chan struct{} // of one; a full one is awake already
 	slots  chan struct{} // of Window; taken by messages that are not durable
 	gone   chan struct{} // closed when read has ended
+	quota  *quota
+	share  *semaphore.Weighted // of StreamBytes
+	due    bool                // under server.acks.mu: write is about to be woken
 
 	mu       sync.Mutex
 	ledger   *ledger
@@ -44,6 +48,7 @@ type session struct {
 	plan     *pb.Plan
 	welcome  *pb.Welcome
 	final    error // how to end once all that was read is settled and told; nil while reading goes on
+	over     bool  // nothing is settled any more
 }
 
 // Stream serves one agent until its stream ends.
@@ -57,6 +62,7 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[pb.Up, pb.Down]) error {
 	s.readers.Go(func() {
 		defer close(x.gone)
 		x.end(x.read(greeted))
+		x.letGo()
 	})
 	err = x.serve(greeted)
 	s.leave(x)
@@ -75,16 +81,29 @@ func (s *Server) admitAgent(stream grpc.ServerStream) (identity, error) {
 		s.rejected.add("unknown_agent")
 		return id, err
 	}
+	if !s.quotas.of(id.agent).opens.Allow() {
+		s.rejected.add("too_often")
+		return id, s.later(stream, id.agent, opensEvery, errors.New("too many streams of this agent: come again later"))
+	}
 	s.mu.Lock()
 	full := len(s.sessions) >= s.opts.MaxStreams && s.sessions[id.agent] == nil
 	s.mu.Unlock()
 	if full || !s.admit.Allow() {
 		s.rejected.add("overload")
-		wait := s.crowd.wait(time.Now(), s.opts.AdmitRate)
-		stream.SetTrailer(metadata.Pairs(retryKey, strconv.FormatInt(wait.Milliseconds(), 10)))
-		return id, status.Error(codes.ResourceExhausted, "too many agents at once: come again later")
+		return id, s.later(stream, id.agent, 0, errors.New("too many agents at once: come again later"))
 	}
 	return id, nil
+}
+
+// later is the status that makes an agent come back after a while, and not before the time that it is told.
+func (s *Server) later(stream grpc.ServerStream, agent string, least time.Duration, why error) error {
+	now := time.Now()
+	wait := least + s.crowd.wait(now, s.opts.AdmitRate)
+	stream.SetTrailer(metadata.Pairs(retryKey, strconv.FormatInt(wait.Milliseconds(), 10)))
+	if r, ok := s.opts.Receiver.(Seer); ok {
+		r.Seen(agent, now)
+	}
+	return status.Error(codes.ResourceExhausted, clip(why.Error(), 200))
 }
 
 // crowd spreads the agents that are turned away over the time that admitting them will take.
@@ -103,7 +122,7 @@ func (c *crowd) wait(now time.Time, perSecond float64) time.Duration {
 	c.n = c.n*math.Exp(-now.Sub(c.last).Seconds()/crowdMemory.Seconds()) + 1
 	c.last = now
 	span := min(time.Duration(c.n/perSecond*float64(time.Second)), time.Minute)
-	return time.Second + jitter(2*span)
+	return time.Second + jitter(span) // and as much again at most by the agent's own dice
 }
 
 // known asks whether the certificate may still be used.
@@ -124,7 +143,7 @@ func newSession(s *Server, stream grpc.BidiStreamingServer[pb.Up, pb.Down], id i
 	x := &session{
 		server: s, stream: stream, id: id, log: s.opts.Logger.With("agent", id.agent, "peer", id.addr),
 		wake: make(chan struct{}, 1), slots: make(chan struct{}, s.opts.Window), gone: make(chan struct{}),
-		ledger: newLedger(),
+		ledger: newLedger(), quota: s.quotas.of(id.agent), share: semaphore.NewWeighted(s.opts.StreamBytes),
 	}
 	x.ctx, x.cancel = context.WithCancelCause(stream.Context())
 	return x
@@ -294,9 +313,6 @@ func (x *session) write() {
 		case <-x.ctx.Done():
 			return
 		case <-x.wake:
-			if !x.pause() {
-				return
-			}
 		case <-alive.C:
 			beat = true
 		}
@@ -312,18 +328,6 @@ func (x *session) write() {
 			return
 		}
 		alive.Reset(aliveEvery)
-	}
-}
-
-// pause lets what becomes durable within a few milliseconds share one acknowledgement.
-func (x *session) pause() bool {
-	t := time.NewTimer(ackLinger)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-x.ctx.Done():
-		return false
 	}
 }
 

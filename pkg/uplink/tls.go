@@ -10,7 +10,9 @@ import (
 	"net"
 	"regexp"
 	"strings"
+	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 )
@@ -62,10 +64,11 @@ func (id identity) serial() string { return id.cert.SerialNumber.Text(16) }
 // handshaker is TLS on the collector's end, counting whom it turns away.
 type handshaker struct {
 	credentials.TransportCredentials
+	turnstile          turnstile
 	reasons, addresses *counts
 }
 
-func newHandshaker(certs CertSource, reasons, addresses *counts) *handshaker {
+func newHandshaker(certs CertSource, t turnstile, reasons, addresses *counts) *handshaker {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -79,11 +82,50 @@ func newHandshaker(certs CertSource, reasons, addresses *counts) *handshaker {
 			}, nil
 		},
 	}
-	return &handshaker{credentials.NewTLS(config), reasons, addresses}
+	return &handshaker{credentials.NewTLS(config), t, reasons, addresses}
+}
+
+// turnstile lets so many connections a second come to their handshake, which costs more than all else about an agent that
+// comes back. The others wait a little; those for whom that is too long are turned away, which costs next to nothing.
+type turnstile struct {
+	rate     *rate.Limiter // nil: everybody passes
+	stopping <-chan struct{}
+}
+
+const turnstileWait = 5 * time.Second
+
+var errTurnedAway = errors.New("too many connections at once")
+
+func (t turnstile) pass() error {
+	if t.rate == nil {
+		return nil
+	}
+	r := t.rate.Reserve()
+	d := r.Delay()
+	if d > turnstileWait {
+		r.Cancel()
+		return errTurnedAway
+	}
+	if d <= 0 {
+		return nil
+	}
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-t.stopping:
+		return errTurnedAway
+	}
 }
 
 // ServerHandshake counts what the TLS below refuses.
 func (h *handshaker) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if err := h.turnstile.pass(); err != nil {
+		h.reasons.add("overload")
+		h.addresses.add(hostOf(conn.RemoteAddr().String()))
+		return nil, nil, err
+	}
 	c, info, err := h.TransportCredentials.ServerHandshake(conn)
 	if err != nil {
 		h.reasons.add(handshakeReason(err))
@@ -94,7 +136,7 @@ func (h *handshaker) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthI
 
 // Clone keeps the counters.
 func (h *handshaker) Clone() credentials.TransportCredentials {
-	return &handshaker{h.TransportCredentials.Clone(), h.reasons, h.addresses}
+	return &handshaker{h.TransportCredentials.Clone(), h.turnstile, h.reasons, h.addresses}
 }
 
 func hostOf(addr string) string {

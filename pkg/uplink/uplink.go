@@ -21,7 +21,8 @@ type Batch struct {
 type Receiver interface {
 	// Receive is called in the order of the agent's stream, never twice at once for one agent. Each call that returned nil
 	// must call durable exactly once, from any goroutine: nil when the batch is on disk, an error when it could not be stored
-	// and is to be sent again. A returned error refuses the batch for good. Receive may block: that pushes back on this agent only.
+	// and is to be sent again, after a while when it wraps ErrBusy. A returned error refuses the batch for good. Receive may block:
+	// that pushes back on this agent only. The reports' samples are the caller's again once Receive has returned.
 	Receive(ctx context.Context, agent string, b Batch, durable func(error)) error
 }
 
@@ -29,6 +30,25 @@ type Receiver interface {
 type Hearer interface {
 	Heard(agent string, info Hello)
 }
+
+// Seer is what a Receiver may be besides: it learns of agents that proved who they are and were told to come back later,
+// so that nobody takes them for silent.
+type Seer interface {
+	Seen(agent string, at time.Time)
+}
+
+// Poison is a message, or a part of one, that nobody shall have to deal with again.
+type Poison struct {
+	Agent  string
+	At     time.Time
+	Reason string // a word of a fixed set
+	Detail string
+	Sum    string // SHA-256 of Bytes in hexadecimal
+	Bytes  []byte // as sent; a spool frame that stands alone where the message could be read
+}
+
+// ErrBusy says that a batch cannot be stored for a while; its agent is told to come back later, and keeps it until then.
+var ErrBusy = errors.New("the collector cannot store anything at present")
 
 // Hello is what is known of an agent once its stream is open.
 type Hello struct {

@@ -184,11 +184,15 @@ func (c *column) appendStep(b []byte, guess, n int64, vb uint64) []byte {
 	return b
 }
 
-// decodeRow reads a row into out, which is as long as cols. After an error the columns are of no more use.
-func decodeRow(row []byte, cols []column, out []float64) error {
+// decodeRow reads a row: the values are then the columns' bits. After an error the columns are of no more use.
+func decodeRow(row []byte, cols []column) error {
 	marks := (len(cols) + 7) / 8
-	if len(row) == 0 {
-		row = make([]byte, marks)
+	if len(row) == 0 { // all as foretold
+		for i := range cols {
+			c := &cols[i]
+			c.settle(c.guess())
+		}
+		return nil
 	}
 	if len(row) < marks {
 		return fmt.Errorf("row of %d bytes for %d columns: %w", len(row), len(cols), errValues)
@@ -202,7 +206,6 @@ func decodeRow(row []byte, cols []column, out []float64) error {
 		} else if err := r.token(c, guess); err != nil {
 			return fmt.Errorf("column %d: %w", i, err)
 		}
-		out[i] = math.Float64frombits(c.bits)
 	}
 	if len(r.rest) > 0 || len(cols)%8 != 0 && row[marks-1]>>(len(cols)%8) != 0 {
 		return fmt.Errorf("%d bytes too many: %w", len(r.rest), errValues)
