@@ -19,6 +19,7 @@ import (
 	"xunjian/pkg/api"
 	"xunjian/pkg/disk"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/ingest"
 	"xunjian/pkg/inspect"
@@ -67,6 +68,7 @@ type Collector struct {
 	rules   *rule.Manager
 	plans   *planner
 	uplink  *uplink.Server
+	strain  *strain
 	web     *http.Server
 	control *api.Control
 	// endStreams ends the console's event streams, which have no end of their own.
@@ -177,6 +179,8 @@ func (c *Collector) openJudges() error {
 	for _, s := range before {
 		c.board.Restore(s)
 	}
+	c.strain = newStrain(c.series, i18n.For(c.cfg.Language))
+	c.strain.adopt(time.Now(), before)
 	c.engine = query.New(query.Options{Store: c.series, Logger: c.log, Registerer: c.registry})
 	c.rules, err = rule.New(rule.Options{
 		Files: c.cfg.Rules.Files, Interval: c.cfg.Rules.Interval, Queryable: c.engine.Queryable(), Query: c.engine.QueryFunc(),
@@ -219,8 +223,14 @@ func (c *Collector) openUplink() (err error) {
 		Heard: c.heard, Reports: c.seen, Registerer: c.registry, Logger: c.log,
 	})
 	c.plans.set(c.cfg.Host.Every, c.cfg.Checks)
+	quarantine, err := ingest.NewQuarantine(filepath.Join(c.cfg.Data, "quarantine"), c.strain.poison, c.log, c.registry)
+	if err != nil {
+		return err
+	}
 	c.uplink, err = uplink.NewServer(uplink.ServerOptions{
 		Receiver: receiver, Planner: c.plans, Enroller: enroller{c.fleet}, Certs: c.fleet.Certificate, Logger: c.log,
+		AdmitRate: c.cfg.Uplink.Admit, TotalBytes: c.cfg.Uplink.MaxBytes,
+		AgentReports: c.cfg.Uplink.AgentReports, AgentBytes: c.cfg.Uplink.AgentBytes, Quarantine: quarantine.Keep,
 	})
 	if err != nil {
 		return err
@@ -252,7 +262,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	for name, run := range map[string]func(context.Context) error{
 		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "pages": c.pages.run,
 		"records": c.watchRecords, "disk": c.disk.Run,
-		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.board.Tick) },
+		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.tick) },
 		"reloads": c.followReloads,
 		"uplink":  func(context.Context) error { return c.uplink.Serve(c.doors.grpc) },
 		"web":     func(context.Context) error { return c.serveWeb() },

@@ -53,7 +53,11 @@ type HTTPConfig struct {
 
 // UplinkConfig is the door for agents.
 type UplinkConfig struct {
-	Listen string `yaml:"listen"`
+	Listen       string  `yaml:"listen"`
+	Admit        float64 `yaml:"admit"`         // new connections a second; more are told to come back later
+	MaxBytes     int64   `yaml:"max_bytes"`     // of reports that are not on disk yet; agents wait for their turn
+	AgentReports float64 `yaml:"agent_reports"` // a second, of one agent; more are read later
+	AgentBytes   float64 `yaml:"agent_bytes"`   // the same in bytes on the wire
 }
 
 // StorageConfig tunes the series store.
@@ -73,7 +77,7 @@ func DefaultConfig() Config {
 	return Config{
 		Data: "data", Location: "Asia/Shanghai", Language: "zh-CN",
 		HTTP:    HTTPConfig{Listen: "127.0.0.1:9480", TLS: "auto"},
-		Uplink:  UplinkConfig{Listen: ":9481"},
+		Uplink:  UplinkConfig{Listen: ":9481", Admit: 200, MaxBytes: 64 << 20, AgentReports: 1000, AgentBytes: 4 << 20},
 		Storage: StorageConfig{Linger: 250 * time.Millisecond, ReserveMiB: 64},
 		Report:  report.DefaultConfig(), Contract: contract.DefaultTerms(), Host: HostConfig{Every: 15 * time.Second},
 		Inspect: inspect.DefaultConfig(), Rules: rule.DefaultConfig(), Fleet: fleet.DefaultConfig(), Pages: pager.DefaultConfig(),
@@ -129,7 +133,7 @@ func (c *Config) Validate(fail config.Fail) {
 		fail("language", "%q: want zh-CN or en", c.Language)
 	}
 	c.HTTP.Validate(config.Under(fail, "http"))
-	address(c.Uplink.Listen, "uplink.listen", fail)
+	c.Uplink.Validate(config.Under(fail, "uplink"))
 	if c.Storage.Linger < 0 || c.Storage.Linger > time.Second {
 		fail("storage.linger", "%v: want 0s to 1s", c.Storage.Linger)
 	}
@@ -167,6 +171,23 @@ func (h HTTPConfig) Validate(fail config.Fail) {
 	}
 	if h.TLS == "off" && h.CertFile != "" {
 		fail("tls", "off, but cert_file is given: remove one of them")
+	}
+}
+
+// Validate sees that agents get in and may send what they must.
+func (u UplinkConfig) Validate(fail config.Fail) {
+	address(u.Listen, "listen", fail)
+	if u.Admit < 1 || u.Admit > 10_000 {
+		fail("admit", "%v: want 1 to 10000 a second", u.Admit)
+	}
+	if u.MaxBytes < 8<<20 || u.MaxBytes > 4<<30 {
+		fail("max_bytes", "%d: want 8388608 to 4294967296", u.MaxBytes)
+	}
+	if u.AgentReports < 10 || u.AgentReports > 1_000_000 {
+		fail("agent_reports", "%v: want 10 to 1000000 a second", u.AgentReports)
+	}
+	if u.AgentBytes < 64<<10 || u.AgentBytes > 1<<30 {
+		fail("agent_bytes", "%v: want 65536 to 1073741824 a second", u.AgentBytes)
 	}
 }
 

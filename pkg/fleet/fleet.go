@@ -162,8 +162,18 @@ func (r *Registry) load(now time.Time) error {
 			a.heard = h
 			r.agents[e.Key] = a
 		}
+		for _, a := range r.agents {
+			a.mark = now.Add(r.comeback())
+		}
 		return nil
 	})
+}
+
+// comeback is how long a fleet takes to come back after the collector was away: agents spread their calls, and so many a
+// second are let in. Nobody counts as silent for not having had his turn.
+func (r *Registry) comeback() time.Duration {
+	const aSecond = 100
+	return time.Duration(len(r.agents)/aSecond) * time.Second
 }
 
 // Configure takes a new configuration over. The server's certificate follows at its next use.

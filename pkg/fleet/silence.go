@@ -82,10 +82,15 @@ func (r *Registry) notePause(now time.Time) {
 	r.metrics.pauses.Inc()
 	r.log.Warn("collector stood still; no agent counts as silent before its limit has passed again", "for", gap)
 	for _, a := range r.agents {
-		if now.After(a.mark) {
-			a.mark = now
-		}
+		a.mark = later(a.mark, now.Add(r.comeback())) // their connections may have broken meanwhile
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func (r *Registry) silence(now time.Time, a *agent) (symptom.Symptom, bool) {

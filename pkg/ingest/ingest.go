@@ -3,6 +3,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -173,6 +174,9 @@ type pending struct {
 func (p *pending) done(err error) {
 	p.mu.Lock()
 	p.left--
+	if errors.Is(err, tsdb.ErrNoSpace) { // the disk may have room again: the agent is to wait, not to knock at once
+		err = fmt.Errorf("%w: %w", uplink.ErrBusy, err)
+	}
 	if err != nil {
 		p.err = err
 	}

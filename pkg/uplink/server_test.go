@@ -198,7 +198,7 @@ func TestUnpackedTogether(t *testing.T) {
 			c.send(&pb.Up{Body: &pb.Up_Packed{Packed: m}})
 		}
 		c.send(&pb.Up{Body: &pb.Up_Packed{Packed: &pb.Packed{Frames: make([][]byte, maxFrames+1)}}})
-		time.Sleep(10 * time.Second) // so many reports at once are not read at once
+		time.Sleep(time.Minute) // so many reports at once are not read at once
 		c.stream.CloseSend()
 		refused, ack, _ := c.end()
 		if len(refused) != 2 || refused[0].Message != 2 || refused[0].Reason != faultSize || refused[1].Message != 3 || ack != 3 {
