@@ -29,12 +29,15 @@ const (
 // strain tells, as minor symptoms of an agent, that the store keeps only part of what it sends, and that a message of its
 // was put into quarantine. Each is told once, and ended when nothing of the kind has happened for a while.
 type strain struct {
-	refused func(fn func(agent string, o tsdb.Outcome, n uint64))
-	text    *i18n.Printer
+	store interface {
+		Refused(fn func(agent string, o tsdb.Outcome, n uint64))
+		Dropped(fn func(agent string, samples uint64, last time.Time))
+	}
+	text *i18n.Printer
 
 	mu     sync.Mutex
 	looked time.Time
-	counts map[string]uint64 // refusals by agent, at the last look
+	counts map[string]uint64 // reports and samples not kept, by agent, at the last look
 	open   map[strained]*strainState
 }
 
@@ -47,11 +50,11 @@ type strainState struct {
 }
 
 func newStrain(db *tsdb.DB, text *i18n.Printer) *strain {
-	return &strain{refused: db.Refused, text: text, counts: map[string]uint64{}, open: map[strained]*strainState{}}
+	return &strain{store: db, text: text, counts: map[string]uint64{}, open: map[strained]*strainState{}}
 }
 
 // capped are the refusals that mean a limit on series, not a fault of a report.
-var capped = []tsdb.Outcome{tsdb.TooManySeries, tsdb.SeriesLimit, tsdb.StreamLimit}
+var capped = []tsdb.Outcome{tsdb.SeriesLimit, tsdb.StreamLimit}
 
 // poison notes a message in quarantine.
 func (s *strain) poison(p uplink.Poison) {
@@ -108,14 +111,15 @@ func (s *strain) tick(now time.Time) (out []symptom.Symptom) {
 // look reads the store's counts of what it did not keep.
 func (s *strain) look(now time.Time) {
 	sums := map[string]uint64{}
-	s.refused(func(agent string, o tsdb.Outcome, n uint64) {
+	s.store.Dropped(func(agent string, samples uint64, _ time.Time) { sums[agent] = samples })
+	s.store.Refused(func(agent string, o tsdb.Outcome, n uint64) {
 		if slices.Contains(capped, o) {
 			sums[agent] += n
 		}
 	})
 	for agent, n := range sums {
 		if more := n - s.counts[agent]; more > 0 {
-			s.note(now, strained{agent, ruleCapped}, s.text.T("collector.capped", "agent", agent, "reports", strconv.FormatUint(more, 10)))
+			s.note(now, strained{agent, ruleCapped}, s.text.T("collector.capped", "agent", agent, "count", strconv.FormatUint(more, 10)))
 		}
 	}
 	s.counts = sums
