@@ -308,6 +308,48 @@ func TestRetentionDropsDays(t *testing.T) {
 	})
 }
 
+// TestOldStreamsAreForgotten: a host that has long gone leaves the index when the store is opened, with its schemas.
+func TestOldStreamsAreForgotten(t *testing.T) {
+	fromMidnight(t, func(t *testing.T) {
+		dir, o := t.TempDir(), small()
+		o.Retain, o.RetainRollup = 24*time.Hour, 48*time.Hour
+		db, stop := running(t, dir, o)
+		gone, stays := report(1, 1, time.Now(), 1, 2), report(1, 2, time.Now(), 1)
+		gone.Agent = "gone"
+		wantOutcomes(t, appendAll(t, db, gone, stays), Stored, Stored)
+		for i := range 5 {
+			time.Sleep(24 * time.Hour)
+			if i == 1 {
+				stop()
+				if db, stop = running(t, dir, o); db.Stats().Streams != 2 {
+					t.Error("forgotten while its aggregates are kept")
+				}
+			}
+			appendAll(t, db, report(1, uint64(i+3), time.Now(), float64(i)))
+		}
+		stop()
+		db, _ = running(t, dir, o)
+		if s := db.Stats(); s.Streams != 1 || s.Series != 1 || s.Schemas != 1 {
+			t.Errorf("%+v", s)
+		}
+		wantOutcomes(t, appendAll(t, db, report(1, 99, time.Now().Add(time.Second), 1, 2, 3)), Stored)
+	})
+}
+
+// TestForgettingSparesTheJournal: what the journal speaks of keeps its number.
+func TestForgettingSparesTheJournal(t *testing.T) {
+	db := mustOpen(t, t.TempDir(), small())
+	defer db.Close()
+	c := db.catalog
+	spoken, old, fresh := c.addStream(1, streamDef{Agent: "a"}), c.addStream(2, streamDef{Agent: "b"}), c.addStream(3, streamDef{Agent: "c"})
+	db.dirty.streams[spoken] = true
+	now := time.Now().UnixMilli()
+	uses := map[*stream][]schemaUse{spoken: {{1, 5, 6}}, old: {{1, 5, 6}}, fresh: {{1, now, now}}}
+	if err := db.forgetOld(uses); err != nil || c.byID[1] == nil || c.byID[2] != nil || c.byID[3] == nil || len(uses) != 2 {
+		t.Errorf("left %v, %v: %v", c.byID, uses, err)
+	}
+}
+
 // TestReadersSeeDaysMerge reads without a pause while days are merged; nothing may be missing or doubled.
 func TestReadersSeeDaysMerge(t *testing.T) {
 	o := small()

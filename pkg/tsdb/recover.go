@@ -27,8 +27,12 @@ func (db *DB) recover() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", journalFile, err)
 	}
-	if err := db.enterUses(uses); err != nil {
-		return fmt.Errorf("%s: %w", dataFile, err)
+	for _, step := range []func() error{
+		func() error { return db.forgetOld(uses) }, func() error { return db.enterUses(uses) }, db.forgetSchemas,
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("%s: %w", dataFile, err)
+		}
 	}
 	db.dirty.upTo = next - 1
 	db.journal, err = newJournalWriter(next)
