@@ -40,7 +40,8 @@ func NewControl(url, caFile string) *Control {
 	return &Control{URL: url, Token: "xjc." + hex.EncodeToString(b), CAFile: caFile, PID: os.Getpid()}
 }
 
-func (c *Control) is(token string) bool { return c.Token != "" && sameSecret(token, c.Token) }
+// Is says whether a token is this one.
+func (c *Control) Is(token string) bool { return c.Token != "" && sameSecret(token, c.Token) }
 
 // Write puts the file in place, whole and readable by its owner only.
 func (c *Control) Write(dir string) error {

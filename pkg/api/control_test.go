@@ -147,11 +147,11 @@ func TestStaleControl(t *testing.T) {
 func TestControlToken(t *testing.T) {
 	c := NewControl("", "")
 	for token, want := range map[string]bool{c.Token: true, c.Token + "x": false, c.Token[:10]: false, "": false, strings.ToUpper(c.Token): false} {
-		if c.is(token) != want {
+		if c.Is(token) != want {
 			t.Errorf("%q: %v", token, !want)
 		}
 	}
-	if (&Control{}).is("") {
+	if (&Control{}).Is("") {
 		t.Error("an empty token opens")
 	}
 	if NewControl("", "").Token == c.Token {

@@ -156,7 +156,7 @@ func (s *server) identify(r *http.Request) (access.Identity, error) {
 	if !ok {
 		return access.Identity{}, &fault{status: http.StatusUnauthorized, code: "no_token"}
 	}
-	if s.Control != nil && s.Control.is(token) {
+	if s.Control != nil && s.Control.Is(token) {
 		return Local(), nil
 	}
 	if s.Access == nil {

@@ -184,7 +184,8 @@ func (c *Collector) openJudges() error {
 	c.engine = query.New(query.Options{Store: c.series, Logger: c.log, Registerer: c.registry})
 	c.rules, err = rule.New(rule.Options{
 		Files: c.cfg.Rules.Files, Interval: c.cfg.Rules.Interval, Queryable: c.engine.Queryable(), Query: c.engine.QueryFunc(),
-		Sink: c.ruled, ExternalURL: c.cfg.externalURL(), Logger: c.log, Registerer: c.registry,
+		Appendable: query.NewAppendable(query.AppendOptions{Store: c.series, Registerer: c.registry}),
+		Sink:       c.ruled, ExternalURL: c.cfg.externalURL(), Logger: c.log, Registerer: c.registry,
 	})
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"xunjian/pkg/fleet"
 	"xunjian/pkg/inspect"
 	"xunjian/pkg/pager"
+	"xunjian/pkg/promapi"
 	"xunjian/pkg/report"
 	"xunjian/pkg/rule"
 )
@@ -49,6 +50,8 @@ type HTTPConfig struct {
 	TLS         string `yaml:"tls,omitempty"`          // auto (default): plain on loopback, else a certificate of the collector's own CA; on; off
 	CertFile    string `yaml:"cert_file,omitempty"`    // a certificate of the site's own instead
 	KeyFile     string `yaml:"key_file,omitempty"`
+	ReadToken   bool   `yaml:"read_token,omitempty"`  // metrics and the query API want an API token; default: whoever reaches the door may read them
+	CORSOrigin  string `yaml:"cors_origin,omitempty"` // regular expression: sites whose pages may use the query API; default none
 }
 
 // UplinkConfig is the door for agents.
@@ -165,6 +168,9 @@ func (h HTTPConfig) Validate(fail config.Fail) {
 	}
 	if u, err := url.Parse(h.ExternalURL); h.ExternalURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		fail("external_url", "%q is not a URL of the console: write one as https://ops.example.org", h.ExternalURL)
+	}
+	if _, err := promapi.Origins(h.CORSOrigin); err != nil {
+		fail("cors_origin", "%q is not a regular expression: write one as https://grafana\\.example\\.org", h.CORSOrigin)
 	}
 	if (h.CertFile == "") != (h.KeyFile == "") {
 		fail("cert_file", "give cert_file and key_file together")

@@ -10,11 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"xunjian/pkg/api"
 	"xunjian/pkg/console"
-	"xunjian/pkg/promapi"
 )
 
 // shownPages bounds the undelivered pages that the console counts.
@@ -42,9 +39,8 @@ func (c *Collector) handler() (http.Handler, error) {
 	})
 	m.Handle(api.Prefix+"/", doors)
 	m.Handle(api.HealthPrefix, doors)
-	m.Handle("/metrics", promapi.Metrics(promapi.Options{Lasts: c.series, Own: prometheus.Gatherers{c.registry, &c.pages}, Registerer: c.registry, Logger: c.log}))
 	m.Handle("/", pages)
-	return m, nil
+	return m, c.mountPrometheus(m)
 }
 
 // ready says whether reports can be taken and records written.

@@ -112,6 +112,8 @@ func (c *Collector) needsRestart(next Config) error {
 		{"http.tls", c.cfg.HTTP.TLS, next.HTTP.TLS},
 		{"http.cert_file", c.cfg.HTTP.CertFile, next.HTTP.CertFile},
 		{"http.key_file", c.cfg.HTTP.KeyFile, next.HTTP.KeyFile},
+		{"http.read_token", c.cfg.HTTP.ReadToken, next.HTTP.ReadToken},
+		{"http.cors_origin", c.cfg.HTTP.CORSOrigin, next.HTTP.CORSOrigin},
 		{"uplink", c.cfg.Uplink, next.Uplink},
 		{"storage", c.cfg.Storage, next.Storage},
 		{"rules.interval", c.cfg.Rules.Interval, next.Rules.Interval},

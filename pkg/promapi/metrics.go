@@ -20,3 +20,23 @@ func newMetrics(reg prometheus.Registerer) *counters {
 		anonymous: omitted.WithLabelValues("no_instance"),
 	}
 }
+
+type apiMetrics struct{ calls *prometheus.CounterVec }
+
+func newAPIMetrics(reg prometheus.Registerer) *apiMetrics {
+	m := &apiMetrics{calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "xunjian", Subsystem: "promapi", Name: "calls_total", Help: "Calls of the query API, by path and error type.",
+	}, []string{"path", "error"})}
+	if reg != nil {
+		reg.MustRegister(m.calls)
+	}
+	return m
+}
+
+func (m *apiMetrics) count(path string, f *fault) {
+	kind := ""
+	if f != nil {
+		kind = string(f.kind)
+	}
+	m.calls.WithLabelValues(path, kind).Inc()
+}

@@ -75,7 +75,7 @@ scrape_configs:
 }
 
 // startPrometheus runs one on a free loopback port until the test ends and returns its address.
-func startPrometheus(t *testing.T, program, config string) string {
+func startPrometheus(t *testing.T, program, config string, args ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "prometheus.yml")
@@ -89,8 +89,8 @@ func startPrometheus(t *testing.T, program, config string) string {
 	addr := l.Addr().String()
 	l.Close()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, program, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+addr, "--log.level=warn")
+	cmd := exec.CommandContext(ctx, program, append(args, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+addr, "--log.level=warn")...)
 	var log strings.Builder
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }

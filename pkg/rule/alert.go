@@ -51,14 +51,8 @@ type Alert struct {
 
 // Alerts lists the active alerts, firing first, then by name and age.
 func (m *Manager) Alerts() []Alert {
-	m.reloading.Lock()
-	prom := m.running
-	m.reloading.Unlock()
-	if prom == nil {
-		return nil
-	}
 	var out []Alert
-	for _, g := range prom.RuleGroups() {
+	for _, g := range m.Groups() {
 		for _, r := range g.Rules() {
 			if ar, ok := r.(*rules.AlertingRule); ok {
 				for _, a := range ar.ActiveAlerts() {

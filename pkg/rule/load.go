@@ -52,16 +52,6 @@ func (l loader) Load(file string, _ bool, _ model.ValidationScheme) (*rulefmt.Ru
 
 func (loader) Parse(expr string) (parser.Expr, error) { return promParser.ParseExpr(expr) }
 
-// recordings counts the recording rules, whose series nobody keeps yet.
-func (s *set) recordings() (n int) {
-	s.each(func(_ string, _ rulefmt.RuleGroup, r rulefmt.Rule) {
-		if r.Record != "" {
-			n++
-		}
-	})
-	return n
-}
-
 func (s *set) each(fn func(file string, g rulefmt.RuleGroup, r rulefmt.Rule)) {
 	for _, file := range s.files {
 		for _, g := range s.groups[file].Groups {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type Options struct {
 	Interval    time.Duration // default 15 s
 	Queryable   storage.Queryable
 	Query       rules.QueryFunc
+	Appendable  storage.AppendableV2 // keeps the series that rules make; nil: they are counted and dropped
 	Sink        Sink
 	ExternalURL string // for links in templates
 	Logger      *slog.Logger
@@ -51,8 +53,15 @@ type Options struct {
 // evaluation, so it must bear repetition. While it works no other group is told; it must heed ctx.
 type Sink func(ctx context.Context, found []symptom.Symptom) error
 
-// Manager evaluates rule files. Series that rules produce (recordings, ALERTS) are counted and not kept, so `for`
-// starts anew with the process; what was told firing before is carried over by Adopt.
+// After a restart `for` goes on where ALERTS_FOR_STATE says it was, if that is not too long ago. An alert of which less
+// than the grace is left waits for the grace, so that what the agents kept back meanwhile can come in first.
+const (
+	outageTolerance = time.Hour
+	forGrace        = time.Minute
+)
+
+// Manager evaluates rule files. The series that rules make (recordings, ALERTS) go to Options.Appendable, from which
+// Prometheus' manager restores `for` at a start; what was told firing before is carried over by Adopt.
 type Manager struct {
 	o       Options
 	url     *url.URL
@@ -85,6 +94,9 @@ func New(o Options) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{o: o, url: u, metrics: newMetrics(o.Registerer), prom: rules.NewGroupMetrics(o.Registerer), set: s}
+	if m.o.Appendable == nil {
+		m.o.Appendable = discard{m.metrics.discarded}
+	}
 	m.book = newBook(bookOptions{Query: o.Query, Sink: o.Sink, Logger: o.Logger, Metrics: m.metrics})
 	m.use(s)
 	m.metrics.reloadOK.Set(1)
@@ -117,8 +129,11 @@ func (m *Manager) start(ctx context.Context) (*rules.Manager, error) {
 		QueryFunc:            m.o.Query,
 		NotifyFunc:           func(context.Context, string, ...*rules.Alert) {}, // evaluated reads the alerts themselves
 		Context:              ctx,
-		AppendableV2:         discard{m.metrics.discarded},
+		AppendableV2:         m.o.Appendable,
 		Queryable:            m.o.Queryable,
+		OutageTolerance:      outageTolerance,
+		ForGracePeriod:       forGrace,
+		RestoreNewRuleGroups: true, // a reload may bring back what another took away
 		Logger:               m.o.Logger,
 		Metrics:              m.prom,
 		GroupLoader:          loader{m},
@@ -157,9 +172,24 @@ func (m *Manager) Reload(files []string) error {
 func (m *Manager) use(s *set) {
 	m.set = s
 	m.book.expect(s)
-	if n := s.recordings(); n > 0 {
-		m.o.Logger.Warn("recording rules are evaluated but their series are not kept", "rules", n)
+}
+
+// Groups are the groups at work, in order of file and name; none while Run is not.
+func (m *Manager) Groups() []*rules.Group {
+	m.reloading.Lock()
+	prom := m.running
+	m.reloading.Unlock()
+	if prom == nil {
+		return nil
 	}
+	return prom.RuleGroups()
+}
+
+// Files are the rule files in use.
+func (m *Manager) Files() []string {
+	m.reloading.Lock()
+	defer m.reloading.Unlock()
+	return slices.Clone(m.set.files)
 }
 
 func (m *Manager) update(prom *rules.Manager) error {

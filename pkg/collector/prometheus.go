@@ -1,0 +1,139 @@
+package collector
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"xunjian/pkg/access"
+	"xunjian/pkg/check"
+	"xunjian/pkg/fleet"
+	"xunjian/pkg/inspect"
+	"xunjian/pkg/promapi"
+	"xunjian/pkg/query"
+)
+
+// mountPrometheus opens the doors for Prometheus and for what speaks to it: Grafana, promtool.
+func (c *Collector) mountPrometheus(m *http.ServeMux) error {
+	origin, err := promapi.Origins(c.cfg.HTTP.CORSOrigin)
+	if err != nil {
+		return fmt.Errorf("read http.cors_origin: %w", err)
+	}
+	own := prometheus.Gatherers{c.registry, &c.pages}
+	may := c.mayRead
+	if !c.cfg.HTTP.ReadToken {
+		may = nil
+	}
+	m.Handle("/metrics", authorized(may, promapi.Metrics(promapi.Options{Lasts: c.series, Own: own, Registerer: c.registry, Logger: c.log})))
+	doors := promapi.API(promapi.APIOptions{
+		Engine: c.engine, Bounds: query.DefaultConfig(), Rules: c.rules.Groups, Targets: c.targets, Own: own, Origin: origin, Authorize: may,
+		Version: c.o.Version, RuleFiles: c.rules.Files, Interval: c.cfg.Host.Every, Evaluation: c.cfg.Rules.Interval, Logger: c.log, Registerer: c.registry,
+	})
+	m.Handle(promapi.Prefix+"/", doors)
+	m.Handle(promapi.FederatePath, doors)
+	return nil
+}
+
+// mayRead says whether a request bears a token of a role that may read: as bearer, or as the password of whatever user
+// for programs that know no other way.
+func (c *Collector) mayRead(r *http.Request) bool {
+	_, token, basic := r.BasicAuth()
+	if !basic {
+		scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return false
+		}
+		token = strings.TrimSpace(text)
+	}
+	if c.control.Is(token) {
+		return true
+	}
+	id, err := c.access.Verify(token)
+	return err == nil && access.Allow(id, access.Read) == nil
+}
+
+// authorized asks may first; without it everybody may.
+func authorized(may func(*http.Request) bool, next http.Handler) http.Handler {
+	if may == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !may(r) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="xunjian", charset="UTF-8"`)
+			http.Error(w, "an API token is needed: collector token api makes one", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// targets are the agents and what they ask, as Prometheus shows its targets.
+func (c *Collector) targets() (out []promapi.Target) {
+	now := time.Now()
+	c.mu.Lock()
+	every, specs := c.cfg.Host.Every, c.cfg.Checks
+	c.mu.Unlock()
+	for _, a := range c.fleet.Agents() {
+		if a.RevokedAt.IsZero() {
+			out = append(out, hostTarget(a, every))
+		}
+	}
+	by := map[string]check.Spec{}
+	for _, s := range specs {
+		by[s.Name] = s
+	}
+	for _, s := range c.board.Services(now) {
+		for _, k := range s.Checks {
+			out = append(out, probeTarget(s.Service.Name, k, by[k.Check]))
+		}
+	}
+	return out
+}
+
+func hostTarget(a fleet.Agent, every time.Duration) promapi.Target {
+	t := promapi.Target{
+		Pool: promapi.HostPool, URL: "agent://" + a.Name, Labels: promapi.Labels("agent", a.Name, "instance", a.Name, "job", "node"),
+		Health: "up", At: a.LastHeard, Every: every, Timeout: every,
+	}
+	switch {
+	case a.LastHeard.IsZero():
+		t.Health, t.Error = "unknown", "the agent has not been heard yet"
+	case a.Silent:
+		t.Health, t.Error = "down", "the agent is silent since "+a.LastHeard.UTC().Format(time.RFC3339)
+	}
+	return t
+}
+
+func probeTarget(service string, k inspect.CheckStatus, spec check.Spec) promapi.Target {
+	shown := bare(k.Target)
+	t := promapi.Target{
+		Pool: promapi.ProbePool, URL: shown, Health: "up", At: k.At, Duration: k.Duration, Every: spec.Every, Timeout: spec.Timeout,
+		Labels: promapi.Labels("agent", k.Agent, "check", k.Check, "instance", shown, "job", "probe", "service", service),
+	}
+	switch k.Outcome {
+	case check.OK, check.Slow:
+	case check.Fail:
+		t.Health, t.Error = "down", cmp.Or(k.Reason, string(k.Class), "failed")
+	default:
+		t.Health, t.Error = "unknown", k.Reason
+	}
+	return t
+}
+
+// bare is a target without what may be secret in it: user, password, query.
+func bare(target string) string {
+	u, err := url.Parse(target)
+	if err != nil {
+		scheme, _, _ := strings.Cut(target, "://")
+		return scheme
+	}
+	if u.Host != "" {
+		u.User, u.RawQuery, u.Fragment = nil, "", ""
+	}
+	return u.String()
+}
