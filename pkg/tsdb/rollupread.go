@@ -62,7 +62,8 @@ func (x *rollupScan) stream(ctx context.Context, t task, out []Windows) error {
 		}
 		err := view(x.db.ddb, func(tx *bolt.Tx) error {
 			entries := x.db.catalog.now(t)
-			for n := 0; n < 4*daysAtOnce && day <= end; n, day = n+1, day+1 {
+			readAhead(tx, bucketRollup, s, day, end)
+			for n := 0; n < daysAtOnce && day <= end; n, day = n+1, day+1 {
 				h, m := ofDay(hot, day), ofDay(mem, day)
 				found, err := x.stored(tx, s, day, entries, out, len(h)+len(m) > 0)
 				if err == nil && !found {

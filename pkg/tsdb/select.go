@@ -158,6 +158,7 @@ func (x *scan) eachDay(ctx context.Context, s *stream, t task, fn func([]entry) 
 		}
 		err := view(x.db.ddb, func(tx *bolt.Tx) error {
 			entries := x.db.catalog.now(t)
+			readAhead(tx, bucketDay, s, day, end)
 			for n := 0; n < daysAtOnce && day <= end; n, day = n+1, day+1 {
 				if err := x.day.load(tx, &x.dec, s, day, ofDay(hot, day), ofDay(mem, day)); err != nil {
 					return err
