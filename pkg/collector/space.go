@@ -73,6 +73,19 @@ func (c *Collector) tellDisk(level contract.Level, s disk.Space) {
 	c.teller.tell(context.Background(), []symptom.Symptom{found})
 }
 
+// ruleDamage is the name of the alarm for samples that were found damaged while the collector ran.
+const ruleDamage = "CollectorDataDamaged"
+
+// tellDamage makes a symptom of damaged samples. Only a restored backup ends it, so a person does.
+func (c *Collector) tellDamage(err error) {
+	now := time.Now().UTC()
+	text := i18n.For(c.cfg.Language).T("collector.damaged", "error", err.Error())
+	c.teller.tell(context.Background(), []symptom.Symptom{{
+		Source: symptom.FromFleet, Service: "host", Component: "collector", Class: symptom.Warning, Rule: ruleDamage, Level: contract.General,
+		Firing: true, Since: now, At: now, Detail: text, Evidence: []symptom.Evidence{{At: now, Text: text}},
+	}})
+}
+
 // toldOfDisk is the level that is still open from an earlier run.
 func toldOfDisk(open []symptom.Symptom) contract.Level {
 	for _, s := range open {

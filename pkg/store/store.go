@@ -24,7 +24,7 @@ const Schema = 1
 // Sentinels that callers branch on.
 var (
 	ErrNotFound = errors.New("not found")
-	ErrCorrupt  = errors.New("record is damaged")
+	ErrCorrupt  = errors.New("data are damaged")
 	ErrLocked   = errors.New("another process holds the file")
 	ErrNewer    = errors.New("file was written by a newer version")
 )
@@ -55,30 +55,50 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// Open opens or makes the file. It fails with ErrLocked, ErrNewer or ErrCorrupt (wrapped, naming the file)
-// and never replaces a file that it cannot read.
+// Open opens or makes the file. A file that is there is checked whole, pages and every record. Open fails with
+// ErrLocked, ErrNewer or ErrCorrupt (wrapped, naming the file) and never replaces a file that it cannot read.
 func Open(path string, o Options) (*DB, error) {
 	if o.LockTimeout == 0 {
 		o.LockTimeout = time.Second
 	}
-	if err := checkWhole(path); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open records: %w", err)
 	}
-	b, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: o.LockTimeout, ReadOnly: o.ReadOnly, FreelistType: bolt.FreelistMapType, InitialMmapSize: 256 << 20})
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("open records %s: %w", path, ErrLocked)
-	case err != nil:
-		return nil, fmt.Errorf("open records %s: %w (restore the last good backup; the file was left as it is)", path, err)
+	b, err := openOrMake(path, bolt.Options{Timeout: o.LockTimeout, ReadOnly: o.ReadOnly, FreelistType: bolt.FreelistMapType, InitialMmapSize: 256 << 20})
+	if err != nil {
+		return nil, refused(err, dir)
 	}
 	db := &DB{bolt: b, path: path, failed: make(chan struct{})}
-	if err := db.checkSchema(o.ReadOnly); err != nil {
-		return nil, errors.Join(err, b.Close())
+	err = db.checkSchema(o.ReadOnly)
+	if err == nil {
+		if err = db.verify(); err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(refused(err, dir), b.Close())
 	}
 	return db, nil
+}
+
+func openOrMake(path string, o bolt.Options) (*bolt.DB, error) {
+	b, err := OpenBolt(path, o)
+	if errors.Is(err, os.ErrNotExist) && !o.ReadOnly {
+		return bolt.Open(path, 0o600, &o)
+	}
+	return b, err
+}
+
+// refused names the remedy where there is one.
+func refused(err error, dir string) error {
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("open records: %w: %w", ErrLocked, err)
+	case errors.Is(err, ErrCorrupt):
+		return fmt.Errorf("open records: %w; %s", err, Remedy(dir))
+	}
+	return fmt.Errorf("open records: %w", err)
 }
 
 // checkSchema writes only into a new file: a program that starts on a full disk must be able to read.

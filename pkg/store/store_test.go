@@ -213,6 +213,26 @@ func TestDamagedRecords(t *testing.T) {
 	}
 }
 
+// One damaged record is enough to refuse the file, and the error names it and the last good backup.
+func TestDamagedRecordIsFoundAtTheStart(t *testing.T) {
+	db := newDB(t)
+	put(t, db, "a", thing{Name: "a"})
+	put(t, db, "b", thing{Name: "b"})
+	damage(t, db, "b", func(b []byte) []byte { b[len(b)-2] ^= 1; return b })
+	if err := errors.Join(db.Close(), WriteNote(filepath.Dir(db.Path()), Note{"/backups/1", time.Now()})); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(db.Path(), Options{})
+	if !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("opened with %v", err)
+	}
+	for _, want := range []string{db.Path(), `things "b"`, "/backups/1", "restore"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+}
+
 // A file that another program holds, or a newer one wrote, or that is damaged, is refused and left as it is.
 func TestOpenRefuses(t *testing.T) {
 	db := newDB(t)
@@ -235,8 +255,8 @@ func TestOpenRefuses(t *testing.T) {
 		"cut to its head":     {sound[:8192], ErrCorrupt},
 		"cut in the middle":   {sound[:40_000], ErrCorrupt},
 		"both heads damaged":  {append(make([]byte, 8192), sound[8192:]...), ErrCorrupt},
-		"first head damaged":  {append(make([]byte, 4096), sound[4096:]...), nil},
-		"second head damaged": {slices.Concat(sound[:4096], make([]byte, 4096), sound[8192:]), nil},
+		"first head damaged":  {append(make([]byte, 4096), sound[4096:]...), ErrCorrupt}, // the last commit may be lost,
+		"second head damaged": {slices.Concat(sound[:4096], make([]byte, 4096), sound[8192:]), ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "r.db")
@@ -326,5 +346,5 @@ func FuzzDecode(f *testing.F) {
 func FuzzHead(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(make([]byte, 9000))
-	f.Fuzz(func(t *testing.T, b []byte) { newestMeta(bytes.NewReader(b)) })
+	f.Fuzz(func(t *testing.T, b []byte) { _ = CheckPages(bytes.NewReader(b), int64(len(b))) })
 }

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
-	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -97,7 +95,7 @@ func (f files) prepare() error {
 	if err := os.Rename(f.path(dataFile+newSuffix), f.path(dataFile)); err != nil {
 		return fmt.Errorf("open samples: %w", err)
 	}
-	return syncDir(f.dir)
+	return store.SyncDir(f.dir)
 }
 
 func (f files) lost(missing, there string) error {
@@ -115,7 +113,7 @@ func (f files) makeStore() error {
 	if err := os.Rename(f.path(journalFile+newSuffix), f.path(journalFile)); err != nil {
 		return fmt.Errorf("make store: %w", err)
 	}
-	return syncDir(f.dir)
+	return store.SyncDir(f.dir)
 }
 
 func (f files) makeOne(name, id string) error {
@@ -164,71 +162,14 @@ func (f files) options(name string) *bolt.Options {
 }
 
 func (f files) openOne(name string) (*bolt.DB, error) {
-	o := f.options(name)
-	opened := false
-	o.OpenFile = func(path string, flag int, mode os.FileMode) (*os.File, error) {
-		if opened { // bbolt opens files in the same way to copy itself
-			return os.OpenFile(path, flag, mode)
-		}
-		opened = true
-		return f.openChecked(path, flag&^os.O_CREATE, mode)
+	db, err := store.OpenBolt(f.path(name), *f.options(name))
+	if errors.Is(err, ErrCorrupt) {
+		return nil, fmt.Errorf("open samples: %w; both files of the store belong together: %s", err, store.Remedy(f.dir))
 	}
-	db, err := bolt.Open(f.path(name), 0o600, o)
-	if err == nil {
-		return db, nil
-	}
-	if errors.Is(err, ErrLocked) || errors.Is(err, ErrCorrupt) || errors.Is(err, os.ErrPermission) {
+	if err != nil {
 		return nil, fmt.Errorf("open samples: %w", err)
 	}
-	return nil, fmt.Errorf("open samples %s: %w (the file was left as it is)", f.path(name), err)
-}
-
-// openChecked locks the file itself, so that the check sees no other process write; bbolt's own lock
-// of the same open file then succeeds at once.
-func (f files) openChecked(path string, flag int, mode os.FileMode) (*os.File, error) {
-	file, err := os.OpenFile(path, flag, mode)
-	if err != nil {
-		return nil, err
-	}
-	if err = f.lockFile(file); err == nil {
-		err = checkFile(file)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
-	}
-	return file, nil
-}
-
-func (f files) lockFile(file *os.File) error {
-	const pause = 20 * time.Millisecond
-	for waited := time.Duration(0); ; waited += pause {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return fmt.Errorf("lock: %w", err)
-		}
-		if waited >= f.lock {
-			return ErrLocked
-		}
-		time.Sleep(pause)
-	}
-}
-
-func checkFile(file *os.File) error {
-	st, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	remedy := "restore the last good backup of both files; this one was left as it is"
-	if st.Size() == 0 {
-		return fmt.Errorf("file is empty: %w; %s", ErrCorrupt, remedy)
-	}
-	if err := store.CheckPages(file, st.Size()); err != nil {
-		return fmt.Errorf("%w: %w; %s", err, ErrCorrupt, remedy)
-	}
-	return nil
+	return db, nil
 }
 
 // sameStore checks format and identity of both files.
@@ -262,15 +203,7 @@ func (f files) sameStore(journal, data *bolt.DB) error {
 }
 
 // view runs fn in a read transaction; what bbolt or the memory map throws at damage becomes ErrCorrupt.
-func view(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("read %s: %v: %w", db.Path(), r, ErrCorrupt)
-		}
-	}()
-	return db.View(fn)
-}
+func view(db *bolt.DB, fn func(*bolt.Tx) error) error { return store.View(db, fn) }
 
 func exists(path string) (bool, error) {
 	_, err := os.Stat(path)
@@ -281,16 +214,4 @@ func exists(path string) (bool, error) {
 		return false, fmt.Errorf("open samples: %w", err)
 	}
 	return true, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	return nil
 }

@@ -21,6 +21,8 @@ type metrics struct {
 
 	droppedSamples prometheus.Counter
 	noSpace        prometheus.Counter
+	scrubbed       prometheus.Counter
+	damaged        prometheus.Gauge
 }
 
 var ioBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}
@@ -40,6 +42,8 @@ func newMetrics(reg prometheus.Registerer, stats func() Stats) *metrics {
 		noSpace:    f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_reports_without_room_total", Help: "Reports refused for now because the disk had no room; they are sent again."}),
 	}
 	m.droppedSamples = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_dropped_samples_total", Help: "Samples left out of reports that had more series than the caps allow, or series that are none."})
+	m.scrubbed = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_scrubbed_bytes_total", Help: "Bytes of old blocks whose checksums were verified while the store ran."})
+	m.damaged = f.NewGauge(prometheus.GaugeOpts{Name: "xunjian_tsdb_damaged_values", Help: "Damaged blocks found while the store ran; reads of them fail."})
 	m.merges = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_merged_blocks_total", Help: "Blocks of a stream's whole day written."})
 	m.mergeTime = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_merge_seconds_total", Help: "Time spent merging days."})
 	m.dropped = f.NewCounter(prometheus.CounterOpts{Name: "xunjian_tsdb_dropped_buckets_total", Help: "Days of samples or aggregates that retention dropped."})

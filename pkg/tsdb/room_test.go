@@ -259,7 +259,7 @@ func (s *sender) holds(db *DB) {
 	}
 }
 
-func await(t *testing.T, what string, is func() bool) {
+func await(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for begin := time.Now(); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Since(begin) > time.Minute {

@@ -19,13 +19,14 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"xunjian/pkg/metric"
+	"xunjian/pkg/store"
 )
 
 // Sentinels that callers branch on.
 var (
-	ErrLocked  = errors.New("another process holds the store")
-	ErrCorrupt = errors.New("store is damaged")
-	ErrNewer   = errors.New("store was written by a newer version")
+	ErrLocked  = store.ErrLocked
+	ErrCorrupt = store.ErrCorrupt
+	ErrNewer   = store.ErrNewer
 	ErrClosed  = errors.New("store is closed")
 	ErrFailed  = errors.New("store has failed and takes no more reports until it is opened anew")
 	ErrLimit   = errors.New("store is at its limit")
@@ -51,6 +52,8 @@ type Options struct {
 
 	Now  func() time.Time // nil: time.Now
 	Room func() error     // asked before each commit: its error refuses the reports with ErrNoSpace; nil: there is always room
+
+	Damaged func(error) // told of each damaged place that is found while the store runs; nil: only logged
 
 	Registerer prometheus.Registerer // nil: metrics are kept but shown nowhere
 	Logger     *slog.Logger          // nil: silent
@@ -145,6 +148,8 @@ type DB struct {
 	sealQueue chan *segment // bound: sealQueueLimit; full: the committer waits
 	cutWanted chan struct{} // bound: 1; full: one telling is enough
 
+	dir           string
+	damage        sync.Map // places known to be damaged
 	room          room
 	journal       *journalWriter  // the committer's own
 	schemaWritten map[uint32]bool // the committer's own
@@ -183,12 +188,24 @@ func Open(dir string, o Options) (*DB, error) {
 		stopping: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	db.merger.db, db.merger.scan.db, db.merger.most = db, db, maxBlockRows
-	db.room.ask = o.Room
-	if err := db.recover(); err != nil {
+	db.room.ask, db.dir = o.Room, dir
+	if err := db.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open samples in %s: %w", dir, err), jdb.Close(), ddb.Close())
 	}
 	db.metrics = newMetrics(o.Registerer, db.Stats)
 	return db, nil
+}
+
+// load checks what is there and makes the store's memory of it.
+func (db *DB) load() error {
+	err := db.check()
+	if err == nil {
+		err = db.recover()
+	}
+	if errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%w; %s", err, store.Remedy(db.dir))
+	}
+	return err
 }
 
 // Run commits, seals and flushes until ctx ends; it returns nil after a last commit and flush, or the failure.
@@ -206,6 +223,7 @@ func (db *DB) Run(ctx context.Context) error {
 	mergeCtx, stopMerging := context.WithCancel(ctx)
 	defer stopMerging()
 	merging.Go(func() { db.merger.run(mergeCtx) })
+	merging.Go(func() { db.scrub(mergeCtx) })
 	committing.Go(db.commitLoop)
 	sealing.Go((&sealer{db: db}).run)
 	select {
