@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -68,16 +69,22 @@ type streamDef struct {
 	Sparse  bool           `json:"sparse,omitempty"`
 }
 
-func (d streamDef) key() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%q %q %d", d.Agent, d.Kind, d.EveryMS)
+func (d streamDef) key() string { return string(d.appendKey(nil)) }
+
+// appendKey writes the parts with their lengths, so that no two streams have the same key.
+func (d streamDef) appendKey(b []byte) []byte {
+	part := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	part(d.Agent)
+	part(d.Kind)
+	b = binary.AppendVarint(b, d.EveryMS)
 	for _, l := range d.Labels {
-		fmt.Fprintf(&b, " %q=%q", l.Name, l.Value)
+		part(l.Name)
+		part(l.Value)
 	}
 	if d.Sparse {
-		b.WriteString(" sparse")
+		b = append(b, 0) // no label has an empty name
 	}
-	return b.String()
+	return b
 }
 
 // resolved is a report that has found its place.
@@ -127,16 +134,18 @@ func (c *catalog) hasSeen(a *agent, boot, seq uint64) bool {
 	return a.seen.has(boot, seq)
 }
 
-// resolve finds stream and schema of a report, making them when they are new and within the limits.
-func (c *catalog) resolve(a *agent, d streamDef, samples []metric.Sample) (resolved, Outcome) {
+// resolve finds stream and schema of a report, making them when they are new and within the limits. room is a slice that
+// the values may take over.
+func (c *catalog) resolve(a *agent, d streamDef, samples []metric.Sample, room []float64) (resolved, Outcome) {
 	r := resolved{agent: a}
-	key := d.key()
+	var buf [256]byte
+	key := d.appendKey(buf[:0])
 	c.mu.RLock()
-	r.stream = c.streams[key]
+	r.stream = c.streams[string(key)]
 	c.mu.RUnlock()
 	if r.stream != nil {
 		if l := r.stream.layout.Load(); l.fits(samples) {
-			r.schema, r.values, r.dropped = l.schema, l.values(samples, d.Sparse), l.dropped
+			r.schema, r.values, r.dropped = l.schema, l.values(room, samples, d.Sparse), l.dropped
 			return r, Stored
 		}
 	}
@@ -146,11 +155,11 @@ func (c *catalog) resolve(a *agent, d streamDef, samples []metric.Sample) (resol
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if refusal := c.admit(&r, d, key, l, all); refusal != Stored {
+	if refusal := c.admit(&r, d, string(key), l, all); refusal != Stored {
 		return r, refusal
 	}
 	r.stream.layout.Store(l)
-	r.values, r.dropped = l.values(samples, d.Sparse), l.dropped
+	r.values, r.dropped = l.values(room, samples, d.Sparse), l.dropped
 	return r, Stored
 }
 

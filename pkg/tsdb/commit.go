@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -31,6 +32,15 @@ type pending struct {
 	place     placement
 }
 
+// pendings are there to be used again: at full speed they would be a third of all garbage.
+var pendings = sync.Pool{New: func() any { return new(pending) }}
+
+// recycle gives back a report that everybody is done with; its values were copied into the head.
+func (p *pending) recycle() {
+	*p = pending{resolved: resolved{values: p.values[:0]}}
+	pendings.Put(p)
+}
+
 func (p *pending) bytes() int { return 64 + 8*len(p.values) }
 
 // Append queues a report and returns; it waits only while the queue is full. durable is called once, from
@@ -47,8 +57,9 @@ func (db *DB) Append(ctx context.Context, s Stream, r metric.Report, durable fun
 	if err != nil {
 		return fmt.Errorf("append report: %w", err)
 	}
-	p := &pending{boot: r.Boot, seq: r.Seq, ms: r.At.UnixMilli(), urgent: s.Urgent, durable: durable}
-	p.agent = a
+	p := pendings.Get().(*pending)
+	room := p.values
+	*p = pending{resolved: resolved{agent: a}, boot: r.Boot, seq: r.Seq, ms: r.At.UnixMilli(), urgent: s.Urgent, durable: durable}
 	now := db.o.Now()
 	switch {
 	case db.catalog.hasSeen(a, r.Boot, r.Seq):
@@ -58,7 +69,7 @@ func (db *DB) Append(ctx context.Context, s Stream, r metric.Report, durable fun
 	case r.At.After(now.Add(db.o.MaxAhead)):
 		p.outcome = Future
 	default:
-		p.resolved, p.outcome = db.catalog.resolve(a, streamDef{s.Agent, s.Kind, s.Every.Milliseconds(), s.Labels, s.Sparse}, r.Samples)
+		p.resolved, p.outcome = db.catalog.resolve(a, streamDef{s.Agent, s.Kind, s.Every.Milliseconds(), s.Labels, s.Sparse}, r.Samples, room)
 	}
 	return db.enqueue(ctx, p)
 }
@@ -171,8 +182,12 @@ func (db *DB) commit(group []*pending) {
 	for _, p := range group {
 		db.metrics.outcome(p.outcome)
 		p.tell(p.outcome, nil)
+		p.recycle()
 	}
 	db.handOver(closed)
+	clear(g.records)
+	clear(g.reports)
+	db.spare = commitGroup{records: g.records[:0], reports: g.reports[:0]}
 }
 
 // tryCommit leaves everything as it was when there is no room. After any other error the plans are wrong, and the store
@@ -217,7 +232,10 @@ type reportID struct {
 
 // planGroup decides what becomes of each report, ahead of the commit. It books rows in lanes; undo takes that back.
 func (db *DB) planGroup(group []*pending) (g commitGroup, err error) {
-	inGroup := make(map[reportID]bool, len(group))
+	g.records, g.reports = db.spare.records, db.spare.reports
+	db.spare = commitGroup{}
+	inGroup := db.inGroup
+	clear(inGroup)
 	for _, p := range group {
 		id := reportID{p.agent, p.boot, p.seq}
 		if inGroup[id] || db.catalog.hasSeen(p.agent, p.boot, p.seq) {

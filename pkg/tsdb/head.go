@@ -237,12 +237,22 @@ func (s *stream) add(p placement, r row, now time.Time) (closed []*segment) {
 	}
 	g.number, g.lo, g.hi = r.number, min(g.lo, r.ms), max(g.hi, r.ms)
 	g.stamps = append(g.stamps, r.ms)
-	g.rows = append(g.rows, r.values...)
+	g.rows = append(grown(g.rows, len(r.values)), r.values...)
 	s.note(r)
 	if p.sealAfter {
 		closed = s.seal(p.lane, closed)
 	}
 	return closed
+}
+
+// grown has room for one more row. It doubles from a size that ends at a full block; growing by a quarter, as append
+// would, makes five times a block of garbage.
+func grown(rows []float64, columns int) []float64 {
+	if len(rows)+columns <= cap(rows) {
+		return rows
+	}
+	const first = 15 // rows
+	return append(make([]float64, 0, max(first*columns, 2*len(rows))), rows...)
 }
 
 // note keeps the newest row and the time for which the schema is in use; under mu.

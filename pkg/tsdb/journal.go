@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	bolt "go.etcd.io/bbolt"
@@ -143,8 +144,11 @@ func (r record) define(v any) (record, error) {
 type journalWriter struct {
 	next uint64 // number of the next record, and key of the next value
 	zip  *zstd.Encoder
-	buf  []byte
 	ends []int
+
+	// What is in these is of use until the next group is laid out.
+	buf, framed, packed, cut []byte
+	values                   []value
 }
 
 func newJournalWriter(next uint64) (*journalWriter, error) {
@@ -193,16 +197,18 @@ func (w *journalWriter) singles(first uint64) []value {
 }
 
 func (w *journalWriter) pieces(first uint64) (values []value) {
-	framed := make([]byte, 0, len(w.buf)+3*len(w.ends))
+	framed := slices.Grow(w.framed[:0], len(w.buf)+3*len(w.ends))
 	at := 0
 	for _, end := range w.ends {
 		framed = binary.AppendUvarint(framed, uint64(end-at))
 		framed = append(framed, w.buf[at:end]...)
 		at = end
 	}
-	packed := w.zip.EncodeAll(framed, nil)
+	packed := w.zip.EncodeAll(framed, w.packed[:0])
+	w.framed, w.packed, values = framed, packed, w.values[:0]
+	w.cut = slices.Grow(w.cut[:0], (len(packed)/(maxPiece-firstHeader)+1)*maxPiece) // pieces lie in it one after the other
 	for i := 0; len(packed) > 0; i++ {
-		v := make([]byte, 0, maxPiece)
+		v := w.cut[i*maxPiece : i*maxPiece : (i+1)*maxPiece]
 		if i == 0 {
 			v = append(v, valueFirst)
 			v = binary.LittleEndian.AppendUint32(v, uint32(len(packed)))
@@ -215,6 +221,7 @@ func (w *journalWriter) pieces(first uint64) (values []value) {
 		values = append(values, value{first + uint64(i), append(v, packed[:n]...)})
 		packed = packed[n:]
 	}
+	w.values = values
 	return values
 }
 

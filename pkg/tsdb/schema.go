@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+	"unique"
 
 	"xunjian/pkg/metric"
 )
@@ -59,8 +60,8 @@ func (l *layout) fits(samples []metric.Sample) bool {
 }
 
 // values is the row of a report, in the schema's order. A NaN is an absent value, but for sparse streams, which keep it.
-func (l *layout) values(samples []metric.Sample, sparse bool) []float64 {
-	v := make([]float64, len(l.schema.series))
+func (l *layout) values(room []float64, samples []metric.Sample, sparse bool) []float64 {
+	v := slices.Grow(room[:0], len(l.schema.series))[:len(l.schema.series)]
 	for i := range samples {
 		x := samples[i].Value
 		if x != x && !sparse {
@@ -134,14 +135,17 @@ func validSeries(s metric.Series, maxBytes int) bool {
 
 func validText(s string, maxBytes int) bool { return len(s) <= maxBytes && utf8.ValidString(s) }
 
-// cloneSeries frees the series from the buffer of the message it came in.
+// cloneSeries frees the series from the buffer of the message it came in. Hosts are alike, so each text is there once for
+// all of them, and comparing it with another host's is comparing addresses.
 func cloneSeries(s metric.Series) metric.Series {
-	out := metric.Series{Name: strings.Clone(s.Name), Labels: make([]metric.Label, len(s.Labels))}
+	out := metric.Series{Name: shared(s.Name), Labels: make([]metric.Label, len(s.Labels))}
 	for i, l := range s.Labels {
-		out.Labels[i] = metric.Label{Name: strings.Clone(l.Name), Value: strings.Clone(l.Value)}
+		out.Labels[i] = metric.Label{Name: shared(l.Name), Value: shared(l.Value)}
 	}
 	return out
 }
+
+func shared(s string) string { return unique.Make(s).Value() }
 
 // cleanSeries sorts the labels and drops those without a value, which are no labels.
 func cleanSeries(s metric.Series) metric.Series {

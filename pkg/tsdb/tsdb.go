@@ -151,9 +151,11 @@ type DB struct {
 	dir           string
 	damage        sync.Map // places known to be damaged
 	room          room
-	journal       *journalWriter  // the committer's own
-	schemaWritten map[uint32]bool // the committer's own
-	recovered     []*segment      // closed while the journal was read; Run hands them to the sealer
+	journal       *journalWriter    // the committer's own
+	schemaWritten map[uint32]bool   // the committer's own
+	spare         commitGroup       // the committer's own: room for the next group
+	inGroup       map[reportID]bool // the committer's own
+	recovered     []*segment        // closed while the journal was read; Run hands them to the sealer
 
 	dirty     dirtySet         // catalog.mu
 	outcomes  [outcomes]uint64 // catalog.mu
@@ -183,7 +185,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	db := &DB{
 		o: o, jdb: jdb, ddb: ddb, rules: headRules{rows: o.BlockRows, span: o.BlockSpan.Milliseconds()},
-		catalog: newCatalog(o.Limits), schemaWritten: map[uint32]bool{},
+		catalog: newCatalog(o.Limits), schemaWritten: map[uint32]bool{}, inGroup: map[reportID]bool{},
 		queue: make(chan *pending, queueLimit), sealQueue: make(chan *segment, sealQueueLimit), cutWanted: make(chan struct{}, 1),
 		stopping: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}),
 	}
