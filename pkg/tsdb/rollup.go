@@ -29,6 +29,7 @@ const (
 	rollCounter
 	rollKind      = 3
 	rollOwnCounts = 4
+	rollAlike     = 8 // a gauge whose sum, min and max are the same, as with one row a window: only the first is there
 )
 
 // isCounter says whether a series only ever rises, so that its sums mean nothing.
@@ -158,8 +159,12 @@ func (e *rollupEncoder) series(name string, v []float64) {
 		}
 	}
 	e.put(w.sum)
-	e.put(w.min)
-	e.put(w.max)
+	if slices.EqualFunc(w.sum, w.min, sameValue) && slices.EqualFunc(w.sum, w.max, sameValue) {
+		e.body[at] |= rollAlike
+	} else {
+		e.put(w.min)
+		e.put(w.max)
+	}
 	e.keys = e.sketch.make(v, e.keys)
 	e.numbers = e.numbers[:0]
 	for _, k := range e.sketch.keys {
@@ -169,6 +174,8 @@ func (e *rollupEncoder) series(name string, v []float64) {
 	e.put(e.numbers)
 	e.put(e.sketch.counts)
 }
+
+func sameValue(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }
 
 func (e *rollupEncoder) put(v []float64) {
 	e.piece = e.columnEncoder.encode(e.piece[:0], v)
@@ -187,7 +194,11 @@ func (d *blockDecoder) rollupSketch(s *Sketch, k *block, column int) error {
 	if err != nil || head&rollKind != rollGauge {
 		return err
 	}
-	for range 3 + int(head&rollOwnCounts)/rollOwnCounts {
+	before := 3
+	if head&rollAlike != 0 {
+		before = 1
+	}
+	for range before + int(head&rollOwnCounts)/rollOwnCounts {
 		r.bytes(r.count(len(r.b)))
 	}
 	n := r.count(1 << sketchBits)
@@ -236,7 +247,11 @@ func (d *blockDecoder) rollupColumn(w *windows, k *block, column int, shared []f
 	}
 	switch head & rollKind {
 	case rollGauge:
-		w.sum, w.min, w.max = next(w.sum), next(w.min), next(w.max)
+		if w.sum = next(w.sum); head&rollAlike != 0 {
+			w.min, w.max = append(w.min, w.sum...), append(w.max, w.sum...)
+		} else {
+			w.min, w.max = next(w.min), next(w.max)
+		}
 	case rollCounter:
 		w.last = next(w.last)
 	}
