@@ -9,9 +9,17 @@ import (
 
 // get asks for a page and takes all of it; anything but a status of 2xx is an error.
 func get(ctx context.Context, method, page string) ([]byte, error) {
+	return getAs(ctx, method, page, "")
+}
+
+// getAs shows a bearer token, unless it is empty.
+func getAs(ctx context.Context, method, page, token string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, page, http.NoBody)
 	if err != nil {
 		return nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := plain.Do(req)
 	if err != nil {

@@ -20,12 +20,14 @@ var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
 	"agent":       agentArea,
 	"tsdb-ingest": ingestArea,
 	"tsdb-scale":  scaleArea,
+	"tsdb-query":  queryArea,
 	"tsdb-size":   sizeArea,
+	"tsdb-year":   yearArea,
 }
 
 // groups are areas that are measured one after the other under one name.
 var groups = map[string][]string{
-	"tsdb": {"tsdb-size", "tsdb-ingest", "tsdb-scale"},
+	"tsdb": {"tsdb-size", "tsdb-ingest", "tsdb-query", "tsdb-scale", "tsdb-year"},
 }
 
 type options struct {
@@ -34,6 +36,7 @@ type options struct {
 	window time.Duration // while it is counted
 	share  float64       // of the full data, for a quick run
 	scale  scaleOptions
+	year   yearOptions
 }
 
 // figure is one comparison; the peer "limit" is what we have set ourselves.
@@ -60,6 +63,9 @@ func main() {
 	flag.IntVar(&o.scale.inflight, "inflight", 8, "tsdb-scale: at full speed, an agent's reports that wait for their acknowledgement")
 	flag.StringVar(&o.scale.config, "config", "", "tsdb-scale: further lines of the collector's configuration")
 	flag.StringVar(&o.scale.keep, "dir", "", "tsdb-scale: empty folder to work in, which is kept; default: a temporary one")
+	flag.IntVar(&o.year.hosts, "hosts", 100, "tsdb-year: hosts")
+	flag.IntVar(&o.year.days, "days", 395, "tsdb-year: days written")
+	flag.IntVar(&o.year.retain, "retain", 365, "tsdb-year: days kept")
 	flag.Float64Var(&o.share, "scale", 1, "share of the full data that the tsdb areas work on, for a quick run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

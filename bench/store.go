@@ -197,4 +197,3 @@ func bucketBytes(b *bolt.Bucket) (n float64) {
 	})
 	return n
 }
-

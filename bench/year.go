@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"xunjian/bench/load"
+	"xunjian/pkg/tsdb"
+)
+
+// yearOptions are the flags of the area tsdb-year.
+type yearOptions struct {
+	hosts, days, retain int
+}
+
+// year is a run of many days through the whole store: journal, small blocks, day merge, retention.
+type year struct {
+	dataset
+	yearOptions
+	*ownStore
+	merges, drops []time.Duration
+	total         tsdb.MergeStats
+	full          float64 // bytes of data.db when retention begins to drop
+	last          float64
+}
+
+// yearArea writes day after day at the speed of the machine, every report through Append, and drops what is older than the
+// retention. The file is weighed when it is full for the first time, and at the end.
+func yearArea(ctx context.Context, o options) (_ []figure, err error) {
+	rec, err := readRecording(recordingFile)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "xunjian-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	y := &year{yearOptions: o.year}
+	first := time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC).Add(step)
+	y.dataset = dataset{recording: rec, hosts: y.yearOptions.hosts, ticks: y.days * dayTicks, first: first, stride: 1}
+	if y.ownStore, err = openStore(dir, first, tsdb.Options{Retain: time.Duration(y.retain) * 24 * time.Hour}); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, y.end()) }()
+	begin := time.Now()
+	before, err := load.UsageOf(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	for day := range y.days {
+		if err := y.pass(ctx, day); err != nil {
+			return nil, fmt.Errorf("day %d: %w", day+1, err)
+		}
+	}
+	if _, err = y.settle(ctx, y.dataset); err != nil {
+		return nil, err
+	}
+	after, err := load.UsageOf(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	fmt.Printf("# %d hosts, %d days with %d kept: %.4g samples in %v, %.3f µs of a core each\n", y.yearOptions.hosts, y.days, y.retain,
+		float64(y.samples()), time.Since(begin).Round(time.Second), (after.CPU-before.CPU).Seconds()*1e6/float64(y.samples()))
+	y.tellWritten(float64(after.Written - before.Written))
+	figures := y.figures()
+	times, err := y.readTimes(ctx)
+	return append(figures, times...), err
+}
+
+// pass writes a day, and merges the day before once it has been over for long enough.
+func (y *year) pass(ctx context.Context, day int) error {
+	const morning = 3 * 60 * 4 // ticks until three o'clock
+	for _, part := range [][2]int{{0, morning}, {morning, dayTicks}} {
+		if err := y.fill(ctx, y.dataset, day*dayTicks+part[0], day*dayTicks+part[1]); err != nil {
+			return err
+		}
+		if part[0] > 0 {
+			continue
+		}
+		if err := y.flushed(ctx); err != nil {
+			return err
+		}
+		one, err := y.Merge(ctx)
+		if err != nil {
+			return err
+		}
+		y.total = addMerge(y.total, one)
+		if one.Days > 0 {
+			y.merges = append(y.merges, one.MergeTime)
+		}
+		if one.Dropped > 0 {
+			y.drops = append(y.drops, one.DropTime)
+		}
+	}
+	info, err := os.Stat(filepath.Join(y.dir, "data.db"))
+	if err != nil {
+		return err
+	}
+	y.last = float64(info.Size())
+	if day+1 == min(y.retain, y.days) {
+		y.full = y.last
+	}
+	if (day+1)%10 == 0 {
+		fmt.Printf("# day %d: data.db %.1f MB\n", day+1, y.last/1e6)
+	}
+	return nil
+}
+
+// flushed waits until sealed blocks are in data.db, as they would be after a minute of the real clock.
+func (s *ownStore) flushed(ctx context.Context) error {
+	for range 1200 {
+		if s.Stats().UnflushedBytes == 0 {
+			return nil
+		}
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return errors.New("sealed blocks were not written within 12 s")
+}
+
+func (y *year) figures() []figure {
+	kept := float64(min(y.retain, y.days)) * float64(dayTicks*y.yearOptions.hosts*len(y.series))
+	return []figure{
+		{"tsdb.year_bytes_per_sample", "B", "bar", y.full / kept, 0.8},
+		{"tsdb.year_growth", "", "bar", y.last / y.full, 1.01},
+		{"tsdb.year_drop", "ms", "bar", ms(quantile(y.drops, 1)), 20},
+		{"tsdb.year_drop_p50", "ms", "bar", ms(quantile(y.drops, 0.5)), 20},
+		{"tsdb.year_merge_p50", "ms", "", ms(quantile(y.merges, 0.5)), 0},
+		{"tsdb.year_merge_max", "ms", "", ms(quantile(y.merges, 1)), 0},
+	}
+}
+
+// tellWritten sets what went to the block layer against what had to.
+func (y *year) tellWritten(written float64) {
+	n := float64(y.samples())
+	logical := float64(y.total.RawBytes + y.total.DayBytes + y.total.RollupBytes)
+	fmt.Printf("# written: %.3g B in all, %.2f B a sample; small blocks %.3f, days %.3f, aggregates %.3f B a sample: %.2f times those\n",
+		written, written/n, float64(y.total.RawBytes)/n, float64(y.total.DayBytes)/n, float64(y.total.RollupBytes)/n, written/logical)
+}
+
+// readTimes reads a host's year, and the whole year's aggregates of all, with a warm page cache and without one.
+func (y *year) readTimes(ctx context.Context) (out []figure, err error) {
+	if err := y.end(); err != nil {
+		return nil, err
+	}
+	at := y.clock.Load()
+	for _, warmth := range []string{"cold", "warm"} {
+		if warmth == "cold" {
+			if err := forget(filepath.Join(y.dir, "data.db")); err != nil {
+				return nil, err
+			}
+		}
+		begin := time.Now()
+		s, err := openStore(y.dir, time.UnixMilli(at), tsdb.Options{Retain: time.Duration(y.retain) * 24 * time.Hour})
+		if err != nil {
+			return nil, err
+		}
+		gb := y.last / 1e9
+		out = append(out, figure{"tsdb.year_open_" + warmth, "s/GB", "bar", time.Since(begin).Seconds() / gb, 2})
+		for _, read := range []struct {
+			name string
+			do   func() (int, error)
+		}{
+			{"host_raw", func() (int, error) { return s.countRaw(ctx, at, "instance", y.host(0)) }},
+			{"all_aggregates", func() (int, error) { return s.countWindows(ctx, at, tsdb.NameLabel, "load1") }},
+			{"all_raw", func() (int, error) { return s.countRaw(ctx, at, tsdb.NameLabel, "load1") }},
+		} {
+			if warmth == "cold" {
+				if err := forget(filepath.Join(y.dir, "data.db")); err != nil {
+					return nil, errors.Join(err, s.end())
+				}
+			}
+			begin := time.Now()
+			n, err := read.do()
+			if err != nil {
+				return nil, errors.Join(err, s.end())
+			}
+			fmt.Printf("# %s %s: %d values\n", read.name, warmth, n)
+			out = append(out, figure{"tsdb.year_" + read.name + "_" + warmth, "ms", "", ms(time.Since(begin)), 0})
+		}
+		if err := s.end(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (s *ownStore) countRaw(ctx context.Context, to int64, label, value string) (n int, err error) {
+	m, err := tsdb.NewMatcher(tsdb.Equal, label, value)
+	if err != nil {
+		return 0, err
+	}
+	for one, err := range s.Select(ctx, 0, to, m) {
+		if err != nil {
+			return n, err
+		}
+		n += len(one.T)
+	}
+	return n, nil
+}
+
+func (s *ownStore) countWindows(ctx context.Context, to int64, label, value string) (n int, err error) {
+	m, err := tsdb.NewMatcher(tsdb.Equal, label, value)
+	if err != nil {
+		return 0, err
+	}
+	to -= to % tsdb.RollupStep
+	for one, err := range s.Rollup(ctx, 0, to, m) {
+		if err != nil {
+			return n, err
+		}
+		if one.Raw {
+			return n, fmt.Errorf("%v has no aggregates", one.Series)
+		}
+		n += len(one.At)
+	}
+	return n, nil
+}
+
+// forget has the kernel drop a file from its cache; what is mapped and in use stays.
+func forget(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return unix.Fadvise(int(f.Fd()), 0, min(info.Size(), math.MaxInt64), unix.FADV_DONTNEED)
+}
