@@ -17,17 +17,19 @@ import (
 
 // areas lists what can be measured; each returns its figures.
 var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
-	"agent":       agentArea,
-	"tsdb-ingest": ingestArea,
-	"tsdb-scale":  scaleArea,
-	"tsdb-query":  queryArea,
-	"tsdb-size":   sizeArea,
-	"tsdb-year":   yearArea,
+	"agent":        agentArea,
+	"tsdb-ingest":  ingestArea,
+	"tsdb-scale":   scaleArea,
+	"tsdb-mixed":   mixedArea,
+	"tsdb-query":   queryArea,
+	"tsdb-restart": restartArea,
+	"tsdb-size":    sizeArea,
+	"tsdb-year":    yearArea,
 }
 
 // groups are areas that are measured one after the other under one name.
 var groups = map[string][]string{
-	"tsdb": {"tsdb-size", "tsdb-ingest", "tsdb-query", "tsdb-scale", "tsdb-year"},
+	"tsdb": {"tsdb-size", "tsdb-ingest", "tsdb-query", "tsdb-scale", "tsdb-restart", "tsdb-mixed", "tsdb-year"},
 }
 
 type options struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,12 +29,12 @@ type ownStore struct {
 	end     func() error
 }
 
-// openStore opens a store at a time and runs it.
+// openStore opens a store at a time and runs it; unless it is told otherwise it never lingers and writes blocks each second.
 func openStore(dir string, at time.Time, o tsdb.Options) (*ownStore, error) {
 	s := &ownStore{dir: dir}
 	s.clock.Store(at.UnixMilli())
 	o.Now = func() time.Time { return time.UnixMilli(s.clock.Load()) }
-	o.Linger, o.FlushEvery = -1, time.Second
+	o.Linger, o.FlushEvery = cmp.Or(o.Linger, -1), cmp.Or(o.FlushEvery, time.Second)
 	db, err := tsdb.Open(dir, o)
 	if err != nil {
 		return nil, err
