@@ -27,7 +27,11 @@ func restartArea(ctx context.Context, o options) ([]figure, error) {
 	}
 	defer os.RemoveAll(dir)
 	const ticks = 240
-	d := dataset{recording: rec, hosts: max(10, int(1000*o.share)), ticks: ticks, stride: 1, first: time.Now().Add(-ticks * step).Truncate(step)}
+	last := time.Now()
+	if midnight := last.UTC().Truncate(24 * time.Hour); last.Sub(midnight) < ticks*step {
+		last = midnight.Add(-step) // the end of a day closes what is open
+	}
+	d := dataset{recording: rec, hosts: max(10, int(1000*o.share)), ticks: ticks, stride: 1, first: last.Add(-ticks * step).Truncate(step)}
 	series := filepath.Join(dir, "data", "series")
 	if err := os.MkdirAll(filepath.Dir(series), 0o700); err != nil {
 		return nil, err
