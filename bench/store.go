@@ -173,7 +173,7 @@ func weigh(dir string) (z ownSizes, err error) {
 		return z, err
 	}
 	defer os.Remove(small)
-	dst.AllocSize = 1 << 16 // bbolt grows files by 16 MiB otherwise, which is much beside one day
+	dst.AllocSize = os.Getpagesize() // bbolt grows files by 16 MiB otherwise, which is much beside one day
 	if err := errors.Join(bolt.Compact(dst, src, 16<<20), dst.Close()); err != nil {
 		return z, err
 	}
