@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 
@@ -17,7 +16,8 @@ import (
 // TestConformance runs Prometheus' own test scripts, all files, over a real store, with the options of its own test engine.
 func TestConformance(t *testing.T) {
 	engine := promqltest.NewTestEngine(t, false, 0, promqltest.DefaultMaxSamplesPerQuery)
-	promqltest.RunBuiltinTestsWithStorage(t, engine, newScriptStorage)
+	t.Run("pushed", func(t *testing.T) { promqltest.RunBuiltinTestsWithStorage(t, pusher{engine}, newScriptStorage) })
+	t.Run("plain", func(t *testing.T) { promqltest.RunBuiltinTestsWithStorage(t, engine, newScriptStorage) })
 }
 
 // scriptStorage is a store of a script's own, as Prometheus' tests want it.
@@ -38,7 +38,7 @@ func newScriptStorage(t testing.TB) storage.Storage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scriptStorage{db: db, queryable: queryable{db: db, max: 1 << 30}, Appendable: NewAppendable(AppendOptions{Store: db})}
+	s := &scriptStorage{db: db, queryable: queryable{db: db, limits: limits{1 << 30, 1 << 40}}, Appendable: NewAppendable(AppendOptions{Store: db})}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.done.Go(func() {
@@ -63,5 +63,3 @@ func (*scriptStorage) ChunkQuerier(int64, int64) (storage.ChunkQuerier, error) {
 
 // Appender is the older form, which the scripts no longer use.
 func (*scriptStorage) Appender(context.Context) storage.Appender { panic("not used") }
-
-var _ promql.QueryEngine = (*promql.Engine)(nil)

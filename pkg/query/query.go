@@ -29,20 +29,24 @@ var ErrBad = errors.New("bad query")
 // Config bounds queries.
 type Config struct {
 	MaxSamples  int           `yaml:"max_samples"` // that one query may load or hold, 16 bytes each
+	MaxScan     int           `yaml:"max_scan"`    // that one query may read to work out functions over ranges, without holding them
 	Timeout     time.Duration `yaml:"timeout"`     // of one query, its wait for a turn included
-	Concurrency int           `yaml:"concurrency"` // queries of people and dashboards at one time
+	Concurrency int           `yaml:"concurrency"` // small queries of people and dashboards at one time, beside a large one
 	Lookback    time.Duration `yaml:"lookback"`    // age at which the last sample is no longer the present
 }
 
-// DefaultConfig holds a query to 80 MB and 30 s.
+// DefaultConfig holds a query to 80 MB and 30 s, in which it may read what 100 hosts say of one thing in a year and more.
 func DefaultConfig() Config {
-	return Config{MaxSamples: 5_000_000, Timeout: 30 * time.Second, Concurrency: 4, Lookback: 5 * time.Minute}
+	return Config{MaxSamples: 5_000_000, MaxScan: 300_000_000, Timeout: 30 * time.Second, Concurrency: 4, Lookback: 5 * time.Minute}
 }
 
 // Validate checks the bounds.
 func (c Config) Validate(fail config.Fail) {
 	if c.MaxSamples < 1000 || c.MaxSamples > 100_000_000 {
 		fail("max_samples", "%d is not between 1000 and 100000000", c.MaxSamples)
+	}
+	if c.MaxScan < c.MaxSamples || c.MaxScan > 10_000_000_000 {
+		fail("max_scan", "%d is not between max_samples, %d, and 10000000000", c.MaxScan, c.MaxSamples)
 	}
 	if c.Timeout < time.Second || c.Timeout > 10*time.Minute {
 		fail("timeout", "%s is not between 1s and 10m", c.Timeout)
@@ -63,11 +67,12 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// Engine evaluates PromQL. Queries of people wait for one of Config.Concurrency turns; rules never wait behind them.
+// Engine evaluates PromQL. Queries of people wait for one of Config.Concurrency turns, large ones for each other; rules
+// never wait behind them.
 type Engine struct {
-	prom    *promql.Engine
+	prom    promql.QueryEngine
 	q       queryable
-	turns   chan struct{}
+	lanes   *lanes
 	timeout time.Duration
 	metrics *metrics
 }
@@ -84,9 +89,9 @@ func New(o Options) *Engine {
 		o.Registerer = prometheus.NewRegistry()
 	}
 	return &Engine{
-		prom:    promql.NewEngine(engineOptions(o)),
-		q:       queryable{o.Store, o.Config.MaxSamples},
-		turns:   make(chan struct{}, o.Config.Concurrency),
+		prom:    pusher{promql.NewEngine(engineOptions(o))},
+		q:       queryable{o.Store, limits{o.Config.MaxSamples, max(o.Config.MaxScan, o.Config.MaxSamples)}},
+		lanes:   newLanes(o.Config.Concurrency),
 		timeout: o.Config.Timeout,
 		metrics: newMetrics(o.Registerer),
 	}
@@ -169,13 +174,13 @@ func checkExpr(expr string) error {
 func (e *Engine) run(ctx context.Context, expr string, open func(context.Context) (promql.Query, error)) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
-	select {
-	case e.turns <- struct{}{}:
-		defer func() { <-e.turns }()
-	case <-ctx.Done():
+	turn, err := e.lanes.take(ctx)
+	if err != nil {
 		e.metrics.queueTimeouts.Inc()
-		return Result{}, fmt.Errorf("wait for a turn to query: %w", ctx.Err())
+		return Result{}, fmt.Errorf("wait for a turn to query: %w", err)
 	}
+	defer turn.leave()
+	ctx = context.WithValue(ctx, turnKey{}, turn)
 	q, err := open(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrBad, err)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
@@ -23,30 +23,37 @@ type Store interface {
 	Series(from, to int64, matchers ...tsdb.Matcher) []metric.Series
 	LabelNames(from, to int64, matchers ...tsdb.Matcher) []string
 	LabelValues(name string, from, to int64, matchers ...tsdb.Matcher) []string
+	Rollup(ctx context.Context, from, to int64, matchers ...tsdb.Matcher) iter.Seq2[tsdb.Windows, error]
+	RawSince() int64
 }
 
 // queryable makes the store readable for Prometheus' engine, rules and API handlers.
 type queryable struct {
-	db  Store
-	max int // samples that one querier may load
+	db     Store
+	limits limits
 }
 
 // Querier reads [mint, maxt]. What it selects is copied out of the store before the caller goes on, so no transaction
 // is ever held while the engine works.
 func (q queryable) Querier(mint, maxt int64) (storage.Querier, error) {
-	return &querier{db: q.db, from: mint, to: maxt, left: q.max}, nil
+	return q.querier(mint, maxt), nil
 }
 
-// querier serves one query, in one goroutine.
+func (q queryable) querier(mint, maxt int64) *querier {
+	return &querier{db: q.db, from: mint, to: maxt, budget: newBudget(q.limits)}
+}
+
+// querier serves one query.
 type querier struct {
 	db       Store
 	from, to int64
-	left     int // samples that may still be loaded
+	budget   *budget
+	windows  map[*labels.Matcher]window // functions to be worked out, by the first matcher of their selectors
 }
 
 func (*querier) Close() error { return nil }
 
-// Select loads the matching series. A series ends by lookback when its reports stop.
+// Select loads the matching series. A series ends by lookback when its reports stop, and at once when they go on without it.
 func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	ms, ok, err := convert(matchers)
 	if err != nil {
@@ -55,6 +62,11 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 	if !ok {
 		return storage.EmptySeriesSet()
 	}
+	if len(matchers) > 0 {
+		if w, ok := q.windows[matchers[0]]; ok {
+			return q.overTime(ctx, w, ms)
+		}
+	}
 	from, to := q.from, q.to
 	if hints != nil {
 		from, to = max(from, hints.Start), min(to, hints.End)
@@ -62,32 +74,66 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 			return q.names(from, to, hints.Limit, ms)
 		}
 	}
-	all, err := q.load(ctx, from, to, ms)
+	all, warnings, err := q.load(ctx, from, to, ms)
 	if err != nil {
 		return storage.ErrSeriesSet(err)
 	}
 	if sorted {
 		slices.SortFunc(all, func(a, b *series) int { return labels.Compare(a.labels, b.labels) })
 	}
-	return &set{all: all, i: -1}
+	return &set{all: all, i: -1, warnings: warnings}
 }
 
 // load reads series by series, so that a query that asks for too much is stopped before the store has read much more
-// than it may have.
-func (q *querier) load(ctx context.Context, from, to int64, ms []tsdb.Matcher) (all []*series, err error) {
-	parts := parted{}
-	for s, err := range q.db.Select(ctx, max(from, 0), min(to, endOfTime), ms...) {
-		if err != nil {
-			return nil, fmt.Errorf("select samples: %w", err)
+// than it may have. Ahead of the samples that are kept it reads the points of aggregates.
+func (q *querier) load(ctx context.Context, from, to int64, ms []tsdb.Matcher) (all []*series, warnings annotations.Annotations, err error) {
+	h := heads{by: map[string]*head{}}
+	if kept := q.rawSince(); from <= kept {
+		if err := q.older(ctx, from-1, min(to, kept), ms, &h); err != nil {
+			return nil, nil, err
 		}
-		if q.left -= len(s.T); q.left < 0 {
-			return nil, promql.ErrTooManySamples("query execution")
-		}
-		if !parts.take(s) {
-			all = append(all, &series{labels: toLabels(s.Series), t: s.T, v: s.V}) // the store's slices are ours to keep
+		if len(h.by) > 0 {
+			warnings.Add(dropped(kept))
 		}
 	}
-	return parts.join(all), nil
+	parts := parted{}
+	for s, err := range q.sel(ctx, from, to, ms) {
+		if err == nil {
+			err = q.budget.load(len(s.T) + perSeries)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if parts.take(s) {
+			continue
+		}
+		one := &series{labels: toLabels(s.Series), t: s.T, v: s.V} // never changed: series may share their times
+		if len(h.by) > 0 {
+			p := h.take(s.Series)
+			one.t, one.v = slices.Concat(p.t, s.T), slices.Concat(p.v, s.V)
+		}
+		all = append(all, one)
+	}
+	for _, e := range h.by {
+		all = append(all, &series{labels: toLabels(e.series), t: e.points.t, v: e.points.v})
+	}
+	return parts.join(all), warnings, nil
+}
+
+// older reads aggregates as samples: of a gauge the mean, of a counter the last value of each window.
+func (q *querier) older(ctx context.Context, from, to int64, ms []tsdb.Matcher, h *heads) error {
+	for w, err := range q.rollup(ctx, from, to, ms) {
+		if err == nil {
+			err = q.budget.load(len(w.At) + perSeries)
+		}
+		if err != nil {
+			return err
+		}
+		if len(w.At) > 0 {
+			h.put(w.Series, aggregates(&w).single())
+		}
+	}
+	return nil
 }
 
 // names lists series without their samples, each once.
@@ -161,4 +207,12 @@ func convert(matchers []*labels.Matcher) (out []tsdb.Matcher, ok bool, err error
 		out = append(out, sm)
 	}
 	return out, true, nil
+}
+
+// rawSince is the time up to which samples were dropped, before all time when none were.
+func (q *querier) rawSince() int64 {
+	if since := q.db.RawSince(); since > 0 {
+		return since
+	}
+	return math.MinInt64
 }
