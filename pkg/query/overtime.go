@@ -140,7 +140,7 @@ func (r *reducer) fromAggregates(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if w.Raw && (len(w.At) == 0 || r.w.fn != countOf && r.w.fn != presentOf) {
+		if !r.w.exact(&w) {
 			h.raw[w.Series.String()] = &w.Series
 			continue
 		}
@@ -204,7 +204,7 @@ func (r *reducer) pieced(ctx context.Context, a, b int64) error {
 			return err
 		}
 		switch {
-		case !w.Raw || old && len(w.At) > 0:
+		case old && len(w.At) > 0, r.w.exact(&w):
 			if old && w.At[0]-tsdb.RollupStep < kept {
 				r.warnings.Add(dropped(kept))
 			}

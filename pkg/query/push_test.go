@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ func TestPushedEqualsPlain(t *testing.T) {
 		db := drawn(t, rt)
 		base := New(Options{Store: db})
 		plain := base.prom.(pusher).QueryEngine
-		for range 5 {
+		for range 20 {
 			a := drawAsk(rt)
 			want, werr := a.run(t.Context(), plain, base.q)
 			got, gerr := a.run(t.Context(), base.prom, base.q)
@@ -40,8 +41,8 @@ func TestPushedEqualsPlain(t *testing.T) {
 	})
 }
 
-// grid is where the drawn data begins: an end of a window of aggregates.
-var grid = start.Truncate(5 * time.Minute)
+// grid is where the drawn data begins: an end of a window of aggregates, an hour before a day ends that is over for long.
+var grid = start.Truncate(24 * time.Hour).Add(-25 * time.Hour)
 
 // drawn is a store with hosts that report a gauge and a counter, with gaps, lost series and strange values, and with a
 // series of a rule.
@@ -78,6 +79,11 @@ func drawn(t *testing.T, rt *rapid.T) *tsdb.DB {
 			v = math.Float64frombits(value.NormalNaN)
 		}
 		if err := appendAll(t, a, grid.Add(time.Duration(i)*time.Minute), v, toLabels(metric.New("g", "agent", "rule"))); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	if rapid.Bool().Draw(rt, "merged") {
+		if _, err := db.Merge(t.Context()); err != nil {
 			rt.Fatal(err)
 		}
 	}
@@ -187,7 +193,9 @@ func openedFor(rt *rapid.T) *tsdb.DB {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	db, err := tsdb.Open(dir, tsdb.Options{Linger: -1, MmapSize: 1 << 26})
+	db, err := tsdb.Open(dir, tsdb.Options{
+		Linger: -1, MmapSize: 1 << 26, BlockRows: rapid.SampledFrom([]int{4, 50, 0}).Draw(rt, "block"), FlushEvery: time.Millisecond, FlushBytes: 1,
+	})
 	if err != nil {
 		rt.Fatal(err)
 	}
@@ -201,4 +209,59 @@ func openedFor(rt *rapid.T) *tsdb.DB {
 		_ = os.RemoveAll(dir)
 	})
 	return db
+}
+
+// TestQuantile holds selection against sorting, as the engine does it.
+func TestQuantile(t *testing.T) {
+	var s scratch
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.SampledFrom([]int{1, 2, 3, 10, 2047, 2048, 2049, 10_000}).Draw(rt, "n")
+		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
+		kinds := []func(i int) float64{
+			func(int) float64 { return rnd.NormFloat64() },
+			func(int) float64 { return float64(rnd.IntN(3)) },
+			func(i int) float64 { return float64(i) },
+			func(i int) float64 { return float64(i % 256) }, // in step with the sample
+			func(int) float64 { return 7 },
+			func(i int) float64 { return []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1}[rnd.IntN(4)] },
+			func(i int) float64 {
+				if i%100 == 7 {
+					return math.NaN()
+				}
+				return rnd.Float64()
+			},
+		}
+		kind, v := rapid.SampledFrom(kinds).Draw(rt, "kind"), make([]float64, n)
+		for i := range v {
+			v[i] = kind(i)
+		}
+		before, sorted := slices.Clone(v), slices.Sorted(slices.Values(v)) // NaN first
+		for _, phi := range []float64{0, 0.01, 0.5, 0.9, 0.95, 0.99, 1, rapid.Float64Range(0, 1).Draw(rt, "φ")} {
+			rank := phi * float64(n-1)
+			want := sorted[int(rank)]
+			if w := rank - math.Floor(rank); w > 0 {
+				want = want*(1-w) + sorted[int(rank)+1]*w
+			}
+			if got := s.quantile(phi, v); math.Float64bits(got) != math.Float64bits(want) && !(math.IsNaN(got) && math.IsNaN(want)) {
+				rt.Fatalf("φ %v of %d: got %v, want %v", phi, n, got, want)
+			}
+		}
+		if !slices.EqualFunc(v, before, func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }) {
+			rt.Fatal("the values were changed: they are not ours alone")
+		}
+	})
+}
+
+// TestNthAgainstUs: no order of values makes the selection slow.
+func TestNthAgainstUs(t *testing.T) {
+	v := make([]float64, 200_000)
+	for i := range v { // organ pipes
+		v[i] = float64(min(i, len(v)-i))
+	}
+	sorted := slices.Sorted(slices.Values(v))
+	for _, k := range []int{0, 1, 100_000, 190_000, 199_999} {
+		if got := nth(slices.Clone(v), k); got != sorted[k] {
+			t.Errorf("the %d-th is %v, want %v", k, got, sorted[k])
+		}
+	}
 }

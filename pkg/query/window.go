@@ -87,6 +87,17 @@ func aggregates(w *tsdb.Windows) points {
 	return p
 }
 
+// exact reports whether the function over aggregates is that over their samples.
+func (w window) exact(a *tsdb.Windows) bool {
+	switch w.fn {
+	case countOf, presentOf:
+		return !a.Raw || len(a.At) > 0
+	case avgOf, sumOf:
+		return !a.Raw && !slices.ContainsFunc(a.Min, enormous) && !slices.ContainsFunc(a.Max, enormous)
+	}
+	return !a.Raw
+}
+
 // join appends later samples to aggregates, or aggregates to earlier samples.
 func (p points) join(q points) points {
 	if len(p.t) == 0 {
@@ -233,13 +244,16 @@ func (p points) extreme(v []float64, overlap bool, better func(cur, best float64
 // sum slides over ranges that overlap; near the greatest of numbers it would overflow elsewhere than the engine does, so
 // that there, and for ranges apart, plain does it.
 func (p points) sum(overlap bool, plain func(lo, hi int) float64, of func(total, float64) float64) func(lo, hi int) float64 {
-	if !overlap || slices.ContainsFunc(p.v, func(x float64) bool { return math.Abs(x) > 1e290 && !math.IsInf(x, 0) }) {
+	if !overlap || slices.ContainsFunc(p.v, enormous) {
 		return plain
 	}
 	s := slide[total]{at: func(i int) total { return total{sum: p.v[i]} }, join: total.add}
 	count := p.count()
 	return func(lo, hi int) float64 { return of(s.over(lo, hi), count(lo, hi)) }
 }
+
+// enormous values are so great that their sums may overflow, which depends on their order.
+func enormous(x float64) bool { return math.Abs(x) > 1e290 && !math.IsInf(x, 0) }
 
 func (p points) mean() func(lo, hi int) float64 {
 	if p.n == nil {
