@@ -245,3 +245,8 @@ func (nothing) Select(context.Context, int64, int64, ...tsdb.Matcher) iter.Seq2[
 func (nothing) Series(int64, int64, ...tsdb.Matcher) []metric.Series       { return nil }
 func (nothing) LabelNames(int64, int64, ...tsdb.Matcher) []string          { return nil }
 func (nothing) LabelValues(string, int64, int64, ...tsdb.Matcher) []string { return nil }
+func (nothing) RawSince() int64                                            { return 0 }
+
+func (nothing) Rollup(context.Context, int64, int64, ...tsdb.Matcher) iter.Seq2[tsdb.Windows, error] {
+	return func(func(tsdb.Windows, error) bool) {}
+}

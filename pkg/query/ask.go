@@ -36,18 +36,18 @@ func (e *Engine) Open(ctx context.Context, a Ask) (*Answer, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
-	select {
-	case e.turns <- struct{}{}:
-	case <-ctx.Done():
+	turn, err := e.lanes.take(ctx)
+	if err != nil {
 		defer cancel()
-		if errors.Is(ctx.Err(), context.Canceled) {
+		if errors.Is(err, context.Canceled) {
 			return nil, promql.ErrQueryCanceled("query queue")
 		}
 		e.metrics.queueTimeouts.Inc()
 		return nil, promql.ErrQueryTimeout("query queue")
 	}
+	ctx = context.WithValue(ctx, turnKey{}, turn)
 	kept := false
-	release := func() { <-e.turns; cancel() }
+	release := func() { turn.leave(); cancel() }
 	defer func() {
 		if !kept { // also when something below panics
 			release()
