@@ -51,17 +51,6 @@ func (s serveCmd) Run(ctx context.Context, log *slog.Logger) error {
 	return errors.Join(c.Run(ctx), c.Close())
 }
 
-type checkCmd struct{ where }
-
-// Run lists every fault of the configuration and its rule files.
-func (c checkCmd) Run() error {
-	if err := collector.Check(c.Config); err != nil {
-		return err
-	}
-	fmt.Println("ok")
-	return nil
-}
-
 type versionCmd struct{}
 
 func (versionCmd) Run() error {

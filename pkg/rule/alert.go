@@ -10,13 +10,12 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/rules"
 
-	"xunjian/pkg/contract"
 	"xunjian/pkg/symptom"
 )
 
 // Labels and annotations with a meaning here.
 const (
-	labelLevel     = "level"    // urgent, general or minor; every alert has it
+	labelLevel     = "level"    // urgent, general or minor; default: by severity
 	labelService   = "service"  // default: host
 	labelClass     = "class"    // a symptom.Class; default: host
 	labelInstance  = "instance" // the host, or a probe's target
@@ -77,11 +76,14 @@ func toSymptom(a *rules.Alert) symptom.Symptom {
 		Service:   cut(cmp.Or(a.Labels.Get(labelService), "host"), maxName),
 		Component: cut(component(a.Labels), maxName),
 		Class:     symptom.Class(cmp.Or(a.Labels.Get(labelClass), string(symptom.Host))),
-		Level:     contract.Level(a.Labels.Get(labelLevel)),
+		Level:     levelOf(a.Labels),
 		Rule:      a.Labels.Get(labels.AlertName),
 		Firing:    true,
 		Since:     a.ActiveAt,
 		At:        a.FiredAt,
+	}
+	if !slices.Contains(classes, s.Class) {
+		s.Class = symptom.Host
 	}
 	s.Detail = cut(cmp.Or(a.Annotations.Get(annotationZH), a.Annotations.Get(annotationElse), s.Rule), maxDetail)
 	s.Evidence = []symptom.Evidence{{

@@ -124,6 +124,9 @@ func (b *book) view(g *rules.Group) {
 
 func findings(r *rules.AlertingRule) (out []finding) {
 	r.ForEachActiveAlert(func(a *rules.Alert) {
+		if quiet(a.Labels) {
+			return
+		}
 		s := toSymptom(a)
 		f := finding{key: s.Key(), state: a.State, symptom: s}
 		if a.State == rules.StateInactive {

@@ -68,7 +68,45 @@ func Check(files []string) error {
 	return err
 }
 
+// Count is what a rule file without faults holds.
+type Count struct {
+	File                       string
+	Groups, Alerts, Recordings int
+}
+
+// Examine is Check, and counts what is in the files that have no fault.
+func Examine(files []string) ([]Count, error) {
+	s, faults := read(files)
+	var out []Count
+	for _, file := range s.files {
+		c := Count{File: file, Groups: len(s.groups[file].Groups)}
+		for _, g := range s.groups[file].Groups {
+			for _, r := range g.Rules {
+				if r.Alert != "" {
+					c.Alerts++
+				} else {
+					c.Recordings++
+				}
+			}
+		}
+		out = append(out, c)
+	}
+	if len(faults) > 0 {
+		return out, faults
+	}
+	return out, nil
+}
+
 func load(patterns []string) (*set, error) {
+	s, faults := read(patterns)
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return s, nil
+}
+
+// read loads what has no fault, and says what has.
+func read(patterns []string) (*set, config.Faults) {
 	files, faults := expand(patterns)
 	read := loadFile
 	if len(patterns) == 0 {
@@ -90,10 +128,7 @@ func load(patterns []string) (*set, error) {
 	if n > maxRules {
 		faults = append(faults, config.Fault{File: "rules", What: fmt.Sprintf("%d rules are more than %d: remove some", n, maxRules)})
 	}
-	if len(faults) > 0 {
-		return nil, faults
-	}
-	return s, nil
+	return s, faults
 }
 
 // expand turns files, globs and directories into the sorted list of rule files. In a directory or a glob, names that
@@ -254,12 +289,12 @@ func (g ruleGroup) validate(fail config.Fail) {
 		}
 		at := fmt.Sprintf("group %q, alert %q: ", g.Name, r.Alert)
 		labels := rules.FromMaps(g.Labels, r.Labels)
-		if l := labels.Get(labelLevel); l == "" {
-			under("labels.level", "%sno label level: add level: urgent, general or minor", at)
-		} else if _, err := contract.ParseLevel(l); err != nil {
-			under("labels.level", "%slabel %v", at, err)
+		if l := labels.Get(labelLevel); l != "" && !templated(l) { // else its severity counts
+			if _, err := contract.ParseLevel(l); err != nil {
+				under("labels.level", "%slabel %v", at, err)
+			}
 		}
-		if c := labels.Get(labelClass); c != "" && !slices.Contains(classes, symptom.Class(c)) {
+		if c := labels.Get(labelClass); c != "" && !templated(c) && !slices.Contains(classes, symptom.Class(c)) {
 			under("labels.class", "%slabel class %q: want one of %v", at, c, classes)
 		}
 	}

@@ -153,11 +153,18 @@ func TestRunTwiceAndStop(t *testing.T) {
 	})
 }
 
+// TestSeriesOfRulesAreCounted: where nobody keeps them.
 func TestSeriesOfRulesAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.set(data, 90)
-		m := r.start("groups: [{name: g, rules: [{record: 'a:b', expr: used}]}]")
+		o := r.options(write(t, t.TempDir(), "rules.yml", "groups: [{name: g, rules: [{record: 'a:b', expr: used}]}]"))
+		o.Appendable = nil
+		m, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.run(m)
 		r.after(5 * time.Minute)
 		if n := int(testutil.ToFloat64(m.metrics.discarded)); n < 5 {
 			t.Errorf("%d samples counted as discarded", n)

@@ -86,7 +86,11 @@ func (r *rig) sink(_ context.Context, found []symptom.Symptom) error {
 }
 
 func (r *rig) options(files ...string) Options {
-	return Options{Files: files, Interval: interval, Queryable: r.engine.Queryable(), Query: r.query, Sink: r.sink, Registerer: r.reg}
+	r.reg = prometheus.NewRegistry()
+	return Options{
+		Files: files, Interval: interval, Queryable: r.engine.Queryable(), Query: r.query, Sink: r.sink, Registerer: r.reg,
+		Appendable: query.NewAppendable(query.AppendOptions{Store: r.db}),
+	}
 }
 
 // start runs the manager and the agents until the test ends.
@@ -100,7 +104,8 @@ func (r *rig) start(rulesYAML string) *Manager {
 	return m
 }
 
-func (r *rig) run(m *Manager) {
+// run works until stop is called or the test ends.
+func (r *rig) run(m *Manager) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -119,7 +124,9 @@ func (r *rig) run(m *Manager) {
 			}
 		}
 	})
-	r.t.Cleanup(func() { cancel(); wg.Wait() })
+	stop = func() { cancel(); wg.Wait() }
+	r.t.Cleanup(stop)
+	return stop
 }
 
 func (r *rig) write() {
