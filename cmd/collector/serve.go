@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"xunjian/pkg/collector"
@@ -25,6 +26,7 @@ func (s serveCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	thrifty()
 	c, err := collector.New(collector.Options{Config: cfg, File: s.Config, Version: version, Logger: log})
 	if err != nil {
 		return err
@@ -49,6 +51,15 @@ func (s serveCmd) Run(ctx context.Context, log *slog.Logger) error {
 	}()
 	log.Info("collector runs", "console", c.URL(), "agents", c.AgentAddress(), "data", cfg.Data, "version", version)
 	return errors.Join(c.Run(ctx), c.Close())
+}
+
+// thrifty keeps the heap within half as much again as what is in use, unless the environment says otherwise. Open blocks
+// and connections are most of what is in use, they last for an hour and for days, and next to nothing is thrown away for
+// each report: collecting twice as often costs a few per cent of the processor and spares a quarter of the memory.
+func thrifty() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 }
 
 type versionCmd struct{}

@@ -53,6 +53,8 @@ type Receiver struct {
 
 	mu   sync.Mutex
 	skew map[string]time.Duration // by agent, only where it matters
+
+	labels sync.Map // of *streamLabels, by agent
 }
 
 // New makes a receiver.
@@ -149,7 +151,7 @@ func (r *Receiver) store(ctx context.Context, agent string, offset time.Duration
 	for _, rep := range b.Reports {
 		rep.Agent = agent
 		rep.At = rep.At.Add(offset)
-		s := stream(agent, rep)
+		s := r.stream(agent, rep)
 		s.Urgent = urgent
 		err := r.o.Store.Append(ctx, s, rep, func(o tsdb.Outcome, err error) {
 			r.count(agent, o, err)
@@ -208,15 +210,23 @@ var outcomeNames = map[tsdb.Outcome]string{
 
 // stream names the report's stream. Identity labels come from the certificate: every series gets agent, who reported;
 // the host's own also instance, while a check's series have their target as instance.
-func stream(agent string, rep metric.Report) tsdb.Stream {
-	s := tsdb.Stream{Agent: agent, Kind: rep.Kind, Every: rep.Every}
+func (r *Receiver) stream(agent string, rep metric.Report) tsdb.Stream {
+	known, ok := r.labels.Load(agent)
+	if !ok { // agents are enrolled, so there are only so many
+		known, _ = r.labels.LoadOrStore(agent, &streamLabels{
+			host:  []metric.Label{{Name: "agent", Value: agent}, {Name: "instance", Value: agent}, {Name: "job", Value: "node"}},
+			probe: []metric.Label{{Name: "agent", Value: agent}, {Name: "job", Value: "probe"}},
+		})
+	}
+	s := tsdb.Stream{Agent: agent, Kind: rep.Kind, Every: rep.Every, Labels: known.(*streamLabels).probe}
 	if rep.Kind == metric.KindHost {
-		s.Labels = []metric.Label{{Name: "agent", Value: agent}, {Name: "instance", Value: agent}, {Name: "job", Value: "node"}}
-	} else {
-		s.Labels = []metric.Label{{Name: "agent", Value: agent}, {Name: "job", Value: "probe"}}
+		s.Labels = known.(*streamLabels).host
 	}
 	return s
 }
+
+// streamLabels are the labels that all streams of an agent have.
+type streamLabels struct{ host, probe []metric.Label }
 
 // owned says whether stream sets a label.
 func owned(name string, isProbe bool) bool {

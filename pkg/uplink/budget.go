@@ -31,6 +31,15 @@ type load struct {
 	backlog bool
 }
 
+// tryTake takes without waiting, and not before those who wait.
+func (b *budget) tryTake(l load) bool {
+	if l.backlog || !b.all.TryAcquire(l.bytes) {
+		return false
+	}
+	b.held.Add(l.bytes)
+	return true
+}
+
 func (b *budget) take(ctx context.Context, l load) error {
 	if l.backlog {
 		if err := b.backlog.Acquire(ctx, l.bytes); err != nil {
@@ -139,8 +148,13 @@ func (q *quotas) of(agent string) *quota {
 
 // pace waits until n more are allowed, and says whether that took time. What is more than a burst counts as a burst.
 func pace(ctx context.Context, l *rate.Limiter, n int) (waited bool) {
-	r := l.ReserveN(time.Now(), min(n, l.Burst()))
-	d := r.Delay()
+	n = min(n, l.Burst())
+	now := time.Now()
+	if l.AllowN(now, n) {
+		return false
+	}
+	r := l.ReserveN(now, n)
+	d := r.DelayFrom(now)
 	if d <= 0 {
 		return false
 	}

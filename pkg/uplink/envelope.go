@@ -14,9 +14,10 @@ import (
 // envelope takes a message of any size and content off the wire, so that a bad one can be refused by its number and with
 // its hash, where gRPC's own decoding would end the stream.
 type envelope struct {
-	up    pb.Up
+	up    *pb.Up
 	raw   []byte
 	fault *fault
+	plain plainUp
 }
 
 // envelopeCodec is the server's codec: protobuf, and envelopes.
@@ -46,12 +47,16 @@ func (c envelopeCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 func (e *envelope) open(raw []byte, limit int) {
-	*e = envelope{raw: raw}
+	e.up, e.raw, e.fault = nil, raw, nil
 	if len(raw) > limit {
 		e.fault = &fault{reason: faultSize, detail: fmt.Sprintf("message of %d bytes, at most %d are taken: send it in parts", len(raw), limit), broken: true}
 		return
 	}
-	if f := parse(raw, &e.up); f != nil {
+	if e.up = e.plain.parse(raw); e.up != nil {
+		return
+	}
+	e.up = &pb.Up{}
+	if f := parse(raw, e.up); f != nil {
 		e.fault = &fault{reason: f.reason, detail: f.detail, broken: true}
 	}
 }

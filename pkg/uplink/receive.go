@@ -54,6 +54,9 @@ func (x *session) makeRoom(holds load, size int) error {
 	if err := x.share.Acquire(x.ctx, holds.bytes); err != nil {
 		return context.Cause(x.ctx)
 	}
+	if x.server.budget.tryTake(holds) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(x.ctx, x.server.opts.Patience)
 	defer cancel()
 	if err := x.server.budget.take(ctx, holds); err != nil {
@@ -74,8 +77,9 @@ func (x *session) isFinal() bool {
 	return x.final != nil || x.ctx.Err() != nil
 }
 
+// recv reads the next message; the one before is no longer valid.
 func (x *session) recv() (*envelope, error) {
-	e := &envelope{}
+	e := &x.envelope
 	err := x.stream.RecvMsg(e)
 	if errors.Is(err, io.EOF) {
 		return nil, errFinished

@@ -27,19 +27,20 @@ const retryKey = "xunjian-retry-ms"
 // says what is owed. It is bounded by Window messages and StreamBytes that are not durable yet; what is owed is at most a
 // number, a plan and a refusal for each of those messages.
 type session struct {
-	server *Server
-	stream grpc.BidiStreamingServer[pb.Up, pb.Down]
-	id     identity
-	hello  Hello
-	log    *slog.Logger
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	wake   chan struct{} // of one; a full one is awake already
-	slots  chan struct{} // of Window; taken by messages that are not durable
-	gone   chan struct{} // closed when read has ended
-	quota  *quota
-	share  *semaphore.Weighted // of StreamBytes
-	due    bool                // under server.acks.mu: write is about to be woken
+	server   *Server
+	stream   grpc.BidiStreamingServer[pb.Up, pb.Down]
+	id       identity
+	hello    Hello
+	log      *slog.Logger
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	wake     chan struct{} // of one; a full one is awake already
+	slots    chan struct{} // of Window; taken by messages that are not durable
+	gone     chan struct{} // closed when read has ended
+	quota    *quota
+	share    *semaphore.Weighted // of StreamBytes
+	envelope envelope            // read's own
+	due      bool                // under server.acks.mu: write is about to be woken
 
 	mu       sync.Mutex
 	ledger   *ledger

@@ -416,3 +416,25 @@ func FuzzMessage(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPlain: what is read the short way is what the unmarshaller reads.
+func FuzzPlain(f *testing.F) {
+	_, m := wireOf(3)
+	f.Add(must(proto.Marshal(&pb.Up{Body: &pb.Up_Batch{Batch: m}})))
+	f.Add(must(proto.Marshal(&pb.Up{Body: &pb.Up_Batch{Batch: &pb.Batch{Reports: []*pb.Report{{Schema: 1, SeqStep: -3, AtStep: 9, Values: []byte{1, 2}}, {}}}}})))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var p plainUp
+		p.parse(must(proto.Marshal(&pb.Up{Body: &pb.Up_Batch{Batch: &pb.Batch{Reports: []*pb.Report{{Schema: 7, SeqStep: 7, AtStep: 7, Values: []byte{7}}}}}})))
+		short := p.parse(raw)
+		if short == nil {
+			return
+		}
+		long := &pb.Up{}
+		if err := proto.Unmarshal(raw, long); err != nil {
+			t.Fatalf("%x is read the short way, and is malformed: %v", raw, err)
+		}
+		if !proto.Equal(short, long) {
+			t.Errorf("%x\nread as %v\nand is  %v", raw, short, long)
+		}
+	})
+}
