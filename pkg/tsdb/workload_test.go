@@ -1,0 +1,324 @@
+package tsdb
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"xunjian/pkg/metric"
+)
+
+// childDir names the store that a child process of the test appends to until it is killed.
+const childDir = "XUNJIAN_TSDB_TEST_STORE"
+
+// workload is what a child process does, told on its standard input. Its reports follow from their numbers, so that the
+// parent can say what any store that came of them must hold. Time passes with the numbers: days end within seconds.
+type workload struct {
+	Base     int64  // ms: the time of number 0
+	From, To uint64 // To 0: until it is killed
+	Out      int    // reports under way at a time
+	NoSync   bool   // the control, which does what a store must not
+}
+
+const (
+	workStep  = time.Minute // from one number to the next
+	workLate  = time.Hour
+	workOld   = 30 * time.Hour // by then the day is merged
+	senders   = 6              // the last one is sparse
+	workEvery = senders * workStep
+
+	workRetain = 3 * 24 * time.Hour
+)
+
+// now is the child's time when it sends a number.
+func (w workload) now(n uint64) time.Time {
+	return time.UnixMilli(w.Base).Add(time.Duration(n)*workStep + time.Second)
+}
+
+// report is the one of a number. Some come from a backlog, some for days that are long merged; the millisecond tells
+// which, so that no two fall on one stamp. Every fifty rounds the series change.
+func (w workload) report(n uint64) (Stream, metric.Report) {
+	round, sender := n/senders, n%senders
+	at := time.UnixMilli(w.Base).Add(time.Duration(n) * workStep)
+	switch {
+	case round%31 == 7 && round > 400:
+		at = at.Add(2*time.Millisecond - workOld)
+	case round%3 == 0:
+		at = at.Add(time.Millisecond - workLate)
+	}
+	r := metric.Report{Boot: 1, Seq: round + 1, At: at, Every: workEvery}
+	add := func(name string, v float64) {
+		r.Samples = append(r.Samples, metric.Sample{Series: metric.New(name), Value: v})
+	}
+	if sender == senders-1 {
+		r.Agent, r.Kind = "rules", "rule"
+		add("r", float64(n))
+		if n%5 == 0 {
+			add("odd", staleMarker)
+		}
+		return Stream{Agent: r.Agent, Kind: r.Kind, Every: r.Every, Sparse: true}, r
+	}
+	r.Agent, r.Kind = fmt.Sprint("web", sender), metric.KindHost
+	add("a", float64(n))
+	add("b", -float64(n))
+	switch round / 50 % 3 {
+	case 1:
+		add("c", float64(n)/8)
+	case 2:
+		add("c", math.NaN())
+	}
+	return streamOf(r), r
+}
+
+// number is the inverse of report.
+func (w workload) number(ms int64) uint64 {
+	back := map[int64]time.Duration{0: 0, 1: workLate, 2: workOld}[ms%1000]
+	return uint64((ms - ms%1000 + back.Milliseconds() - w.Base) / workStep.Milliseconds())
+}
+
+// workBase is a whole second, some days before now.
+func workBase() int64 { return time.Date(2026, 3, 1, 7, 0, 0, 0, time.UTC).UnixMilli() }
+
+// options are those of child and parent alike; clock says the newest number sent.
+func (w workload) options(clock func() uint64) Options {
+	return Options{
+		BlockRows: 16, BlockSpan: 2 * time.Hour, FlushEvery: 20 * time.Millisecond, Linger: time.Millisecond, MmapSize: 1 << 28,
+		MaxAge: 1e5 * time.Hour,
+	}
+}
+
+// childMain appends as the workload says, printing each number when it is acked, in one write each.
+func childMain(dir string) error {
+	var w workload
+	if err := json.NewDecoder(os.Stdin).Decode(&w); err != nil {
+		return err
+	}
+	c := &child{workload: w, room: make(chan struct{}, w.Out), lines: make(chan string, w.Out)}
+	go c.print()
+	c.clock.Store(w.From)
+	db, err := Open(dir, w.options(c.clock.Load))
+	if err != nil {
+		return err
+	}
+	db.jdb.NoSync, db.ddb.NoSync, db.jdb.NoGrowSync, db.ddb.NoGrowSync = w.NoSync, w.NoSync, w.NoSync, w.NoSync
+	go func() { _ = db.Run(context.Background()) }()
+	for n := w.From; w.To == 0 || n <= w.To; n++ {
+		c.clock.Store(n)
+		if err := c.send(db, n, "new"); err != nil {
+			return err
+		}
+		if n%17 == 0 && n > 300 { // an agent that has lost an acknowledgement
+			if err := c.send(db, n-300, "again"); err != nil {
+				return err
+			}
+		}
+	}
+	for range w.Out { // all are told and printed
+		c.room <- struct{}{}
+	}
+	return nil
+}
+
+type child struct {
+	workload
+	clock atomic.Uint64
+	room  chan struct{} // bound: Out; full: the sender waits
+	lines chan string   // bound: Out, so that an ack never waits
+}
+
+func (c *child) print() {
+	for line := range c.lines {
+		fmt.Println(line)
+		<-c.room
+	}
+}
+
+func (c *child) send(db *DB, n uint64, what string) error {
+	c.room <- struct{}{}
+	s, r := c.report(n)
+	return db.Append(context.Background(), s, r, func(o Outcome, err error) {
+		c.lines <- fmt.Sprint(what, " ", n, " ", o, " ", err)
+	})
+}
+
+// ack is a line that a child printed.
+type ack struct {
+	again   bool
+	number  uint64
+	outcome string
+	fault   string
+}
+
+func parseAck(line string) (a ack, err error) {
+	var what string
+	if _, err = fmt.Sscan(line, &what, &a.number, &a.outcome); err != nil {
+		return a, fmt.Errorf("child said %q: %w", line, err)
+	}
+	_, a.fault, _ = strings.Cut(line, a.outcome+" ")
+	a.again = what == "again"
+	want := Stored
+	if a.again {
+		want = Duplicate
+	}
+	if a.fault == "<nil>" && a.outcome != want.String() {
+		return a, fmt.Errorf("child said %q", line)
+	}
+	return a, nil
+}
+
+// start runs a child of this workload over a store, behind a wrapper such as strace where one is given.
+func (w workload) start(t *testing.T, dir string, wrapper ...string) (*exec.Cmd, io.Reader) {
+	t.Helper()
+	in, err := json.Marshal(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append(slices.Clone(wrapper), os.Args[0])
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, out
+}
+
+// stored reads everything in the store and says which numbers it holds; a value that is none of the workload's, one that
+// is there twice, and a report of which a part is missing are faults.
+func (w workload) stored(db *DB) (map[uint64]bool, error) {
+	values := map[uint64]int{}
+	for s, err := range db.Select(context.Background(), 0, math.MaxInt64) {
+		if err != nil {
+			return nil, err
+		}
+		for i, ms := range s.T {
+			if i > 0 && s.T[i-1] >= ms {
+				return nil, fmt.Errorf("%s: %d comes after %d", s.Series, ms, s.T[i-1])
+			}
+			n := w.number(ms)
+			v, there, err := w.value(n, ms, s.Series)
+			switch {
+			case err != nil:
+				return nil, err
+			case there && math.Float64bits(v) == math.Float64bits(s.V[i]):
+				values[n]++
+			case there || !IsStale(s.V[i]):
+				return nil, fmt.Errorf("%s at %d is %v, want %v of number %d", s.Series, ms, s.V[i], v, n)
+			}
+		}
+	}
+	out := make(map[uint64]bool, len(values))
+	for n, got := range values {
+		_, r := w.report(n)
+		want := 0
+		for _, s := range r.Samples {
+			if r.Agent == "rules" || !math.IsNaN(s.Value) {
+				want++
+			}
+		}
+		if got != want {
+			return nil, fmt.Errorf("number %d has %d values, want %d", n, got, want)
+		}
+		out[n] = true
+	}
+	return out, nil
+}
+
+// value is what a series has at a time, if it has one there.
+func (w workload) value(n uint64, ms int64, s metric.Series) (v float64, there bool, err error) {
+	stream, r := w.report(n)
+	if r.At.UnixMilli() != ms || s.Get("instance") != (metric.Series{Labels: stream.Labels}).Get("instance") {
+		return 0, false, fmt.Errorf("%s has a value at %d, when there was no report", s, ms)
+	}
+	for _, x := range r.Samples {
+		if x.Series.Name == s.Name && (stream.Sparse || !math.IsNaN(x.Value)) {
+			return x.Value, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// ledger is what the outside knows of a store: which numbers were acked, and up to which they may have been sent.
+type ledger struct {
+	workload
+	acked map[uint64]bool
+	sent  uint64
+}
+
+// lost compares the store with the acks; what retention may have dropped is no loss.
+func (l *ledger) lost(db *DB) (stored map[uint64]bool, err error) {
+	if stored, err = l.stored(db); err != nil {
+		return nil, err
+	}
+	since := rawSince(db)
+	if oldest := l.now(l.sent).Add(-workRetain).UnixMilli(); since > oldest {
+		return nil, fmt.Errorf("raw samples before %d were dropped, want none after %d", since, oldest)
+	}
+	for n := range l.acked {
+		_, r := l.report(n)
+		if stored[n] {
+			continue
+		}
+		if r.At.UnixMilli() > since {
+			return nil, fmt.Errorf("number %d was acked and is gone", n)
+		}
+		delete(l.acked, n) // dropped for its age
+	}
+	return stored, nil
+}
+
+// goOn runs the store and sends the newest numbers once more, as agents would: what is there is a duplicate, all else is
+// stored. In the end nothing is missing.
+func (l *ledger) goOn(t *testing.T, db *DB, from uint64, stored map[uint64]bool) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ran := make(chan error, 1)
+	go func() { ran <- db.Run(ctx) }()
+	type told struct {
+		number  uint64
+		outcome Outcome
+		err     error
+	}
+	acks := make(chan told, l.sent-from+1)
+	for n := from; n <= l.sent; n++ {
+		s, r := l.report(n)
+		if err := db.Append(ctx, s, r, func(o Outcome, err error) { acks <- told{n, o, err} }); err != nil {
+			return err
+		}
+	}
+	for n := from; n <= l.sent; n++ {
+		a := <-acks
+		want := Stored
+		if stored[a.number] {
+			want = Duplicate
+		}
+		if a.err != nil || a.outcome != want {
+			return fmt.Errorf("number %d again: %v, %w, want %v", a.number, a.outcome, a.err, want)
+		}
+		l.acked[a.number] = true
+	}
+	cancel()
+	if err := <-ran; err != nil {
+		return err
+	}
+	_, err := l.lost(db)
+	return err
+}
+
+// rawSince is the time before which retention has dropped raw samples.
+func rawSince(*DB) int64 { return math.MinInt64 }
