@@ -5,48 +5,27 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
-	"sync"
-	"testing"
-	"testing/synctest"
+	"strings"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
-	"pgregory.net/rapid"
 
 	"xunjian/pkg/metric"
 )
 
-// model is what a store must hold, in plain maps.
+// model is what a store must hold, in plain maps. It forgets nothing; what retention has dropped it only knows by time.
 type model struct {
 	values map[string]map[int64]float64 // by series with labels
 	stream map[string]string            // of each series
 	rows   map[string]map[int64]bool    // by stream
 	done   map[string]bool              // agent, boot, seq
+	newest int64                        // stamp
+
+	rawGone    int64 // up to here no sample is left
+	rollupGone int64 // nor any aggregate
 }
 
 func newModel() *model {
-	return &model{map[string]map[int64]float64{}, map[string]string{}, map[string]map[int64]bool{}, map[string]bool{}}
-}
-
-// points are a series within [from, to]: where a row lacks it after one that had it, its end.
-func (m *model) points(name string, from, to int64) (out []point) {
-	had := false
-	for _, ms := range slices.Sorted(maps.Keys(m.rows[m.stream[name]])) {
-		if ms < from || ms > to {
-			continue
-		}
-		v, has := m.values[name][ms]
-		if has {
-			out = append(out, point{ms, math.Float64bits(v)})
-		} else if had {
-			out = append(out, point{ms, staleBits})
-		}
-		had = has
-	}
-	return out
+	return &model{values: map[string]map[int64]float64{}, stream: map[string]string{}, rows: map[string]map[int64]bool{}, done: map[string]bool{}}
 }
 
 type point struct {
@@ -54,13 +33,40 @@ type point struct {
 	bits uint64
 }
 
+// isSparse says which streams of the model are: those of the rules.
+func isSparse(stream string) bool { return strings.HasSuffix(stream, "/rule") }
+
+// points are a series within [from, to]: where a row lacks it after one that had it, its end.
+func (m *model) points(name string, from, to int64) (out []point) {
+	had, stream := false, m.stream[name]
+	for _, ms := range slices.Sorted(maps.Keys(m.rows[stream])) {
+		if ms < from || ms > to || ms <= m.rawGone {
+			continue
+		}
+		v, has := m.values[name][ms]
+		if has {
+			out = append(out, point{ms, math.Float64bits(v)})
+		} else if had && !isSparse(stream) {
+			out = append(out, point{ms, staleBits})
+		}
+		had = has
+	}
+	return out
+}
+
 func reportKey(r metric.Report) string { return fmt.Sprint(r.Agent, "/", r.Boot, "/", r.Seq) }
 func streamKey(r metric.Report) string { return r.Agent + "/" + r.Kind }
+
+func modelStream(r metric.Report) Stream {
+	s := streamOf(r)
+	s.Sparse = isSparse(streamKey(r))
+	return s
+}
 
 // take books a report with the outcome that the store gave it and says when that is wrong.
 func (m *model) take(r metric.Report, got Outcome, now time.Time, o Options) error {
 	ms, want := r.At.UnixMilli(), Stored
-	collides := m.rows[streamKey(r)][ms]
+	collides := m.rows[streamKey(r)][ms] && !isSparse(streamKey(r))
 	switch {
 	case m.done[reportKey(r)]:
 		want = Duplicate
@@ -82,17 +88,22 @@ func (m *model) take(r metric.Report, got Outcome, now time.Time, o Options) err
 }
 
 func (m *model) store(r metric.Report, ms int64) {
-	if m.rows[streamKey(r)] == nil {
-		m.rows[streamKey(r)] = map[int64]bool{}
+	key := streamKey(r)
+	if m.rows[key] == nil {
+		m.rows[key] = map[int64]bool{}
 	}
-	m.rows[streamKey(r)][ms] = true
+	m.rows[key][ms] = true
+	m.newest = max(m.newest, ms)
 	for _, s := range r.Samples {
 		name := withLabels(s.Series, streamOf(r).Labels).String()
 		if m.values[name] == nil {
 			m.values[name] = map[int64]float64{}
-			m.stream[name] = streamKey(r)
+			m.stream[name] = key
 		}
-		if _, there := m.values[name][ms]; !there && !math.IsNaN(s.Value) {
+		if IsAbsent(s.Value) || math.IsNaN(s.Value) && !isSparse(key) {
+			continue
+		}
+		if _, there := m.values[name][ms]; !there {
 			m.values[name][ms] = s.Value
 		}
 	}
@@ -101,11 +112,9 @@ func (m *model) store(r metric.Report, ms int64) {
 // compare reads everything in [from, to] and says what differs.
 func (m *model) compare(db *DB, from, to int64) error {
 	left := map[string]bool{}
-	for name, points := range m.values {
-		for ms := range points {
-			if ms >= from && ms <= to {
-				left[name] = true
-			}
+	for name := range m.values {
+		if len(m.points(name, from, to)) > 0 {
+			left[name] = true
 		}
 	}
 	for s, err := range db.Select(context.Background(), from, to) {
@@ -114,7 +123,7 @@ func (m *model) compare(db *DB, from, to int64) error {
 		}
 		name := s.Series.String()
 		if !left[name] {
-			return fmt.Errorf("%s is not wanted, or came twice", name)
+			return fmt.Errorf("%s is not wanted, or came twice: %v", name, s)
 		}
 		delete(left, name)
 		var got []point
@@ -122,7 +131,7 @@ func (m *model) compare(db *DB, from, to int64) error {
 			got = append(got, point{ms, math.Float64bits(s.V[i])})
 		}
 		if want := m.points(name, from, to); !slices.Equal(got, want) {
-			return fmt.Errorf("%s is %v, want %v", name, got, want)
+			return fmt.Errorf("%s: %s", name, firstDifference(got, want))
 		}
 	}
 	if len(left) > 0 {
@@ -131,230 +140,110 @@ func (m *model) compare(db *DB, from, to int64) error {
 	return nil
 }
 
-// machine is one store under test with its model.
-type machine struct {
-	t     *testing.T
-	rt    *rapid.T
-	o     Options
-	dir   string
-	db    *DB
-	end   func()
-	m     *model
-	fresh int64 // a stamp that nobody had
-	dirs  int
-	root  string
-}
-
-func (x *machine) open(dir string) {
-	db, err := Open(dir, x.o)
-	if err != nil {
-		x.rt.Fatal(err)
+// firstDifference says where two series part, and on which day.
+func firstDifference(got, want []point) string {
+	i := 0
+	for i < len(got) && i < len(want) && got[i] == want[i] {
+		i++
 	}
-	x.o = db.o
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := db.Run(ctx); err != nil {
-			x.t.Error(err)
+	text := func(list []point) string {
+		if i == len(list) {
+			return "nothing"
 		}
-	})
-	x.dir, x.db = dir, db
-	x.end = func() {
-		cancel()
-		wg.Wait()
-		if err := db.Close(); err != nil {
-			x.rt.Fatal(err)
+		return fmt.Sprintf("%v at %d on day %d", math.Float64frombits(list[i].bits), list[i].ms, dayOf(list[i].ms))
+	}
+	return fmt.Sprintf("point %d of %d is %s, want %s of %d", i, len(got), text(got), text(want), len(want))
+}
+
+// dropped is the end of the newest day of which a store may have nothing left that is kept for so long.
+func (m *model) dropped(now time.Time, keep time.Duration) int64 {
+	return dayEnd(dropBefore(time.UnixMilli(min(m.newest, now.UnixMilli())), keep))
+}
+
+// aggregates are the windows of a series that end in (from, to].
+func (m *model) aggregates(name string, from, to int64) map[int64]*modelWindow {
+	out := map[int64]*modelWindow{}
+	for _, ms := range slices.Sorted(maps.Keys(m.values[name])) {
+		end := (ms + 299_999) / 300_000 * 300_000
+		if end <= from || end > to || end <= m.rollupGone {
+			continue
 		}
-	}
-}
-
-// snapshot writes what a power cut would leave: the committed state of both files, the journal's first.
-func (x *machine) snapshot() string {
-	x.dirs++
-	dir := filepath.Join(x.root, fmt.Sprint(x.dirs))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		x.rt.Fatal(err)
-	}
-	err := x.db.jdb.View(func(j *bolt.Tx) error {
-		return x.db.ddb.View(func(d *bolt.Tx) error {
-			if err := j.CopyFile(filepath.Join(dir, journalFile), 0o600); err != nil {
-				return err
-			}
-			return d.CopyFile(filepath.Join(dir, dataFile), 0o600)
-		})
-	})
-	if err != nil {
-		x.rt.Fatal(err)
-	}
-	return dir
-}
-
-func drawValue(t *rapid.T) float64 {
-	return rapid.OneOf(
-		rapid.SampledFrom([]float64{math.NaN(), math.NaN(), math.Inf(1), math.Inf(-1), math.Copysign(0, -1), 0, 1<<53 + 2, 1e308, 5e-324}),
-		rapid.Map(rapid.IntRange(0, 1000), func(i int) float64 { return float64(i) / 8 }),
-		rapid.Float64(),
-	).Draw(t, "value")
-}
-
-func (x *machine) drawReport(at time.Time) metric.Report {
-	t := x.rt
-	r := metric.Report{
-		Agent: rapid.SampledFrom([]string{"w1", "w2"}).Draw(t, "agent"), Kind: rapid.SampledFrom([]string{"host", "probe/a"}).Draw(t, "kind"),
-		Boot: rapid.Uint64Range(1, 2).Draw(t, "boot"), Seq: rapid.Uint64Range(1, 300).Draw(t, "seq"), Every: 15 * time.Second, At: at,
-	}
-	schemas := [][]string{{"a", "b"}, {"b", "a"}, {"a", "b", "c"}, {"d"}}
-	for _, name := range rapid.SampledFrom(schemas).Draw(t, "schema") {
-		r.Samples = append(r.Samples, metric.Sample{Series: metric.New(r.Kind[:4]+"_"+name, "device", "x"), Value: drawValue(t)})
-	}
-	return r
-}
-
-func (x *machine) drawTime() time.Time {
-	back := rapid.OneOf(
-		rapid.IntRange(0, 40),                       // the last ten minutes, in any order
-		rapid.IntRange(40, 4000),                    // today
-		rapid.IntRange(4*60*24*6, 4*60*24*7+20_000), // about a week ago and beyond
-		rapid.IntRange(-40, 0),                      // ahead
-	).Draw(x.rt, "back")
-	return time.Now().Truncate(15 * time.Second).Add(-time.Duration(back) * 15 * time.Second)
-}
-
-// send appends and waits for the outcomes.
-func (x *machine) send(reports []metric.Report) {
-	outs := make([]Outcome, len(reports))
-	now := time.Now()
-	for i, o := range x.queue(reports, outs) {
-		if err := <-o; err != nil {
-			x.rt.Fatal(err)
+		w := out[end]
+		if w == nil {
+			w = &modelWindow{min: math.Inf(1), max: math.Inf(-1)}
+			out[end] = w
 		}
-		if err := x.m.take(reports[i], outs[i], now, x.o); err != nil {
-			x.rt.Fatal(err)
+		v := m.values[name][ms]
+		w.count, w.sum, w.size, w.last = w.count+1, w.sum+v, w.size+math.Abs(v), v
+		w.min, w.max = min(w.min, v), max(w.max, v)
+	}
+	return out
+}
+
+type modelWindow struct{ count, sum, size, min, max, last float64 }
+
+// sumIs allows for the order of adding; where that overflows, PromQL's own sum is no number to compare with.
+func (w *modelWindow) sumIs(got float64) bool {
+	return got == w.sum || w.size > 1e300 || math.Abs(got-w.sum) <= 1e-9*w.size
+}
+
+// compareRollup reads all aggregates with ends in (from, to] and says what differs. What is due to be dropped may be
+// there or not.
+func (m *model) compareRollup(db *DB, from, to int64, due int64) error {
+	left := map[string]bool{}
+	for name := range m.values {
+		if len(m.aggregates(name, max(from, due), to)) > 0 && !isSparse(m.stream[name]) {
+			left[name] = true
 		}
 	}
-}
-
-func (x *machine) queue(reports []metric.Report, outs []Outcome) []chan error {
-	acks := make([]chan error, len(reports))
-	for i, r := range reports {
-		acks[i] = make(chan error, 1)
-		err := x.db.Append(context.Background(), streamOf(r), r, func(o Outcome, err error) {
-			outs[i] = o
-			acks[i] <- err
-		})
+	for w, err := range db.Rollup(context.Background(), from, to) {
 		if err != nil {
-			x.rt.Fatal(err)
+			return err
 		}
-	}
-	return acks
-}
-
-// crash takes the disk's state while reports are on their way, opens that, and sends them all again.
-func (x *machine) crash() {
-	var reports []metric.Report
-	for range rapid.IntRange(0, 12).Draw(x.rt, "under way") {
-		x.fresh++
-		r := x.drawReport(time.UnixMilli(time.Now().UnixMilli() - 3600_000 + x.fresh))
-		r.Boot, r.Seq = 9, uint64(x.fresh)
-		reports = append(reports, r)
-	}
-	outs := make([]Outcome, len(reports))
-	acks := x.queue(reports, outs)
-	time.Sleep(time.Duration(rapid.IntRange(0, 20).Draw(x.rt, "ms")) * time.Millisecond)
-	acked := make([]bool, len(reports))
-	for i := range acks {
-		select {
-		case <-acks[i]:
-			acked[i] = true
-		default:
+		name := w.Series.String()
+		delete(left, name)
+		if raw := isSparse(m.stream[name]) || strings.HasSuffix(w.Series.Name, "_total"); w.Raw != raw {
+			return fmt.Errorf("aggregates of %s: raw is %v", name, w.Raw)
 		}
-	}
-	dir := x.snapshot()
-	x.end()
-	x.open(dir)
-	again := make([]Outcome, len(reports))
-	for i, ack := range x.queue(reports, again) {
-		if err := <-ack; err != nil {
-			x.rt.Fatal(err)
-		}
-		if acked[i] && again[i] != Duplicate {
-			x.rt.Fatalf("report %d was acked and then taken again: %v", i, again[i])
-		}
-		if again[i] != Duplicate && again[i] != Stored {
-			x.rt.Fatalf("report %d again: %v", i, again[i])
-		}
-		x.m.done[reportKey(reports[i])] = true
-		x.m.store(reports[i], reports[i].At.UnixMilli())
-	}
-}
-
-// inBubble runs fn with fake time and lets what it panics with out of the bubble, for that is how rapid fails.
-func inBubble(t *testing.T, fn func(*testing.T)) {
-	var thrown any
-	synctest.Test(t, func(t *testing.T) {
-		defer func() { thrown = recover() }()
-		fn(t)
-	})
-	if thrown != nil {
-		panic(thrown)
-	}
-}
-
-// TestAgainstModel appends at random, out of order and twice, restarts, crashes, and reads, beside a model.
-func TestAgainstModel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		inBubble(t, func(t *testing.T) {
-			root := t.TempDir()
-			defer os.RemoveAll(root)
-			x := &machine{t: t, rt: rt, root: root, m: newModel()}
-			x.o = Options{
-				BlockRows: rapid.IntRange(1, 9).Draw(rt, "rows"), BlockSpan: 10 * time.Minute, FlushEvery: 20 * time.Second,
-				Linger: 5 * time.Millisecond, MmapSize: 1 << 28,
+		if isSparse(m.stream[name]) {
+			if len(w.At) > 0 {
+				return fmt.Errorf("aggregates of %s, which is sparse: %v", name, w)
 			}
-			x.open(filepath.Join(root, "0"))
-			defer func() { x.end() }()
-			rt.Repeat(map[string]func(*rapid.T){
-				"append": func(rt *rapid.T) {
-					x.rt = rt
-					var batch []metric.Report
-					for range rapid.IntRange(1, 6).Draw(rt, "reports") {
-						batch = append(batch, x.drawReport(x.drawTime()))
-					}
-					x.send(batch)
-				},
-				"backlog": func(rt *rapid.T) {
-					x.rt = rt
-					at := x.drawTime()
-					r := x.drawReport(at)
-					var batch []metric.Report
-					for i := range rapid.IntRange(60, 130).Draw(rt, "reports") {
-						r.Seq, r.At = uint64(1000+i), at.Add(time.Duration(i)*time.Second)
-						batch = append(batch, r)
-					}
-					x.send(batch)
-				},
-				"wait": func(rt *rapid.T) {
-					time.Sleep(time.Duration(rapid.IntRange(1, 3600).Draw(rt, "seconds")) * time.Second)
-				},
-				"merge": func(rt *rapid.T) {
-					if _, err := x.db.Merge(t.Context()); err != nil {
-						rt.Fatal(err)
-					}
-				},
-				"restart": func(rt *rapid.T) { x.rt = rt; x.end(); x.open(x.dir) },
-				"crash":   func(rt *rapid.T) { x.rt = rt; x.crash() },
-				"read part": func(rt *rapid.T) {
-					from, to := x.drawTime().UnixMilli(), x.drawTime().UnixMilli()
-					if err := x.m.compare(x.db, from, to); err != nil {
-						rt.Fatal(err)
-					}
-				},
-				"": func(rt *rapid.T) {
-					if err := x.m.compare(x.db, 0, math.MaxInt64); err != nil {
-						rt.Fatal(err)
-					}
-				},
-			})
-		})
-	})
+			continue
+		}
+		if err := compareWindows(&w, m.aggregates(name, from, to), due); err != nil {
+			return fmt.Errorf("aggregates of %s: %w", name, err)
+		}
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("no aggregates of %v", left)
+	}
+	return nil
+}
+
+func compareWindows(got *Windows, want map[int64]*modelWindow, due int64) error {
+	for i, at := range got.At {
+		w := want[at]
+		switch {
+		case i > 0 && got.At[i-1] >= at:
+			return fmt.Errorf("%d comes after %d", at, got.At[i-1])
+		case w == nil:
+			return fmt.Errorf("there is none at %d", at)
+		case got.Count[i] != w.count:
+			return fmt.Errorf("count %v at %d, want %v", got.Count[i], at, w.count)
+		case got.Raw:
+			if got.Last[i] != w.last {
+				return fmt.Errorf("last %v at %d, want %v", got.Last[i], at, w.last)
+			}
+		case got.Min[i] != w.min || got.Max[i] != w.max || !w.sumIs(got.Sum[i]):
+			return fmt.Errorf("sum %v, min %v, max %v at %d, want %+v", got.Sum[i], got.Min[i], got.Max[i], at, *w)
+		}
+		delete(want, at)
+	}
+	for at := range want {
+		if at > due {
+			return fmt.Errorf("nothing at %d", at)
+		}
+	}
+	return nil
 }

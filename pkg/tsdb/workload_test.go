@@ -93,7 +93,8 @@ func workBase() int64 { return time.Date(2026, 3, 1, 7, 0, 0, 0, time.UTC).UnixM
 func (w workload) options(clock func() uint64) Options {
 	return Options{
 		BlockRows: 16, BlockSpan: 2 * time.Hour, FlushEvery: 20 * time.Millisecond, Linger: time.Millisecond, MmapSize: 1 << 28,
-		MaxAge: 1e5 * time.Hour,
+		MaxAge: 2 * 24 * time.Hour, Retain: workRetain, RetainRollup: 2 * workRetain,
+		Now: func() time.Time { return w.now(clock()) },
 	}
 }
 
@@ -110,6 +111,7 @@ func childMain(dir string) error {
 	if err != nil {
 		return err
 	}
+	go mergeForEver(db)
 	db.jdb.NoSync, db.ddb.NoSync, db.jdb.NoGrowSync, db.ddb.NoGrowSync = w.NoSync, w.NoSync, w.NoSync, w.NoSync
 	go func() { _ = db.Run(context.Background()) }()
 	for n := w.From; w.To == 0 || n <= w.To; n++ {
@@ -127,6 +129,16 @@ func childMain(dir string) error {
 		c.room <- struct{}{}
 	}
 	return nil
+}
+
+// mergeForEver keeps up with the days that end.
+func mergeForEver(db *DB) {
+	for db.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+		if _, err := db.Merge(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "merge:", err)
+		}
+	}
 }
 
 type child struct {
@@ -264,7 +276,7 @@ func (l *ledger) lost(db *DB) (stored map[uint64]bool, err error) {
 	if stored, err = l.stored(db); err != nil {
 		return nil, err
 	}
-	since := rawSince(db)
+	since := db.RawSince()
 	if oldest := l.now(l.sent).Add(-workRetain).UnixMilli(); since > oldest {
 		return nil, fmt.Errorf("raw samples before %d were dropped, want none after %d", since, oldest)
 	}
@@ -319,6 +331,3 @@ func (l *ledger) goOn(t *testing.T, db *DB, from uint64, stored map[uint64]bool)
 	_, err := l.lost(db)
 	return err
 }
-
-// rawSince is the time before which retention has dropped raw samples.
-func rawSince(*DB) int64 { return math.MinInt64 }
