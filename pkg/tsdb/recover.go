@@ -34,6 +34,7 @@ func (db *DB) recover() error {
 			return fmt.Errorf("%s: %w", dataFile, err)
 		}
 	}
+	db.rawSince.Store(max(db.rawSince.Load(), dayEnd(db.tooOld(db.o.Retain))))
 	db.dirty.upTo = next - 1
 	db.journal, err = newJournalWriter(next)
 	return err
@@ -84,6 +85,7 @@ func (db *DB) loadData() (uses map[*stream][]schemaUse, err error) {
 		}); err != nil {
 			return err
 		}
+		db.loadRawSince(tx)
 		return db.loadHot(tx)
 	})
 	return uses, err

@@ -12,19 +12,35 @@ import (
 // RawSince is the time (ms) up to which samples may have been dropped: older ones live on in aggregates only.
 func (db *DB) RawSince() int64 { return db.rawSince.Load() }
 
+// loadRawSince finds where the samples begin in a store that was opened: a day that has aggregates alone was dropped,
+// and so may be all that is too old now.
+func (db *DB) loadRawSince(tx *bolt.Tx) {
+	if tx.Bucket(bucketDay) == nil || tx.Bucket(bucketRollup) == nil {
+		return
+	}
+	rollups := tx.Bucket(bucketRollup).Cursor()
+	before, _ := rollups.Last()
+	if oldest, _ := tx.Bucket(bucketDay).Cursor().First(); oldest != nil {
+		rollups.Seek(oldest)
+		before, _ = rollups.Prev()
+	}
+	if len(before) == 4 {
+		db.rawSince.Store(dayEnd(keyDay(before)))
+	}
+}
+
+// tooOld is the newest day of which nothing is kept for so long, by the newest sample, not by the clock alone: one that
+// jumps ahead must not empty the store.
+func (db *DB) tooOld(keep time.Duration) uint32 {
+	return dropBefore(time.UnixMilli(min(db.newest(), db.o.Now().UnixMilli())), keep)
+}
+
 // retain drops the days that are too old, a transaction each.
 func (m *merger) retain(ctx context.Context) error {
 	db := m.db
-	newest := db.newest()
-	if newest == 0 {
-		return nil
-	}
-	// By the newest sample, not by the clock alone: one that jumps ahead must not empty the store.
-	now := time.UnixMilli(min(newest, db.o.Now().UnixMilli()))
-	start := time.Now()
-	raw := dropBefore(now, db.o.Retain)
-	db.rawSince.Store(dayEnd(raw))
-	err := errors.Join(m.drop(ctx, bucketDay, raw), m.drop(ctx, bucketRollup, dropBefore(now, db.o.RetainRollup)))
+	start, raw := time.Now(), db.tooOld(db.o.Retain)
+	db.rawSince.Store(max(db.rawSince.Load(), dayEnd(raw)))
+	err := errors.Join(m.drop(ctx, bucketDay, raw), m.drop(ctx, bucketRollup, db.tooOld(db.o.RetainRollup)))
 	m.stats.DropTime = time.Since(start)
 	return err
 }

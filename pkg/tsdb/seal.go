@@ -109,7 +109,7 @@ func (s *sealer) sorted(g *segment) ([]int64, []float64) {
 	for i := range n {
 		s.order = append(s.order, i)
 	}
-	slices.SortFunc(s.order, func(a, b int) int { return cmp.Compare(g.stamps[a], g.stamps[b]) })
+	slices.SortStableFunc(s.order, func(a, b int) int { return cmp.Compare(g.stamps[a], g.stamps[b]) }) // of equal stamps the first wins
 	for _, i := range s.order {
 		s.stamps = append(s.stamps, g.stamps[i])
 		s.rows = append(s.rows, g.rows[i*cols:(i+1)*cols]...)
