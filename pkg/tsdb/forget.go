@@ -23,6 +23,9 @@ func (db *DB) forgetOld(uses map[*stream][]schemaUse) error {
 	now := time.UnixMilli(min(newest, db.o.Now().UnixMilli())) // as in retain: never by the clock alone
 	var gone [][]byte
 	for s, list := range uses {
+		if len(s.hot) > 0 {
+			continue // its blocks are yet to be merged, which takes their schemas
+		}
 		horizon := dayEnd(dropBefore(now, db.o.RetainRollup))
 		if s.def.Sparse { // of which there are no aggregates
 			horizon = dayEnd(dropBefore(now, db.o.Retain))
@@ -33,7 +36,7 @@ func (db *DB) forgetOld(uses map[*stream][]schemaUse) error {
 				kept = append(kept, u)
 			}
 		}
-		if uses[s] = kept; len(kept) > 0 || len(s.hot) > 0 || len(s.schemas) > 0 || db.dirty.streams[s] {
+		if uses[s] = kept; len(kept) > 0 || len(s.schemas) > 0 || db.dirty.streams[s] {
 			continue
 		}
 		delete(uses, s)

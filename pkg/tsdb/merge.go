@@ -36,6 +36,7 @@ type mergedDay struct {
 	parts  [][]byte
 	rollup []byte // nil for sparse streams
 	hot    []hotRef
+	late   bool // too late for a day that was dropped: the blocks go, and that is all
 }
 
 // MergeStats says what a pass did.
@@ -147,6 +148,9 @@ func (m *merger) merge(s *stream, day uint32, hot []hotRef) error {
 	out := mergedDay{stream: s, day: day, hot: hot}
 	err := view(m.db.ddb, func(tx *bolt.Tx) error {
 		x := &m.scan
+		if out.late = m.db.rawDropped(tx, s, day); out.late {
+			return nil
+		}
 		if err := x.day.load(tx, &x.dec, s, day, hot, nil); err != nil {
 			return err
 		}
@@ -155,6 +159,9 @@ func (m *merger) merge(s *stream, day uint32, hot []hotRef) error {
 			return err
 		}
 		if sh.columns > maxBlockCols || len(sh.schemas) > maxSchemas {
+			if out.late = day <= m.db.tooOld(m.db.o.Retain); out.late {
+				return nil
+			}
 			m.db.o.Logger.Warn("day stays in small blocks: its series change too much", "agent", s.def.Agent, "kind", s.def.Kind, "series", sh.columns)
 			return nil
 		}
@@ -164,10 +171,19 @@ func (m *merger) merge(s *stream, day uint32, hot []hotRef) error {
 	if err != nil {
 		return fmt.Errorf("stream %d: %w", s.id, err)
 	}
-	if len(out.parts) > 0 {
+	if len(out.parts) > 0 || out.late {
 		m.ready = append(m.ready, out)
 	}
 	return nil
+}
+
+// rawDropped reports whether a stream's day lives on in aggregates only, to which nothing can be added.
+func (db *DB) rawDropped(tx *bolt.Tx, s *stream, day uint32) bool {
+	has := func(bucket []byte) bool {
+		b := tx.Bucket(bucket).Bucket(key32(day))
+		return b != nil && b.Get(key32(s.id)) != nil
+	}
+	return !has(bucketDay) && has(bucketRollup)
 }
 
 // shape joins the shapes of all parts of the day.

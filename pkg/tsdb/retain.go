@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -21,8 +22,10 @@ func (db *DB) loadRawSince(tx *bolt.Tx) {
 	rollups := tx.Bucket(bucketRollup).Cursor()
 	before, _ := rollups.Last()
 	if oldest, _ := tx.Bucket(bucketDay).Cursor().First(); oldest != nil {
-		rollups.Seek(oldest)
-		before, _ = rollups.Prev()
+		before, _ = rollups.Seek(oldest)
+		if before != nil {
+			before, _ = rollups.Prev()
+		}
 	}
 	if len(before) == 4 {
 		db.rawSince.Store(dayEnd(keyDay(before)))
@@ -38,11 +41,30 @@ func (db *DB) tooOld(keep time.Duration) uint32 {
 // retain drops the days that are too old, a transaction each.
 func (m *merger) retain(ctx context.Context) error {
 	db := m.db
-	start, raw := time.Now(), db.tooOld(db.o.Retain)
+	start := time.Now()
+	raw := min(db.tooOld(db.o.Retain), db.firstUnmerged()-1) // aggregates hold all that was stored of a day
 	db.rawSince.Store(max(db.rawSince.Load(), dayEnd(raw)))
 	err := errors.Join(m.drop(ctx, bucketDay, raw), m.drop(ctx, bucketRollup, db.tooOld(db.o.RetainRollup)))
 	m.stats.DropTime = time.Since(start)
 	return err
+}
+
+// firstUnmerged is the oldest day that has rows outside its block.
+func (db *DB) firstUnmerged() uint32 {
+	first := uint32(1<<32 - 1)
+	for _, s := range db.catalog.allStreams() {
+		s.mu.Lock()
+		for _, h := range s.hot {
+			first = min(first, h.day())
+		}
+		for _, g := range slices.Concat(s.sealed, s.open[:]) {
+			if g != nil {
+				first = min(first, dayOf(g.lo))
+			}
+		}
+		s.mu.Unlock()
+	}
+	return max(first, 1)
 }
 
 // dropBefore is the newest day whose every stamp is older than a span.

@@ -273,9 +273,12 @@ type Windows struct {
 
 // take appends the windows of a day that end in (from, to].
 func (w *Windows) take(at []int64, day *windows, kind byte, from, to int64) {
+	if kind == rollNone {
+		return
+	}
 	lo := sort.Search(len(at), func(i int) bool { return at[i] > from })
 	for i := lo; i < len(at) && at[i] <= to; i++ {
-		if day.count[i] == 0 || kind == rollNone {
+		if day.count[i] == 0 {
 			continue
 		}
 		w.At, w.Count = append(w.At, at[i]), append(w.Count, day.count[i])

@@ -103,7 +103,7 @@ func (x *rollupScan) open(tx *bolt.Tx, s *stream, day uint32) (bool, error) {
 
 // stored takes the day's aggregates, if they are there and nothing came in after them.
 func (x *rollupScan) stored(tx *bolt.Tx, s *stream, day uint32, entries []entry, out []Windows, later bool) (bool, error) {
-	if later {
+	if later && !x.db.rawDropped(tx, s, day) {
 		return false, nil
 	}
 	if found, err := x.open(tx, s, day); err != nil || !found {
