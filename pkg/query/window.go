@@ -183,7 +183,7 @@ func (w window) value(p points, s *scratch) func(lo, hi int) float64 {
 	case firstOf:
 		return func(lo, _ int) float64 { return p.v[lo] }
 	case countOf:
-		return p.count()
+		return p.count(overlap)
 	case minOf:
 		return p.extreme(p.lo, overlap, func(cur, best float64) bool { return cur < best || math.IsNaN(best) })
 	case maxOf:
@@ -202,9 +202,17 @@ func (w window) value(p points, s *scratch) func(lo, hi int) float64 {
 }
 
 // count adds counts up; they are integers, so that differences of running sums are exact.
-func (p points) count() func(lo, hi int) float64 {
-	if p.n == nil {
+func (p points) count(overlap bool) func(lo, hi int) float64 {
+	switch {
+	case p.n == nil:
 		return func(lo, hi int) float64 { return float64(hi - lo) }
+	case !overlap:
+		return func(lo, hi int) (n float64) {
+			for _, c := range p.n[lo:hi] {
+				n += c
+			}
+			return n
+		}
 	}
 	running := make([]float64, len(p.n)+1)
 	for i, n := range p.n {
@@ -248,7 +256,7 @@ func (p points) sum(overlap bool, plain func(lo, hi int) float64, of func(total,
 		return plain
 	}
 	s := slide[total]{at: func(i int) total { return total{sum: p.v[i]} }, join: total.add}
-	count := p.count()
+	count := p.count(overlap)
 	return func(lo, hi int) float64 { return of(s.over(lo, hi), count(lo, hi)) }
 }
 
@@ -259,7 +267,7 @@ func (p points) mean() func(lo, hi int) float64 {
 	if p.n == nil {
 		return func(lo, hi int) float64 { return mean(p.v[lo:hi]) }
 	}
-	count := p.count()
+	count := p.count(false)
 	return func(lo, hi int) float64 { return sum(p.v[lo:hi]) / count(lo, hi) }
 }
 

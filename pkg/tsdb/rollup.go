@@ -271,6 +271,19 @@ type Windows struct {
 	Count, Sum, Min, Max, Last []float64
 }
 
+// room sets memory aside once for all windows that a kind has.
+func (w *Windows) room(kind byte, n int) {
+	if w.At != nil || kind == rollNone {
+		return
+	}
+	w.At, w.Count = make([]int64, 0, n), make([]float64, 0, n)
+	if kind == rollCounter {
+		w.Last = make([]float64, 0, n)
+		return
+	}
+	w.Sum, w.Min, w.Max = make([]float64, 0, n), make([]float64, 0, n), make([]float64, 0, n)
+}
+
 // take appends the windows of a day that end in (from, to].
 func (w *Windows) take(at []int64, day *windows, kind byte, from, to int64) {
 	if kind == rollNone {

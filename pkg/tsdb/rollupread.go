@@ -24,10 +24,11 @@ func (db *DB) Rollup(ctx context.Context, from, to int64, matchers ...Matcher) i
 // rollupScan reads the aggregates of one task after the other; it is not for concurrent use.
 type rollupScan struct {
 	scan
-	blk    block
-	axis   windows
-	one    windows
-	column []float64
+	blk     block
+	axis    windows
+	one     windows
+	windows int // at most, of each series
+	column  []float64
 }
 
 func (x *rollupScan) run(ctx context.Context, t task) ([]Windows, error) {
@@ -55,6 +56,7 @@ func (x *rollupScan) stream(ctx context.Context, t task, out []Windows) error {
 	s := t[0].stream
 	mem, hot := s.pin(x.from, x.to)
 	first, last := s.span()
+	x.windows = int(max(0, windowEnd(min(x.to, last))-max(x.from, first))/RollupStep) + 1
 	day, end := dayOf(max(x.from, first)), dayOf(min(x.to, last))
 	for day <= end {
 		if err := ctx.Err(); err != nil {
@@ -126,6 +128,7 @@ func (x *rollupScan) stored(tx *bolt.Tx, s *stream, day uint32, entries []entry,
 		if err != nil {
 			return false, err
 		}
+		out[i].room(kind, x.windows)
 		out[i].take(x.axis.at, &x.one, kind, x.from-1, x.to)
 	}
 	return true, nil
@@ -146,6 +149,7 @@ func (x *rollupScan) fromRows(tx *bolt.Tx, s *stream, day uint32, hot []hotRef, 
 		if out[i].Raw {
 			kind = rollCounter
 		}
+		out[i].room(kind, x.windows)
 		out[i].take(x.axis.at, &x.one, kind, x.from-1, x.to)
 	}
 	return nil
