@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -138,61 +137,4 @@ func TestSecondOpenIsRefused(t *testing.T) {
 	if _, err := Open(dir, o); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), journalFile) {
 		t.Errorf("second open: %v", err)
 	}
-}
-
-// TestBitFlips flips bits all over both files: each store is refused, or reads right, or says so on reading.
-func TestBitFlips(t *testing.T) {
-	good, base := filledStore(t)
-	want := storeText(t, good, base)
-	rnd := rand.New(rand.NewPCG(5, 6))
-	refused, silent := 0, 0
-	const rounds = 150
-	for range rounds {
-		dir := copyStore(t, good)
-		path := filepath.Join(dir, []string{journalFile, dataFile}[rnd.IntN(2)])
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := rnd.IntN(len(b))
-		b[at] ^= 1 << rnd.IntN(8)
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		switch got := storeText(t, dir, base); got {
-		case "refused":
-			refused++
-		case want:
-			silent++ // free pages, unused bytes, or what a second copy makes up for
-		default:
-			t.Fatalf("byte %d of %s flipped gave\n%.300s\nwant\n%.300s", at, path, got, want)
-		}
-	}
-	if refused < rounds/20 {
-		t.Errorf("only %d of %d refused: the flips miss what matters", refused, rounds)
-	}
-	t.Logf("%d refused, %d without effect", refused, silent)
-}
-
-// storeText is all that a store holds, or "refused" when it or a read of it is.
-func storeText(t *testing.T, dir string, base time.Time) string {
-	db, err := Open(dir, small())
-	if err != nil {
-		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewer) {
-			t.Fatalf("refused for %v", err)
-		}
-		return "refused"
-	}
-	defer db.Close()
-	var b strings.Builder
-	for _, name := range []string{"a", "b", "c"} {
-		m, _ := NewMatcher(Equal, NameLabel, name)
-		for s, err := range db.Select(t.Context(), 0, math.MaxInt64, m) {
-			if err != nil {
-				return "refused"
-			}
-			fmt.Fprintln(&b, s)
-		}
-	}
-	return b.String()
 }
