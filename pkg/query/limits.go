@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/util/annotations"
 )
 
 // ErrBusy refuses a large query while too many others wait for their turn.
@@ -16,8 +17,10 @@ const (
 	perSeries  = 16      // samples that a series' labels are counted as
 	largeFrom  = 500_000 // samples read from which on a query is large
 	maxWaiting = 8       // large queries that wait; each holds what it has read by then
-	maxListed  = 100_000 // series in one list
+	maxListed  = 50_000  // series in one list
 )
+
+var errListed = fmt.Errorf("%w: only the first %d series are listed: add matchers", annotations.PromQLWarning, maxListed)
 
 // limits bound what one query reads.
 type limits struct {

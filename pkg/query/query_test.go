@@ -57,6 +57,13 @@ func opened(t testing.TB) *tsdb.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
+	running(t, db)
+	return db
+}
+
+// running lets a store run until the test ends.
+func running(t testing.TB, db *tsdb.DB) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -71,7 +78,6 @@ func opened(t testing.TB) *tsdb.DB {
 			t.Error(err)
 		}
 	})
-	return db
 }
 
 func sample(name string, v float64, pairs ...string) metric.Sample {

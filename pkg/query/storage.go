@@ -136,13 +136,17 @@ func (q *querier) older(ctx context.Context, from, to int64, ms []tsdb.Matcher, 
 	return nil
 }
 
-// names lists series without their samples, each once.
+// names lists series without their samples, each once, and no more than maxListed.
 func (q *querier) names(from, to int64, limit int, ms []tsdb.Matcher) storage.SeriesSet {
 	found := q.db.Series(from, to, ms...)
 	seen := make(map[string]bool, len(found))
-	var all []*series
+	out := &set{i: -1}
 	for _, s := range found {
-		if limit > 0 && len(all) == limit {
+		if limit > 0 && len(out.all) == limit {
+			break
+		}
+		if len(out.all) == maxListed {
+			out.warnings.Add(errListed)
 			break
 		}
 		if s.Get(PartLabel) != "" {
@@ -150,10 +154,10 @@ func (q *querier) names(from, to int64, limit int, ms []tsdb.Matcher) storage.Se
 		}
 		if text := s.String(); !seen[text] {
 			seen[text] = true
-			all = append(all, &series{labels: toLabels(s)})
+			out.all = append(out.all, &series{labels: toLabels(s)})
 		}
 	}
-	return &set{all: all, i: -1}
+	return out
 }
 
 func (q *querier) LabelNames(_ context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
