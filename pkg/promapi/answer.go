@@ -56,7 +56,7 @@ func faultOf(err error) *fault {
 	switch {
 	case errors.As(err, &gone), errors.Is(err, context.Canceled):
 		kind = canceled
-	case errors.As(err, &late), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &late), errors.Is(err, context.DeadlineExceeded), errors.Is(err, query.ErrBusy):
 		kind = timeout
 	case errors.As(err, &stored):
 		kind = internal
