@@ -65,20 +65,22 @@ func restart(ctx context.Context, o options, own tsdb.Options) (time.Duration, e
 		return 0, err
 	}
 	c.Kill()
-	var times []time.Duration
+	var times, cpu []time.Duration
 	for range 5 {
-		took, err := firstAck(ctx, c, d)
+		took, used, err := firstAck(ctx, c, d)
 		if err != nil {
 			return 0, err
 		}
-		times = append(times, took)
+		times, cpu = append(times, took.Round(time.Millisecond)), append(cpu, used.Round(time.Millisecond))
 	}
-	fmt.Printf("# %d rows of %d streams open, journal %.0f MB: first acknowledgement after %v\n", held.HeadRows, held.Streams, float64(held.JournalBytes)/1e6, times)
+	fmt.Printf("# %d rows of %d streams open, journal %.0f MB: first acknowledgement after %v, for which the collector worked %v\n",
+		held.HeadRows, held.Streams, float64(held.JournalBytes)/1e6, times, cpu)
 	return quantile(times, 0.5), nil
 }
 
-// firstAck starts the collector, has an agent knock until it is let in, and kills the collector once a report is acknowledged.
-func firstAck(ctx context.Context, c *load.Server, d dataset) (took time.Duration, err error) {
+// firstAck starts the collector, has an agent knock until it is let in, and kills the collector once a report is
+// acknowledged. It also tells the collector's time on a core until then.
+func firstAck(ctx context.Context, c *load.Server, d dataset) (took, cpu time.Duration, err error) {
 	begin := time.Now()
 	ready := make(chan error, 1)
 	go func() { ready <- c.Restart(ctx) }()
@@ -90,13 +92,14 @@ func firstAck(ctx context.Context, c *load.Server, d dataset) (took time.Duratio
 		}
 	}
 	if err := errors.Join(err, <-ready); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	c.Kill()
+	defer c.Kill()
 	if took == 0 {
-		return 0, errors.New("no acknowledgement within a minute")
+		return 0, 0, errors.New("no acknowledgement within a minute")
 	}
-	return took, nil
+	u, err := load.UsageOf(c.Pid)
+	return took, u.CPU, err
 }
 
 func oneReport(ctx context.Context, c *load.Server, d dataset) error {
