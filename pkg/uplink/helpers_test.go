@@ -102,27 +102,41 @@ func (ca *testCA) identity(name string) Identity {
 
 // receiver is a collector's memory: what is durable in it stays, and it knows duplicates as the real one does.
 type receiver struct {
-	mu      sync.Mutex
-	seen    map[string]metric.Report // by agent, boot and sequence
-	order   []string
-	results []check.Result
-	twice   int
-	calls   int
-	life    int // of the collector; what was not durable at its end is lost
-	heard   []Hello
-	slow    time.Duration     // until durable
-	refuse  func(Batch) error // may panic
-	before  func(b Batch)     // called in Receive, may block
-	wait    sync.WaitGroup    // of timers
+	mu        sync.Mutex
+	seen      map[string]metric.Report // by agent, boot and sequence
+	order     []string
+	results   []check.Result
+	twice     int
+	calls     int
+	life      int // of the collector; what was not durable at its end is lost
+	heard     []Hello
+	slow      time.Duration     // until durable
+	busy      bool              // nothing can be stored
+	seenNames map[string]int    // agents that were told to come back later
+	refuse    func(Batch) error // may panic
+	before    func(b Batch)     // called in Receive, may block
+	wait      sync.WaitGroup    // of timers
 }
 
-func newReceiver() *receiver { return &receiver{seen: make(map[string]metric.Report)} }
+func newReceiver() *receiver {
+	return &receiver{seen: make(map[string]metric.Report), seenNames: make(map[string]int)}
+}
+
+func (r *receiver) Seen(agent string, _ time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seenNames[agent]++
+}
 
 func (r *receiver) Receive(ctx context.Context, agent string, b Batch, durable func(error)) error {
 	r.mu.Lock()
 	r.calls++
-	refuse, before, slow, life := r.refuse, r.before, r.slow, r.life
+	refuse, before, slow, life, busy := r.refuse, r.before, r.slow, r.life, r.busy
 	r.mu.Unlock()
+	if busy {
+		durable(fmt.Errorf("%w: %w", ErrBusy, errFull))
+		return nil
+	}
 	b.Reports = slices.Clone(b.Reports) // the samples are the decoder's once this returns
 	for i := range b.Reports {
 		b.Reports[i].Samples = slices.Clone(b.Reports[i].Samples)
