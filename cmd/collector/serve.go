@@ -31,6 +31,7 @@ func (s serveCmd) Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // what opening took: the check of the files, the journal, a first password's hash
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)

@@ -305,3 +305,52 @@ func BenchmarkTenThousand(b *testing.B) {
 		}
 	})
 }
+
+// After a restart or a pause a large fleet comes back in turn: who has not had his turn is not silent, who has is, as ever.
+func TestFleetComesBack(t *testing.T) {
+	db := openStore(t, t.TempDir())
+	const agents = 2000
+	err := db.Update(func(tx *store.Tx) error {
+		for i := range agents {
+			name := "agent-" + strconv.Itoa(i)
+			if err := agentTable.Put(tx, name, identity{Name: name}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(db, Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit, now := r.cfg.Silence, time.Now()
+	look := func(until time.Time) (told int) {
+		for ; now.Before(until); now = now.Add(Look) {
+			told += len(r.Silent(now))
+		}
+		return told
+	}
+	start := now
+	r.Seen(now, "agent-7") // is back, and gone again
+	if n := look(start.Add(limit + 2*Look)); n != 1 {
+		t.Errorf("%d silent at the limit, want the one that was heard", n)
+	}
+	if n := look(start.Add(limit + 18*time.Second)); n != 0 {
+		t.Errorf("%d silent while the fleet may still be coming back", n)
+	}
+	if n := look(start.Add(limit + time.Minute)); n != agents-1 {
+		t.Errorf("%d silent after that, want all others", n)
+	}
+	for i := range agents {
+		r.Seen(now, "agent-"+strconv.Itoa(i))
+	}
+	r.Silent(now)
+	now = now.Add(time.Hour) // suspended
+	start = now
+	if n := look(start.Add(limit + 15*time.Second)); n != 0 {
+		t.Errorf("%d silent soon after a pause", n)
+	}
+}
