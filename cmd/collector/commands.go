@@ -22,6 +22,9 @@ type commands struct {
 	Report   reportCmd   `cmd:"" help:"${report}"`
 	Incident incidentCmd `cmd:"" help:"${incident}"`
 	Token    tokenCmd    `cmd:"" help:"${token}"`
+	Backup   backupCmd   `cmd:"" help:"${backup}"`
+	Verify   verifyCmd   `cmd:"" help:"${verify}"`
+	Restore  restoreCmd  `cmd:"" help:"${restore}"`
 	Version  versionCmd  `cmd:"" help:"${version}"`
 }
 
@@ -31,6 +34,7 @@ var helpKeys = []string{
 	"list", "show", "ack", "note_cmd", "close", "resolve", "reopen", "open", "level_cmd", "id", "state", "level", "service", "by", "note", "cause",
 	"handling", "reason", "detail", "reporter", "reported_at", "party_a", "limit",
 	"token_create", "token_list", "token_revoke", "token_api", "token_agent", "ttl", "token_name", "role", "person", "replace",
+	"backup", "backup_dir", "backup_rate", "verify", "verify_dir", "restore", "restore_dir", "restore_to",
 }
 
 // texts are the help texts in the reader's language.

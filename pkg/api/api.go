@@ -69,6 +69,7 @@ type Options struct {
 	Agents    Agents
 	Access    Access // nil: no token is good
 	Reports   Reports
+	Backups   Backups
 	Control   *Control                        // its token is good for everything
 	Ready     func() error                    // nil: always
 	Reload    func(ctx context.Context) error // its error is told to who asked

@@ -53,6 +53,11 @@ var routes = []route{
 	{"GET", Prefix + "/api-tokens", access.Manage, (*server).listAPITokens},
 	{"POST", Prefix + "/api-tokens", access.Manage, (*server).createAPIToken},
 	{"DELETE", Prefix + "/api-tokens/{id}", access.Manage, (*server).revokeAPIToken},
+
+	// beyond the rule, only for the command line beside the collector
+	{"POST", Prefix + "/backup", access.Manage, (*server).startBackup},
+	{"GET", Prefix + "/backup", access.Manage, (*server).getBackup},
+	{"DELETE", Prefix + "/backup", access.Manage, (*server).cancelBackup},
 }
 
 // call is one request on its way through a handler.

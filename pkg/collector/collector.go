@@ -56,6 +56,7 @@ type Collector struct {
 	cfg       Config
 
 	disk    *disk.Watch
+	backups backups
 	records *store.DB
 	series  *tsdb.DB
 	access  *access.Directory
@@ -107,6 +108,7 @@ func newCollector(o Options) *Collector {
 	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), plans: newPlanner(), reloads: make(chan struct{}, 1)}
 	c.pages.swapped = make(chan struct{}, 1)
 	c.metrics = newMetrics(c.registry, o.Version)
+	c.backups.c = c
 	return c
 }
 
@@ -262,7 +264,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	g, parts := errgroup.WithContext(parts)
 	for name, run := range map[string]func(context.Context) error{
 		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "pages": c.pages.run,
-		"records": c.watchRecords, "disk": c.disk.Run,
+		"records": c.watchRecords, "disk": c.disk.Run, "backups": c.backups.wait,
 		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.tick) },
 		"reloads": c.followReloads,
 		"uplink":  func(context.Context) error { return c.uplink.Serve(c.doors.grpc) },

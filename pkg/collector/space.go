@@ -39,6 +39,9 @@ func (c *Collector) openDisk() (err error) {
 	if err := os.MkdirAll(c.cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("make data folder: %w", err)
 	}
+	if err := refuseUnfinished(c.cfg.Data); err != nil {
+		return err
+	}
 	if place, err := disk.Find(c.cfg.Data); err != nil {
 		c.log.Warn("what the data folder lies on cannot be told", "error", err)
 	} else {

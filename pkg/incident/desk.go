@@ -30,6 +30,7 @@ type Options struct {
 
 // Desk is where symptoms and people's acts become incidents. Safe for concurrent use; of two acts at once one wins.
 type Desk struct {
+	restored Restored // of the records
 	db       *store.DB
 	o        Options
 	services map[string]check.Service
@@ -86,7 +87,7 @@ func New(db *store.DB, o Options) (*Desk, error) {
 				d.unclosed[e.Key] = live{e.Value, next(e.Value, e.Value.UpdatedAt)}
 			}
 		}
-		return nil
+		return d.readRestored(tx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open incident desk: %w", err)
@@ -292,7 +293,7 @@ func ignoreMissing(err error) error {
 func (d *Desk) save(drafts ...*draft) error {
 	err := d.db.Update(func(tx *store.Tx) error {
 		for _, w := range drafts {
-			if err := w.write(tx); err != nil {
+			if err := w.write(tx, d.restored.At); err != nil {
 				return err
 			}
 		}
@@ -318,7 +319,7 @@ func (d *Desk) save(drafts ...*draft) error {
 	return nil
 }
 
-func (w *draft) write(tx *store.Tx) error {
+func (w *draft) write(tx *store.Tx, restored time.Time) error {
 	id := w.rec.ID
 	stored, err := records.Get(tx, id)
 	if ignoreMissing(err) != nil {
@@ -345,6 +346,7 @@ func (w *draft) write(tx *store.Tx) error {
 		if p.Seq, err = outbox.NextSequence(tx); err != nil {
 			return err
 		}
+		p.After = restored
 		if err := outbox.Put(tx, outboxKey(p.Seq), p); err != nil {
 			return err
 		}

@@ -26,7 +26,8 @@ type Page struct {
 	Kind   PageKind       `json:"kind"`
 	At     time.Time      `json:"at"`
 	Level  contract.Level `json:"level"`
-	Record Record         `json:"record"` // as it was then, with little evidence
+	Record Record         `json:"record"`         // as it was then, with little evidence
+	After  time.Time      `json:"after,omitzero"` // the last restore of a backup before it, if any
 }
 
 // Outbox lists at most limit pages with a number above after, oldest first. A damaged page is logged and left out,

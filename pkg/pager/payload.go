@@ -47,6 +47,16 @@ const (
 	resolved = "resolved"
 )
 
+// pageKey is the same for every try of a page and for no other page, also not for one of a time that a restored backup
+// knows nothing of.
+func pageKey(page incident.Page) string {
+	k := fmt.Sprintf("%s.%d.%s", page.Record.ID, page.Record.Version, page.Kind)
+	if !page.After.IsZero() {
+		k += "." + page.After.UTC().Format("20060102T150405")
+	}
+	return k
+}
+
 func (p *Pager) message(page incident.Page, receiver string) Message {
 	r := page.Record
 	status, end := firing, time.Time{}
@@ -55,7 +65,7 @@ func (p *Pager) message(page incident.Page, receiver string) Message {
 	}
 	labels, annotations := p.labels(page), p.annotations(page)
 	return Message{
-		Key:  fmt.Sprintf("%s.%d.%s", r.ID, r.Version, page.Kind),
+		Key:  pageKey(page),
 		Page: page,
 		Payload: Payload{
 			Receiver: receiver, Status: status, Version: "4",

@@ -83,6 +83,15 @@ func (p *Pager) restore(configured map[string]bool) error {
 	return err
 }
 
+// stale is the age from which a page that waited in a backup is not sent after the restore: it most likely was delivered
+// after the copy was made, and hours of them at once would hide what is new.
+const stale = time.Hour
+
+func (p *Pager) outdated(page incident.Page) bool {
+	r := p.desk.Restored()
+	return !r.At.IsZero() && page.Seq <= r.LastPage && page.At.Before(r.At.Add(-stale))
+}
+
 // tried reads what is known of the pages of a channel that its cursor has not passed.
 func (p *Pager) tried(channel string) (map[uint64]attempt, error) {
 	out := map[uint64]attempt{}

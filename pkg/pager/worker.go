@@ -157,6 +157,11 @@ func (w *worker) try(ctx context.Context, it *item) {
 	if it.page == nil && !w.fetch(it) {
 		return
 	}
+	if !it.delivered && w.p.outdated(*it.page) {
+		w.log.Warn("page not sent: the backup that was restored is older than its delivery may be", "incident", it.incident, "kind", it.page.Kind)
+		w.giveUp(it, "not sent after a backup was restored: it was waiting in the copy, and is older than an hour")
+		return
+	}
 	if !it.delivered {
 		err := w.channel.Send(ctx, w.p.message(*it.page, w.channel.Name()))
 		if ctx.Err() != nil {

@@ -140,7 +140,12 @@ func (c *valueCheck) share(tx *bolt.Tx, paths [][][]byte, mine int) error {
 }
 
 // check verifies what data.db holds before anything is made of it, old days apart.
-func (db *DB) check() error {
+func (db *DB) check() error { return db.checkValues(false) }
+
+// checkAll leaves nothing out.
+func (db *DB) checkAll() error { return db.checkValues(true) }
+
+func (db *DB) checkValues(old bool) error {
 	start := time.Now()
 	c := valueCheck{db: db.ddb, log: db.o.Logger}
 	var paths valuePaths
@@ -148,8 +153,12 @@ func (db *DB) check() error {
 		paths, err = pathsOf(tx)
 		return err
 	})
+	list := paths.fresh
+	if old {
+		list = append(list, paths.old...)
+	}
 	if err == nil {
-		err = c.run(paths.fresh)
+		err = c.run(list)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", db.ddb.Path(), err)

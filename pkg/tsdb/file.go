@@ -45,6 +45,8 @@ type files struct {
 	dir  string
 	lock time.Duration
 	mmap int
+
+	readOnly bool
 }
 
 // open opens both files or makes both; a lone one is refused, for the other half is lost.
@@ -52,6 +54,10 @@ func (f files) open() (journal, data *bolt.DB, err error) {
 	if err := f.prepare(); err != nil {
 		return nil, nil, err
 	}
+	return f.openBoth()
+}
+
+func (f files) openBoth() (journal, data *bolt.DB, err error) {
 	if journal, err = f.openOne(journalFile); err != nil {
 		return nil, nil, err
 	}
@@ -157,7 +163,7 @@ func (f files) path(name string) string { return filepath.Join(f.dir, name) }
 func (f files) options(name string) *bolt.Options {
 	return &bolt.Options{
 		Timeout: f.lock, PageSize: 4096, InitialMmapSize: f.mmap,
-		NoFreelistSync: name == journalFile, FreelistType: bolt.FreelistMapType,
+		ReadOnly: f.readOnly, NoFreelistSync: name == journalFile, FreelistType: bolt.FreelistMapType,
 	}
 }
 

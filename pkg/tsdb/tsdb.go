@@ -183,6 +183,15 @@ func Open(dir string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	db := newDB(dir, o, jdb, ddb)
+	if err := db.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open samples in %s: %w", dir, err), jdb.Close(), ddb.Close())
+	}
+	db.metrics = newMetrics(o.Registerer, db.Stats)
+	return db, nil
+}
+
+func newDB(dir string, o Options, jdb, ddb *bolt.DB) *DB {
 	db := &DB{
 		o: o, jdb: jdb, ddb: ddb, rules: headRules{rows: o.BlockRows, span: o.BlockSpan.Milliseconds()},
 		catalog: newCatalog(o.Limits), schemaWritten: map[uint32]bool{}, inGroup: map[reportID]bool{},
@@ -191,11 +200,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	db.merger.db, db.merger.scan.db, db.merger.most = db, db, maxBlockRows
 	db.room.ask, db.dir = o.Room, dir
-	if err := db.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open samples in %s: %w", dir, err), jdb.Close(), ddb.Close())
-	}
-	db.metrics = newMetrics(o.Registerer, db.Stats)
-	return db, nil
+	return db
 }
 
 // load checks what is there and makes the store's memory of it.
