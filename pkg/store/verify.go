@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"strings"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -16,8 +19,22 @@ func catch(path string, err *error) func() {
 	return func() {
 		debug.SetPanicOnFault(before)
 		if r := recover(); r != nil {
-			*err = fmt.Errorf("read %s: %v: %w", path, r, ErrCorrupt)
+			*err = fmt.Errorf("read %s: %v (%s): %w", path, r, thrower(), ErrCorrupt)
 		}
+	}
+}
+
+// thrower is the line that panicked: where it is none of bbolt's, the fault may be the program's own.
+func thrower() string {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for within := false; ; {
+		f, more := frames.Next()
+		inRuntime := strings.HasPrefix(f.Function, "runtime.")
+		if within && !inRuntime || !more {
+			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
+		}
+		within = within || inRuntime
 	}
 }
 

@@ -112,7 +112,9 @@ type Stream struct {
 	Every  time.Duration
 	Labels []metric.Label // added to each series, such as instance and job
 	Urgent bool           // commit at once, do not linger
-	Sparse bool           // absence in a row says nothing, NaN are values, and a millisecond may have several rows
+	// Sparse: absence in a row says nothing, NaN are values, and a millisecond may have several rows. Of two values of
+	// one millisecond the first wins for certain only where each series comes with one and the same set of others.
+	Sparse bool
 }
 
 // Outcome is what became of a report that is done with: whatever it is, the agent need not send it again.
