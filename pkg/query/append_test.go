@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -97,6 +98,37 @@ func TestAppendableFailure(t *testing.T) {
 	}
 	if err := appendAll(t, a, start, 1, ls); !errors.Is(err, tsdb.ErrClosed) {
 		t.Errorf("a closed store: %v", err)
+	}
+}
+
+// TestAppendableLimits: rules have a share of the store of their own, and a histogram is kept whole or not at all.
+func TestAppendableLimits(t *testing.T) {
+	db := openedWith(t, tsdb.Options{Linger: -1, Limits: tsdb.Limits{AgentSeries: 2, Streams: 6, Series: 12}})
+	a, w := NewAppendable(AppendOptions{Store: db}), writer{t: t, db: db}
+	for i := range 6 {
+		if i == 1 {
+			for _, kind := range []string{"a", "b", "c", "d", "e"} {
+				w.put("web-"+kind, kind, 0, start, sample("g", 1))
+			}
+			w.done.Wait()
+		}
+		if err := appendAll(t, a, start, 1, labels.FromStrings("__name__", "r", "i", fmt.Sprint(i))); err != nil {
+			t.Fatalf("series %d of a rule: %v", i, err)
+		}
+	}
+	if err := appendAll(t, a, start, 1, labels.FromStrings("__name__", "r", "i", "6")); err == nil {
+		t.Error("a seventh stream was taken")
+	}
+	app := a.AppenderV2(t.Context())
+	if _, err := app.Append(0, labels.FromStrings("__name__", "r", "i", "0"), 0, start.UnixMilli()+1, 0, counts, nil, storage.AppendV2Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Commit(); err == nil {
+		t.Error("a histogram was taken, and there is room for one of its parts")
+	}
+	got, err := New(Options{Store: db}).Instant(t.Context(), `count({__name__=~".+"})`, start.Add(time.Second))
+	if err != nil || text(got) != "{} 11" {
+		t.Errorf("kept %s series, %v; want 11", text(got), err)
 	}
 }
 

@@ -190,14 +190,10 @@ func TestListIsBounded(t *testing.T) {
 // TestDroppedSamples: where samples are no longer kept, aggregates answer, and the answer says so unless it is the same.
 func TestDroppedSamples(t *testing.T) {
 	now := start.Truncate(24 * time.Hour)
-	db, err := tsdb.Open(t.TempDir(), tsdb.Options{
+	db := openedWith(t, tsdb.Options{
 		Linger: -1, BlockRows: 48, FlushEvery: time.Millisecond, FlushBytes: 1, MaxAge: 30 * 24 * time.Hour, MmapSize: 1 << 26,
 		Retain: 48 * time.Hour, MergeAfter: time.Millisecond, Now: func() time.Time { return now },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	running(t, db)
 	w := writer{t: t, db: db}
 	first := now.Add(-5 * 24 * time.Hour)
 	for i := 1; i <= 5*24*60; i++ {

@@ -53,7 +53,12 @@ func filled(t testing.TB) *tsdb.DB {
 
 func opened(t testing.TB) *tsdb.DB {
 	t.Helper()
-	db, err := tsdb.Open(t.TempDir(), tsdb.Options{Linger: -1})
+	return openedWith(t, tsdb.Options{Linger: -1})
+}
+
+func openedWith(t testing.TB, o tsdb.Options) *tsdb.DB {
+	t.Helper()
+	db, err := tsdb.Open(t.TempDir(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

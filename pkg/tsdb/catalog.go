@@ -47,6 +47,7 @@ type catalog struct {
 	byName   map[string][]*entry // by metric name
 	entries  int
 	columns  int
+	sparse   int // streams that are sparse
 }
 
 // schemaShare bounds the columns of all schemas in use by the series allowed, for a sender that
@@ -150,7 +151,7 @@ func (c *catalog) resolve(a *agent, d streamDef, samples []metric.Sample, room [
 		}
 	}
 	l, all := newLayout(samples, c.limits)
-	if len(all) == 0 && len(samples) > 0 || !validDef(d, c.limits.LabelBytes) {
+	if len(all) == 0 && len(samples) > 0 || d.Sparse && len(all) < len(samples) || !validDef(d, c.limits.LabelBytes) {
 		return r, BadSeries
 	}
 	c.mu.Lock()
@@ -171,10 +172,12 @@ func validDef(d streamDef, maxBytes int) bool {
 // when no room is left for the stream, or for one more combination of series.
 func (c *catalog) admit(r *resolved, d streamDef, key string, l *layout, all []kept) Outcome {
 	r.stream = c.streams[key]
-	if r.stream == nil && len(c.streams) >= c.limits.Streams {
+	if r.stream == nil && c.streamsLike(d) >= c.limits.Streams {
 		return StreamLimit
 	}
-	if all = c.fitting(r, all); len(all) == 0 && len(l.series) > 0 {
+	share := c.share(d)
+	// A sparse row is one sample, whose parts mean nothing alone: it fits or it does not.
+	if all = c.fitting(r, share, all); len(all) == 0 && len(l.series) > 0 || d.Sparse && len(all) < len(l.series) {
 		return SeriesLimit
 	}
 	sorted := l.assign(all)
@@ -183,7 +186,7 @@ func (c *catalog) admit(r *resolved, d streamDef, key string, l *layout, all []k
 		l.schema = r.schema
 		return Stored
 	}
-	if c.columns+len(sorted) > schemaShare*c.limits.Series || r.agent.columns+len(sorted) > schemaShare*c.limits.AgentSeries {
+	if c.columns+len(sorted) > schemaShare*c.limits.Series || r.agent.columns+len(sorted) > schemaShare*share {
 		return SeriesLimit
 	}
 	if r.schema == nil {
@@ -198,9 +201,25 @@ func (c *catalog) admit(r *resolved, d streamDef, key string, l *layout, all []k
 	return Stored
 }
 
+// share is how many series an agent may have. Rules bring all of theirs under one name, and have a bound of their own.
+func (c *catalog) share(d streamDef) int {
+	if d.Sparse {
+		return c.limits.Series
+	}
+	return c.limits.AgentSeries
+}
+
+// streamsLike counts the streams that share a limit: series of rules do not keep agents out, nor the other way round.
+func (c *catalog) streamsLike(d streamDef) int {
+	if d.Sparse {
+		return c.sparse
+	}
+	return len(c.streams) - c.sparse
+}
+
 // fitting leaves out new series for which there is no room.
-func (c *catalog) fitting(r *resolved, all []kept) []kept {
-	room := min(c.limits.Series-c.entries, c.limits.AgentSeries-r.agent.series)
+func (c *catalog) fitting(r *resolved, share int, all []kept) []kept {
+	room := min(c.limits.Series-c.entries, share-r.agent.series)
 	return slices.DeleteFunc(all, func(k kept) bool {
 		if r.stream != nil && r.stream.entries[k.text] != nil {
 			return false
@@ -233,6 +252,9 @@ func (c *catalog) addSchema(id uint32, series []metric.Series) *schema {
 func (c *catalog) addStream(id uint32, d streamDef) *stream {
 	s := &stream{id: id, def: d, life: useRange{math.MaxInt64, math.MinInt64}, agent: c.addAgent(d.Agent), entries: map[string]*entry{}, columns: map[uint32][]*entry{}}
 	c.streams[d.key()], c.byID[id] = s, s
+	if d.Sparse {
+		c.sparse++
+	}
 	return s
 }
 
