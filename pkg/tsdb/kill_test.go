@@ -45,8 +45,8 @@ func (l *ledger) killOne(t *testing.T, dir string, after int) (acks int) {
 	lines := bufio.NewScanner(out)
 	for ; lines.Scan(); acks++ {
 		a, err := parseAck(lines.Text())
-		if err != nil {
-			t.Error(err)
+		if err != nil || !a.done() {
+			t.Errorf("child said %q, %v", lines.Text(), err)
 		}
 		l.acked[a.number] = true
 		newest = max(newest, a.number)

@@ -76,15 +76,16 @@ func readTrace(r io.Reader, fn func(call) error) error {
 }
 
 func parseCall(text string) (c call, ok bool) {
-	open, end := strings.IndexByte(text, '('), strings.LastIndex(text, ") ")
+	open, end := strings.IndexByte(text, '('), strings.LastIndex(text, " = ")
 	if open < 0 || end < open {
 		return c, false
 	}
-	c.name, c.args = text[:open], text[open+1:end]
-	result, _, _ := strings.Cut(strings.TrimLeft(text[end+2:], " ="), " ")
+	args, ok := strings.CutSuffix(strings.TrimRight(text[open+1:end], " "), ")")
+	c.name, c.args = text[:open], args
+	result, _, _ := strings.Cut(text[end+3:], " ")
 	var err error
 	c.result, err = strconv.ParseInt(result, 10, 64)
-	return c, err == nil
+	return c, ok && err == nil
 }
 
 // text is the i-th string among the arguments.

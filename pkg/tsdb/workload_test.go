@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -28,6 +29,7 @@ type workload struct {
 	From, To uint64 // To 0: until it is killed
 	Out      int    // reports under way at a time
 	NoSync   bool   // the control, which does what a store must not
+	Refusals bool   // writes will be refused: nothing is sent twice, and refused reports are sent until they are acked
 }
 
 const (
@@ -104,38 +106,34 @@ func childMain(dir string) error {
 	if err := json.NewDecoder(os.Stdin).Decode(&w); err != nil {
 		return err
 	}
-	c := &child{workload: w, room: make(chan struct{}, w.Out), lines: make(chan string, w.Out)}
-	go c.print()
+	c := &child{workload: w, room: make(chan struct{}, w.Out), refused: make(chan uint64, w.Out)}
 	c.clock.Store(w.From)
-	db, err := Open(dir, w.options(c.clock.Load))
-	if err != nil {
+	var err error
+	if c.db, err = Open(dir, w.options(c.clock.Load)); err != nil {
 		return err
 	}
-	go mergeForEver(db)
-	db.jdb.NoSync, db.ddb.NoSync, db.jdb.NoGrowSync, db.ddb.NoGrowSync = w.NoSync, w.NoSync, w.NoSync, w.NoSync
-	go func() { _ = db.Run(context.Background()) }()
+	c.db.jdb.NoSync, c.db.ddb.NoSync, c.db.jdb.NoGrowSync, c.db.ddb.NoGrowSync = w.NoSync, w.NoSync, w.NoSync, w.NoSync
+	go func() { _ = c.db.Run(context.Background()) }()
+	go mergeForEver(c.db)
 	for n := w.From; w.To == 0 || n <= w.To; n++ {
 		c.clock.Store(n)
-		if err := c.send(db, n, "new"); err != nil {
+		if err := c.send(n, "new"); err != nil {
 			return err
 		}
-		if n%17 == 0 && n > 300 { // an agent that has lost an acknowledgement
-			if err := c.send(db, n-300, "again"); err != nil {
+		if n%17 == 0 && n > 300 && !w.Refusals { // an agent that has lost an acknowledgement
+			if err := c.send(n-300, "again"); err != nil {
 				return err
 			}
 		}
 	}
-	for range w.Out { // all are told and printed
-		c.room <- struct{}{}
-	}
-	return nil
+	return c.finish()
 }
 
 // mergeForEver keeps up with the days that end.
 func mergeForEver(db *DB) {
 	for db.Err() == nil {
 		time.Sleep(5 * time.Millisecond)
-		if _, err := db.Merge(context.Background()); err != nil {
+		if _, err := db.Merge(context.Background()); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
 			fmt.Fprintln(os.Stderr, "merge:", err)
 		}
 	}
@@ -143,24 +141,61 @@ func mergeForEver(db *DB) {
 
 type child struct {
 	workload
-	clock atomic.Uint64
-	room  chan struct{} // bound: Out; full: the sender waits
-	lines chan string   // bound: Out, so that an ack never waits
+	db      *DB
+	clock   atomic.Uint64
+	room    chan struct{} // bound: Out; full: the sender waits
+	refused chan uint64   // bound: Out; to be sent again
 }
 
-func (c *child) print() {
-	for line := range c.lines {
-		fmt.Println(line)
-		<-c.room
+// send waits for room and appends. The ack is printed before the committer goes on, so that a trace has both in order.
+func (c *child) send(n uint64, what string) error {
+	for {
+		select {
+		case again := <-c.refused:
+			time.Sleep(10 * time.Millisecond)
+			if err := c.append(again, "new"); err != nil {
+				return err
+			}
+		case c.room <- struct{}{}:
+			return c.append(n, what)
+		}
 	}
 }
 
-func (c *child) send(db *DB, n uint64, what string) error {
-	c.room <- struct{}{}
+// append is called with room taken, which a report keeps until it is acked.
+func (c *child) append(n uint64, what string) error {
 	s, r := c.report(n)
-	return db.Append(context.Background(), s, r, func(o Outcome, err error) {
-		c.lines <- fmt.Sprint(what, " ", n, " ", o, " ", err)
-	})
+	err := c.db.Append(context.Background(), s, r, func(o Outcome, err error) { c.told(n, what, o, err) })
+	if errors.Is(err, ErrNoSpace) {
+		c.told(n, what, 0, err)
+		return nil
+	}
+	return err
+}
+
+func (c *child) told(n uint64, what string, o Outcome, err error) {
+	fmt.Println(what, n, o, strings.ReplaceAll(fmt.Sprint(err), "\n", " "))
+	if errors.Is(err, ErrNoSpace) {
+		c.refused <- n
+		return
+	}
+	<-c.room
+}
+
+// finish waits until all are acked.
+func (c *child) finish() error {
+	for held := 0; held < c.Out; {
+		select {
+		case again := <-c.refused:
+			time.Sleep(10 * time.Millisecond)
+			if err := c.append(again, "new"); err != nil {
+				return err
+			}
+		case c.room <- struct{}{}:
+			held++
+		}
+	}
+	return nil
 }
 
 // ack is a line that a child printed.
@@ -170,6 +205,9 @@ type ack struct {
 	outcome string
 	fault   string
 }
+
+// done reports whether the number is in the store for good.
+func (a ack) done() bool { return a.fault == "<nil>" }
 
 func parseAck(line string) (a ack, err error) {
 	var what string
@@ -182,7 +220,7 @@ func parseAck(line string) (a ack, err error) {
 	if a.again {
 		want = Duplicate
 	}
-	if a.fault == "<nil>" && a.outcome != want.String() {
+	if a.done() && a.outcome != want.String() {
 		return a, fmt.Errorf("child said %q", line)
 	}
 	return a, nil
