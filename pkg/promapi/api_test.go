@@ -148,17 +148,23 @@ func TestDoors(t *testing.T) {
 		"a page of a stranger": {
 			"GET", "/api/v1/labels", "", []string{"Origin", "https://grafana.test.evil"}, 200, "[]", map[string]string{"Access-Control-Allow-Origin": ""},
 		},
-		"a stranger":          {"GET", "/api/v1/labels", "", []string{"X-Token", "wrong"}, 401, "API token", map[string]string{"WWW-Authenticate": `Basic realm="xunjian", charset="UTF-8"`}},
-		"a stranger federate": {"GET", "/federate", "", []string{"X-Token", "wrong"}, 401, "API token", nil},
-		"too many matchers":   {"GET", "/api/v1/series?" + strings.Repeat("match[]=a&", maxMatchers+1), "", nil, 400, "101 match[] are more than 100", nil},
-		"a long matcher":      {"GET", "/api/v1/series?match[]=" + strings.Repeat("a", maxMatcher+1), "", nil, 400, "longer than", nil},
-		"a long expression":   {"POST", "/api/v1/query", "query=" + strings.Repeat("1", maxExpr+1), nil, 400, "bad_data", nil},
-		"a deep expression":   {"POST", "/api/v1/format_query", "query=" + strings.Repeat("(", 600) + "1" + strings.Repeat(")", 600), nil, 400, "500 deep", nil},
-		"a long sum":          {"POST", "/api/v1/parse_query", "query=1" + strings.Repeat("%2B1", 600), nil, 400, "500 deep", nil},
-		"an expression":       {"GET", "/api/v1/parse_query?query=sum(a)", "", nil, 200, `"type":"aggregation"`, nil},
-		"unused limit":        {"GET", "/api/v1/labels?limit=-1", "", nil, 400, "limit must be non-negative", nil},
-		"utf-8 label":         {"GET", "/api/v1/label/U__a_2e_b/values", "", nil, 200, "[]", nil},
-		"an impossible label": {"GET", "/api/v1/label/%ff/values", "", nil, 400, "invalid label name", nil},
+		"a stranger":             {"GET", "/api/v1/labels", "", []string{"X-Token", "wrong"}, 401, "API token", map[string]string{"WWW-Authenticate": `Basic realm="xunjian", charset="UTF-8"`}},
+		"a stranger federate":    {"GET", "/federate", "", []string{"X-Token", "wrong"}, 401, "API token", nil},
+		"too many matchers":      {"GET", "/api/v1/series?" + strings.Repeat("match[]=a&", maxMatchers+1), "", nil, 400, "101 match[] are more than 100", nil},
+		"a long matcher":         {"GET", "/api/v1/series?match[]=" + strings.Repeat("a", maxMatcher+1), "", nil, 400, "longer than", nil},
+		"a long expression":      {"POST", "/api/v1/query", "query=" + strings.Repeat("1", maxExpr+1), nil, 400, "bad_data", nil},
+		"too many steps":         {"GET", "/api/v1/query?query=count_over_time(vector(1)[100y:1ms])", "", nil, 422, `"errorType":"execution","error":"query processing would load too many samples`, nil},
+		"too many steps inside":  {"GET", "/api/v1/query?query=max_over_time(count_over_time(vector(1)[1m:1ms])[10d:1h])", "", nil, 422, "too many samples", nil},
+		"too many steps at once": {"GET", "/api/v1/query_range?query=sum_over_time(vector(1)[1s:1ms])&start=0&end=1e9&step=1e6", "", nil, 422, "too many samples", nil},
+		"longer than time":       {"GET", "/api/v1/query?query=sum_over_time(sum_over_time(vector(1)[200y:1y])[200y:1y])", "", nil, 422, "too many samples", nil},
+		"steps enough":           {"GET", "/api/v1/query?query=count_over_time(vector(1)[1m:1ms])", "", nil, 200, `"60000"`, nil},
+		"a deep query":           {"POST", "/api/v1/query", "query=" + strings.Repeat("(", 7000) + "1" + strings.Repeat(")", 7000), nil, 200, `"1"`, nil},
+		"a deep expression":      {"POST", "/api/v1/format_query", "query=" + strings.Repeat("(", 600) + "1" + strings.Repeat(")", 600), nil, 400, "500 deep", nil},
+		"a long sum":             {"POST", "/api/v1/parse_query", "query=1" + strings.Repeat("%2B1", 600), nil, 400, "500 deep", nil},
+		"an expression":          {"GET", "/api/v1/parse_query?query=sum(a)", "", nil, 200, `"type":"aggregation"`, nil},
+		"unused limit":           {"GET", "/api/v1/labels?limit=-1", "", nil, 400, "limit must be non-negative", nil},
+		"utf-8 label":            {"GET", "/api/v1/label/U__a_2e_b/values", "", nil, 200, "[]", nil},
+		"an impossible label":    {"GET", "/api/v1/label/%ff/values", "", nil, 400, "invalid label name", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := knock(t, h, tc.method, tc.target, tc.form, tc.header...)
@@ -416,4 +422,36 @@ func TestPanicGivesBack(t *testing.T) {
 	if a.gate.in != 0 || len(a.gate.by) != 0 {
 		t.Error("the gate still counts it")
 	}
+}
+
+// FuzzCalls: whatever is asked, the answer is one of Prometheus' kinds, and nothing dies.
+func FuzzCalls(f *testing.F) {
+	for _, q := range []string{"query=1%2B1&time=5", "match[]=a&start=1&end=2", "query=rate(a[5m])&start=1&end=2&step=1", "limit=1&metric=a", "group_limit=1&group_next_token=x", "query=sum(", "%zz", "stats=all&timeout=1s&lookback_delta=1m&query=a"} {
+		for i := range apiRoutes {
+			f.Add(uint8(i), q, "a", i%2 == 0)
+		}
+	}
+	c := query.DefaultConfig()
+	c.MaxSamples, c.Timeout = 10_000, 5*time.Second
+	h := API(APIOptions{Engine: engine(c), Bounds: c})
+	f.Fuzz(func(t *testing.T, route uint8, form, name string, post bool) {
+		path := strings.Replace(apiRoutes[int(route)%len(apiRoutes)].path, "{name}", url.PathEscape(name), 1)
+		r := httptest.NewRequest(http.MethodGet, Prefix+"/x", nil)
+		r.URL.Path, r.URL.RawQuery = Prefix+path, form
+		if post {
+			r = httptest.NewRequest(http.MethodPost, Prefix+"/x", strings.NewReader(form))
+			r.URL.Path = Prefix + path
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if kind := w.Header().Get("Content-Type"); kind == "application/json" && !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%s %s: %d %s", path, form, w.Code, w.Body)
+		}
+		switch w.Code {
+		case 200, 204, 301, 307, 400, 404, 405, 413, 422, 499, 503:
+		default:
+			t.Errorf("%s %s: %d %s", path, form, w.Code, w.Body)
+		}
+	})
 }

@@ -92,7 +92,7 @@ func protoLabels(s metric.Series) (out []byte) {
 }
 
 // both is a Prometheus and our own API over the same data.
-type both struct{ theirs, ours string }
+type both struct{ theirs, ours, later string }
 
 func newBoth(t *testing.T) both {
 	t.Helper()
@@ -101,7 +101,7 @@ func newBoth(t *testing.T) both {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := both{theirs: startPrometheus(t, program, "global: {scrape_interval: 15s}\n", "--web.enable-remote-write-receiver"), ours: h.server(t)}
+	b := both{theirs: startPrometheus(t, program, "global: {scrape_interval: 15s}\n", "--web.enable-remote-write-receiver"), ours: h.server(t), later: h.merged(t)}
 	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 		status, _, err := fetch(b.theirs+"/-/ready", "")
 		if err == nil && status == http.StatusOK {
@@ -150,7 +150,16 @@ func askOne(url, form string) (a answer, err error) {
 // TestSameAsPrometheus asks a real Prometheus and our API the same questions over the same data.
 func TestSameAsPrometheus(t *testing.T) {
 	b := newBoth(t)
-	t.Run("questions", func(t *testing.T) { b.sameAnswers(t) })
+	all := questions()
+	if len(all) < 500 {
+		t.Fatalf("only %d questions", len(all))
+	}
+	t.Run("questions", func(t *testing.T) { b.sameAnswers(t, all) })
+	var third []string
+	for i := 0; i < len(all); i += 3 {
+		third = append(third, all[i])
+	}
+	t.Run("questions of merged days", func(t *testing.T) { both{theirs: b.theirs, ours: b.later}.sameAnswers(t, third) })
 	t.Run("names", func(t *testing.T) { b.sameNames(t) })
 	t.Run("faults", func(t *testing.T) { b.sameFaults(t) })
 	t.Run("formats", func(t *testing.T) { b.sameFormats(t) })
@@ -159,11 +168,7 @@ func TestSameAsPrometheus(t *testing.T) {
 // moments are those at which instant questions are asked: whole, in a gap, where series vanish, near the end, after it.
 var moments = []int{60, 107, 205, 318, 402, 424, 600, 660}
 
-func (b both) sameAnswers(t *testing.T) {
-	all := questions()
-	if len(all) < 500 {
-		t.Fatalf("only %d questions", len(all))
-	}
+func (b both) sameAnswers(t *testing.T, all []string) {
 	type request struct{ path, form string }
 	var requests []request
 	for i, q := range all {

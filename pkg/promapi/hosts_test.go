@@ -168,10 +168,11 @@ func (h *hostRecording) befall(host, row, recorded int, values []float64) (heard
 	return true
 }
 
-// server is our API over the hosts' readings, stored as agents would have sent them.
-func (h *hostRecording) server(t testing.TB) string {
+// openStore runs a store until stop is called or the test ends.
+func openStore(t testing.TB, dir string, o tsdb.Options) (db *tsdb.DB, stop func()) {
 	t.Helper()
-	db, err := tsdb.Open(t.TempDir(), tsdb.Options{Linger: -1})
+	o.Linger = -1
+	db, err := tsdb.Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,13 +183,62 @@ func (h *hostRecording) server(t testing.TB) string {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		wg.Wait()
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(stop)
+	return db, stop
+}
+
+// server is our API over the hosts' readings, stored as agents would have sent them.
+func (h *hostRecording) server(t testing.TB) string {
+	t.Helper()
+	db, _ := openStore(t, t.TempDir(), tsdb.Options{})
+	h.store(t, db)
+	return serve(t, db)
+}
+
+// merged is the same some days later, when the store has merged the days and made aggregates of them.
+func (h *hostRecording) merged(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	db, stop := openStore(t, dir, tsdb.Options{})
+	h.store(t, db)
+	stop()
+	later := func() time.Time { return time.Now().Add(3 * 24 * time.Hour) }
+	db, _ = openStore(t, dir, tsdb.Options{Now: later, BlockSpan: time.Second, FlushEvery: 100 * time.Millisecond})
+	days := 0
+	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		stats, err := db.Merge(t.Context())
+		days += stats.Days
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := db.Stats(); days > 0 && s.HotBlocks == 0 && s.HeadRows == 0 {
+			break
+		}
+		if time.Since(begin) > time.Minute {
+			t.Fatalf("not all is merged: %+v", db.Stats())
+		}
+	}
+	return serve(t, db)
+}
+
+// serve is our API over a store.
+func serve(t testing.TB, db *tsdb.DB) string {
+	reg := prometheus.NewRegistry()
+	engine := query.New(query.Options{Store: db, Registerer: reg})
+	s := httptest.NewServer(API(APIOptions{Engine: engine, Own: reg, Registerer: reg, Version: "test"}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func (h *hostRecording) store(t testing.TB, db *tsdb.DB) {
+	t.Helper()
 	var stored sync.WaitGroup
 	for i, r := range h.readings {
 		stream := tsdb.Stream{Agent: r.host, Kind: metric.KindHost, Every: hostEvery, Labels: []metric.Label{
@@ -199,7 +249,7 @@ func (h *hostRecording) server(t testing.TB) string {
 			rep.Samples = append(rep.Samples, metric.Sample{Series: h.series[k], Value: v})
 		}
 		stored.Add(1)
-		err := db.Append(ctx, stream, rep, func(o tsdb.Outcome, err error) {
+		err := db.Append(t.Context(), stream, rep, func(o tsdb.Outcome, err error) {
 			if err != nil || o != tsdb.Stored {
 				t.Errorf("report of %s: %v, %v", r.host, o, err)
 			}
@@ -210,11 +260,6 @@ func (h *hostRecording) server(t testing.TB) string {
 		}
 	}
 	stored.Wait()
-	reg := prometheus.NewRegistry()
-	engine := query.New(query.Options{Store: db, Registerer: reg})
-	s := httptest.NewServer(API(APIOptions{Engine: engine, Own: reg, Registerer: reg, Version: "test"}))
-	t.Cleanup(s.Close)
-	return s.URL
 }
 
 // fetch asks one of the APIs; form makes it a POST.

@@ -32,7 +32,11 @@ func (a *Answer) Close() { a.close() }
 // Open waits for a turn and evaluates. The caller holds the turn, and so bounds what answers keep in memory, until it
 // calls Close. Errors are those of Prometheus' engine (promql.ErrQueryTimeout, …); queries that cannot begin are ErrBad.
 func (e *Engine) Open(ctx context.Context, a Ask) (*Answer, error) {
-	if err := checkExpr(a.Expr); err != nil {
+	span := time.Duration(0)
+	if a.Step > 0 {
+		span = a.End.Sub(a.Start)
+	}
+	if err := e.check(a.Expr, span); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)

@@ -74,6 +74,7 @@ type Engine struct {
 	q       queryable
 	lanes   *lanes
 	timeout time.Duration
+	most    int // samples of a query
 	metrics *metrics
 }
 
@@ -93,6 +94,7 @@ func New(o Options) *Engine {
 		q:       queryable{o.Store, limits{o.Config.MaxSamples, max(o.Config.MaxScan, o.Config.MaxSamples)}},
 		lanes:   newLanes(o.Config.Concurrency),
 		timeout: o.Config.Timeout,
+		most:    o.Config.MaxSamples,
 		metrics: newMetrics(o.Registerer),
 	}
 }
@@ -105,7 +107,7 @@ func engineOptions(o Options) promql.EngineOpts {
 		MaxSamples:               o.Config.MaxSamples,
 		Timeout:                  o.Config.Timeout,
 		LookbackDelta:            o.Config.Lookback,
-		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+		NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
 		EnableAtModifier:         true,
 		EnableNegativeOffset:     true,
 		Parser:                   parser.NewParser(parser.Options{}),
@@ -127,7 +129,7 @@ type Result struct {
 
 // Instant evaluates at one time.
 func (e *Engine) Instant(ctx context.Context, expr string, at time.Time) (Result, error) {
-	if err := checkExpr(expr); err != nil {
+	if err := e.check(expr, 0); err != nil {
 		return Result{}, err
 	}
 	return e.run(ctx, expr, func(ctx context.Context) (promql.Query, error) {
@@ -137,7 +139,7 @@ func (e *Engine) Instant(ctx context.Context, expr string, at time.Time) (Result
 
 // Range evaluates at start, start+step, … up to end.
 func (e *Engine) Range(ctx context.Context, expr string, r Span) (Result, error) {
-	if err := errors.Join(checkExpr(expr), r.check()); err != nil {
+	if err := errors.Join(r.check(), e.check(expr, r.End.Sub(r.Start))); err != nil {
 		return Result{}, err
 	}
 	return e.run(ctx, expr, func(ctx context.Context) (promql.Query, error) {
@@ -159,13 +161,6 @@ func (s Span) check() error {
 		return fmt.Errorf("%w: end is before start", ErrBad)
 	case s.End.Sub(s.Start)/s.Step >= maxPoints:
 		return fmt.Errorf("%w: more than %d points per series: use a longer step", ErrBad, maxPoints)
-	}
-	return nil
-}
-
-func checkExpr(expr string) error {
-	if len(expr) > maxExpr {
-		return fmt.Errorf("%w: expression of %d bytes is longer than %d", ErrBad, len(expr), maxExpr)
 	}
 	return nil
 }

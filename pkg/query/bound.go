@@ -1,0 +1,50 @@
+package query
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+var promParser = parser.NewParser(parser.Options{})
+
+// check refuses what must not reach the engine. What does not parse is the engine's to complain of.
+func (e *Engine) check(text string, span time.Duration) error {
+	if len(text) > maxExpr {
+		return fmt.Errorf("%w: expression of %d bytes is longer than %d", ErrBad, len(text), maxExpr)
+	}
+	expr, err := promParser.ParseExpr(text)
+	if err != nil {
+		return nil //nolint:nilerr // the engine parses it again
+	}
+	return checkSteps(expr, max(span, 0), e.most)
+}
+
+// subqueryStep is that of subqueries that name none.
+const subqueryStep = time.Minute
+
+// checkSteps refuses an expression with a subquery of more steps than samples may be held: Prometheus' engine makes room for
+// all of them before it counts the first, and a process without that room dies. span is the time over which the
+// expression is evaluated.
+func checkSteps(n parser.Node, span time.Duration, most int) error {
+	if s, ok := n.(*parser.SubqueryExpr); ok {
+		if span += s.Range; span < 0 { // more than 292 years
+			return promql.ErrTooManySamples("subquery")
+		}
+		step := s.Step
+		if step <= 0 {
+			step = subqueryStep
+		}
+		if int64(span/step) > int64(most) {
+			return promql.ErrTooManySamples("subquery")
+		}
+	}
+	for child := range parser.ChildrenIter(n) {
+		if err := checkSteps(child, span, most); err != nil {
+			return err
+		}
+	}
+	return nil
+}
