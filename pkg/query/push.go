@@ -120,7 +120,10 @@ func windowOf(stmt *parser.EvalStmt, call *parser.Call) (w window, sel *parser.M
 
 // take puts the virtual series in the call's place, unless histograms are among those that it matches.
 func (p *plan) take(w window, sel *parser.MatrixSelector, call *parser.Call) {
-	vs := *sel.VectorSelector.(*parser.VectorSelector) //nolint:errcheck,forcetypeassert // windowOf looked
+	vs, ok := sel.VectorSelector.(*parser.VectorSelector)
+	if !ok {
+		return
+	}
 	ms, ok, err := convert(vs.LabelMatchers)
 	if !ok || err != nil {
 		return
@@ -135,5 +138,5 @@ func (p *plan) take(w window, sel *parser.MatrixSelector, call *parser.Call) {
 		as = "last_over_time" // keeps the name
 	}
 	call.Func = parser.Functions[as]
-	call.Args = parser.Expressions{&parser.MatrixSelector{VectorSelector: &vs, Range: time.Millisecond, EndPos: sel.EndPos}}
+	call.Args = parser.Expressions{&parser.MatrixSelector{VectorSelector: vs, Range: time.Millisecond, EndPos: sel.EndPos}}
 }
