@@ -64,7 +64,7 @@ func (db *DB) Append(ctx context.Context, s Stream, r metric.Report, durable fun
 	switch {
 	case db.catalog.hasSeen(a, r.Boot, r.Seq):
 		p.outcome = Duplicate
-	case r.At.Before(now.Add(-db.o.MaxAge)) || p.ms < 0 || p.ms <= db.RawSince():
+	case r.At.Before(now.Add(-db.o.MaxAge)) || p.ms < 0 || db.isDropped(p.ms):
 		p.outcome = TooOld
 	case r.At.After(now.Add(db.o.MaxAhead)):
 		p.outcome = Future

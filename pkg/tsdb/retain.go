@@ -13,6 +13,12 @@ import (
 // RawSince is the time (ms) up to which samples may have been dropped: older ones live on in aggregates only.
 func (db *DB) RawSince() int64 { return db.rawSince.Load() }
 
+// isDropped reports whether a row of that time would be of a day that retention has dropped, if it dropped any.
+func (db *DB) isDropped(ms int64) bool {
+	since := db.RawSince()
+	return since > 0 && ms <= since
+}
+
 // loadRawSince finds where the samples begin in a store that was opened: a day that has aggregates alone was dropped,
 // and so may be all that is too old now.
 func (db *DB) loadRawSince(tx *bolt.Tx) {
