@@ -14,6 +14,7 @@ import (
 	"xunjian/pkg/api"
 	"xunjian/pkg/collector"
 	"xunjian/pkg/i18n"
+	"xunjian/pkg/store"
 )
 
 // rate is a number of bytes a second, written as 32MB/s.
@@ -159,7 +160,10 @@ func lines(p *i18n.Printer, got collector.Verified) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	for _, f := range got.Files {
 		verdict := p.T("collector.verify.good")
-		if f.Err != nil {
+		switch {
+		case errors.Is(f.Err, store.ErrLocked):
+			verdict = p.T("collector.verify.busy")
+		case f.Err != nil:
 			verdict = p.T("collector.verify.bad") + ": " + f.Err.Error()
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\n", f.Name, f.Size, verdict)
