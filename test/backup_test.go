@@ -41,11 +41,18 @@ func TestBackupByCommand(t *testing.T) {
 	if out, err := run(t, "collector", "restore", hot, "--config", file); err == nil || !strings.Contains(out, "stop it first") {
 		t.Errorf("restore under a running collector: %v %s", err, out)
 	}
+	if out, err := run(t, "collector", "compact", "--config", file); err == nil || !strings.Contains(out, "stop it first") {
+		t.Errorf("compact under a running collector: %v %s", err, out)
+	}
 	p.stop(t)
 
 	mustRun(t, "collector", "verify", "--config", file)
 	cold := lastLine(mustRun(t, "collector", "backup", filepath.Join(dir, "cold"), "--config", file))
 	mustRun(t, "collector", "verify", cold)
+	if out := mustRun(t, "collector", "compact", "--config", file); !strings.Contains(out, "data.db") {
+		t.Errorf("compact: %s", out)
+	}
+	mustRun(t, "collector", "verify", "--config", file)
 
 	// a damaged store is refused with the way out, which works
 	data := filepath.Join(dir, "data", "series", "data.db")

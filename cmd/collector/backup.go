@@ -200,3 +200,19 @@ func (r restoreCmd) Run(ctx context.Context, log *slog.Logger, p *i18n.Printer) 
 	fmt.Println(p.T("collector.restore.done", "data", cfg.Data, "made", stamp(got.Made)))
 	return nil
 }
+
+type compactCmd struct{ where }
+
+// Run makes the files of a stopped collector anew and prints what they took before and after.
+func (c compactCmd) Run(ctx context.Context) error {
+	cfg, err := collector.LoadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	got, err := collector.Compact(ctx, cfg)
+	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	for _, f := range got {
+		fmt.Fprintf(w, "%s\t%d\t→ %d\n", f.Name, f.Before, f.After)
+	}
+	return errors.Join(err, w.Flush())
+}

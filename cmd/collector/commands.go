@@ -25,6 +25,7 @@ type commands struct {
 	Backup   backupCmd   `cmd:"" help:"${backup}"`
 	Verify   verifyCmd   `cmd:"" help:"${verify}"`
 	Restore  restoreCmd  `cmd:"" help:"${restore}"`
+	Compact  compactCmd  `cmd:"" help:"${compact}"`
 	Version  versionCmd  `cmd:"" help:"${version}"`
 }
 
@@ -34,7 +35,7 @@ var helpKeys = []string{
 	"list", "show", "ack", "note_cmd", "close", "resolve", "reopen", "open", "level_cmd", "id", "state", "level", "service", "by", "note", "cause",
 	"handling", "reason", "detail", "reporter", "reported_at", "party_a", "limit",
 	"token_create", "token_list", "token_revoke", "token_api", "token_agent", "ttl", "token_name", "role", "person", "replace",
-	"backup", "backup_dir", "backup_rate", "verify", "verify_dir", "restore", "restore_dir", "restore_to",
+	"backup", "backup_dir", "backup_rate", "verify", "verify_dir", "restore", "restore_dir", "restore_to", "compact",
 }
 
 // texts are the help texts in the reader's language.

@@ -43,6 +43,7 @@ func openChecked(path string, flag int, patience time.Duration) (*os.File, error
 		err = checkFile(file)
 	}
 	if err == nil && writable {
+		_ = os.Remove(path + compactSuffix) // of a compaction that was cut short; the lock is ours
 		err = settle(file)
 	}
 	if err != nil {

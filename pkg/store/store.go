@@ -58,14 +58,11 @@ var (
 // Open opens or makes the file. A file that is there is checked whole, pages and every record. Open fails with
 // ErrLocked, ErrNewer or ErrCorrupt (wrapped, naming the file) and never replaces a file that it cannot read.
 func Open(path string, o Options) (*DB, error) {
-	if o.LockTimeout == 0 {
-		o.LockTimeout = time.Second
-	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open records: %w", err)
 	}
-	b, err := openOrMake(path, bolt.Options{Timeout: o.LockTimeout, ReadOnly: o.ReadOnly, FreelistType: bolt.FreelistMapType, InitialMmapSize: 256 << 20})
+	b, err := openOrMake(path, recordsOptions(o))
 	if err != nil {
 		return nil, refused(err, dir)
 	}
@@ -80,6 +77,13 @@ func Open(path string, o Options) (*DB, error) {
 		return nil, errors.Join(refused(err, dir), b.Close())
 	}
 	return db, nil
+}
+
+func recordsOptions(o Options) bolt.Options {
+	if o.LockTimeout == 0 {
+		o.LockTimeout = time.Second
+	}
+	return bolt.Options{Timeout: o.LockTimeout, ReadOnly: o.ReadOnly, FreelistType: bolt.FreelistMapType, InitialMmapSize: 256 << 20}
 }
 
 func openOrMake(path string, o bolt.Options) (*bolt.DB, error) {

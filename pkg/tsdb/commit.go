@@ -375,8 +375,10 @@ func (db *DB) cut() {
 	}
 	for dropped := cutAtOnce; dropped == cutAtOnce && db.Err() == nil && db.cutWorthwhile(keep); {
 		err := db.update(db.jdb, func(tx *bolt.Tx) (err error) {
-			dropped, err = cutJournal(tx, keep)
-			return err
+			if dropped, err = cutJournal(tx, keep); err != nil {
+				return err
+			}
+			return tx.Bucket(bucketMeta).Put(metaNext, key64(db.journal.next))
 		})
 		if errors.Is(err, ErrNoSpace) {
 			return // after the next flush

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -37,6 +38,7 @@ var (
 	metaFormat  = []byte("format")
 	metaStore   = []byte("store")
 	metaCreated = []byte("created")
+	metaNext    = []byte("next")    // journal.db: no number below this is to be given again
 	metaSpan    = []byte("span_ms") // data.db: the longest block
 )
 
@@ -47,6 +49,8 @@ type files struct {
 	mmap int
 
 	readOnly bool
+	log      *slog.Logger // nil: files are left as long as they are
+	above    int64        // Options.CompactAbove
 }
 
 // open opens both files or makes both; a lone one is refused, for the other half is lost.
@@ -58,10 +62,10 @@ func (f files) open() (journal, data *bolt.DB, err error) {
 }
 
 func (f files) openBoth() (journal, data *bolt.DB, err error) {
-	if journal, err = f.openOne(journalFile); err != nil {
+	if journal, err = f.openShrunk(journalFile); err != nil {
 		return nil, nil, err
 	}
-	if data, err = f.openOne(dataFile); err != nil {
+	if data, err = f.openShrunk(dataFile); err != nil {
 		return nil, nil, errors.Join(err, journal.Close())
 	}
 	if err := f.sameStore(journal, data); err != nil {
@@ -165,6 +169,14 @@ func (f files) options(name string) *bolt.Options {
 		Timeout: f.lock, PageSize: 4096, InitialMmapSize: f.mmap,
 		ReadOnly: f.readOnly, NoFreelistSync: name == journalFile, FreelistType: bolt.FreelistMapType,
 	}
+}
+
+func (f files) openShrunk(name string) (*bolt.DB, error) {
+	b, err := f.openOne(name)
+	if err == nil && f.log != nil {
+		return f.shrink(b, name, f.log)
+	}
+	return b, err
 }
 
 func (f files) openOne(name string) (*bolt.DB, error) {

@@ -148,6 +148,9 @@ func (db *DB) replay() (next uint64, err error) {
 		reader, err = readJournal(tx, func(number, keep uint64, r record) error {
 			return db.again(number, keep, r, now)
 		})
+		if v := tx.Bucket(bucketMeta).Get(metaNext); len(v) == 8 {
+			next = binary.BigEndian.Uint64(v)
+		}
 		return err
 	})
 	if err != nil {
@@ -157,7 +160,7 @@ func (db *DB) replay() (next uint64, err error) {
 		db.o.Logger.Warn("journal ends in a torn group, which was never acknowledged", "groups", reader.dropped)
 	}
 	// data.db may know higher numbers, when the journal is a newer file than the one they came from
-	next = reader.last + 1
+	next = max(next, reader.last+1)
 	for _, s := range db.catalog.byID {
 		next = max(next, slices.Max(s.upTo[:])+1)
 	}

@@ -46,6 +46,7 @@ type Options struct {
 	MergeAfter   time.Duration // how long a day is over when its blocks are merged [2 h]
 	Retain       time.Duration // how long every sample is kept [400 d]
 	RetainRollup time.Duration // how long aggregates are kept [5 y]
+	CompactAbove int64         // a longer file that is more than half free is made anew by Open [256 MiB]
 	ReadWorkers  int           // goroutines of one Select [the processors, at most 4]
 	MmapSize     int           // address space set aside for each file [64 GiB on 64-bit machines]
 	Limits       Limits
@@ -92,6 +93,7 @@ func (o Options) withDefaults() Options {
 	o.RetainRollup = or(o.RetainRollup, 5*366*24*time.Hour)
 	o.ReadWorkers = or(o.ReadWorkers, min(4, runtime.GOMAXPROCS(0)))
 	o.LockTimeout = or(o.LockTimeout, time.Second)
+	o.CompactAbove = or(o.CompactAbove, 256<<20)
 	o.MmapSize = or(o.MmapSize, 1<<(30+6*(bits.UintSize/64)))
 	o.Limits.ReportSeries = or(o.Limits.ReportSeries, 500)
 	o.Limits.AgentSeries = or(o.Limits.AgentSeries, 5_000)
@@ -181,7 +183,7 @@ type DB struct {
 // It fails with ErrLocked, ErrNewer or ErrCorrupt, and never replaces a file that it cannot read.
 func Open(dir string, o Options) (*DB, error) {
 	o = o.withDefaults()
-	jdb, ddb, err := files{dir: dir, lock: o.LockTimeout, mmap: o.MmapSize}.open()
+	jdb, ddb, err := files{dir: dir, lock: o.LockTimeout, mmap: o.MmapSize, log: o.Logger, above: o.CompactAbove}.open()
 	if err != nil {
 		return nil, err
 	}
