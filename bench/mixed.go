@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"xunjian/pkg/metric"
+	"xunjian/pkg/store"
 	"xunjian/pkg/tsdb"
 )
 
@@ -51,7 +53,7 @@ func mixedArea(ctx context.Context, o options) (_ []figure, err error) {
 	w := &steadyWriter{ownStore: s, dataset: d, begin: time.Now()}
 	stop := w.start(ctx)
 	defer stop()
-	return w.measure(ctx)
+	return w.measure(ctx, dir)
 }
 
 // fillDays writes whole days and merges all but the last.
@@ -159,7 +161,7 @@ func (w *steadyWriter) during(name string, do func() error) (p99 time.Duration, 
 	return quantile(w.times, 0.99), nil
 }
 
-func (w *steadyWriter) measure(ctx context.Context) ([]figure, error) {
+func (w *steadyWriter) measure(ctx context.Context, dir string) ([]figure, error) {
 	if err := sleep(ctx, 3*time.Second); err != nil { // the streams are made in it
 		return nil, err
 	}
@@ -171,8 +173,13 @@ func (w *steadyWriter) measure(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
+	backup, err := w.during("backup", func() error { return w.backup(ctx, dir) })
+	if err != nil {
+		return nil, err
+	}
 	return []figure{
 		{"tsdb.ack_p99_beside_merge", "ms", "quiet", ms(busy), ms(quiet)},
+		{"tsdb.ack_p99_beside_backup", "ms", "quiet", ms(backup), ms(quiet)},
 	}, nil
 }
 
@@ -205,4 +212,18 @@ func (w *steadyWriter) mergeAndScan(ctx context.Context) error {
 	}
 	fmt.Printf("# merged %d blocks into %d days in %v, scanned %.4g samples\n", merged.HotBlocks, merged.Days, merged.MergeTime.Round(time.Millisecond), float64(scanned))
 	return mergeErr
+}
+
+// backup copies the store at the rate that the collector's command has by default.
+func (w *steadyWriter) backup(ctx context.Context, dir string) error {
+	const rate = 32 << 20
+	to := filepath.Join(dir, "backup")
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	files, err := w.Backup(ctx, to, &store.Copying{Rate: rate})
+	for _, f := range files {
+		fmt.Printf("# copied %s, %.1f MB\n", f.Name, float64(f.Size)/1e6)
+	}
+	return err
 }
