@@ -28,10 +28,10 @@ const (
 const (
 	maxCalls   = 256
 	maxOfOne   = 128 // of them from one network
-	maxReads   = 4   // lists of series and labels being made; the others wait
+	maxReads   = 4   // lists being made or sent; the others wait
 	readsOfOne = 2
-	maxForm    = 1 << 20 // bytes of a form
-	maxDepth   = 500     // of an expression that is to be printed
+	maxForm    = 256 << 10 // bytes of a form
+	maxDepth   = 500       // of an expression that is to be printed
 )
 
 var promParser = parser.NewParser(parser.Options{})
@@ -53,7 +53,7 @@ type APIOptions struct {
 	Authorize func(r *http.Request) bool // nil: whoever reaches the door may read
 
 	Version    string
-	Retention  time.Duration
+	Retention  time.Duration // of samples; 0: not told
 	RuleFiles  func() []string
 	Interval   time.Duration // at which hosts are read
 	Evaluation time.Duration // at which rules are evaluated
@@ -80,39 +80,40 @@ type call struct {
 
 type handler func(a *api, c *call) reply
 
-// route is one path and the methods beside GET that it takes.
+// route is one path and what goes for it.
 type route struct {
 	path string
-	post bool
 	do   handler
+	post bool // POST is taken beside GET
+	list bool // the answer grows with the fleet: few of them are made or sent at one time
 }
 
 var apiRoutes = []route{
-	{"/query", true, (*api).query},
-	{"/query_range", true, (*api).queryRange},
-	{"/query_exemplars", true, (*api).exemplars},
-	{"/format_query", true, (*api).formatQuery},
-	{"/parse_query", true, (*api).parseQuery},
+	{path: "/query", do: (*api).query, post: true},
+	{path: "/query_range", do: (*api).queryRange, post: true},
+	{path: "/query_exemplars", do: (*api).exemplars, post: true},
+	{path: "/format_query", do: (*api).formatQuery, post: true},
+	{path: "/parse_query", do: (*api).parseQuery, post: true},
 
-	{"/series", true, (*api).series},
-	{"/labels", true, (*api).labelNames},
-	{"/label/{name}/values", false, (*api).labelValues},
-	{"/metadata", false, (*api).metadata},
+	{path: "/series", do: (*api).series, post: true, list: true},
+	{path: "/labels", do: (*api).labelNames, post: true, list: true},
+	{path: "/label/{name}/values", do: (*api).labelValues, list: true},
+	{path: "/metadata", do: (*api).metadata, list: true},
 
-	{"/rules", false, (*api).rules},
-	{"/alerts", false, (*api).alerts},
-	{"/alertmanagers", false, (*api).alertmanagers},
+	{path: "/rules", do: (*api).rules, list: true},
+	{path: "/alerts", do: (*api).alerts, list: true},
+	{path: "/alertmanagers", do: (*api).alertmanagers},
 
-	{"/targets", false, (*api).targets},
-	{"/targets/metadata", false, (*api).targetMetadata},
-	{"/scrape_pools", false, (*api).scrapePools},
+	{path: "/targets", do: (*api).targets, list: true},
+	{path: "/targets/metadata", do: (*api).targetMetadata, list: true},
+	{path: "/scrape_pools", do: (*api).scrapePools},
 
-	{"/status/config", false, (*api).statusConfig},
-	{"/status/flags", false, (*api).statusFlags},
-	{"/status/runtimeinfo", false, (*api).statusRuntime},
-	{"/status/buildinfo", false, (*api).statusBuild},
-	{"/status/tsdb", false, (*api).statusTSDB},
-	{"/status/walreplay", false, (*api).statusReplay},
+	{path: "/status/config", do: (*api).statusConfig},
+	{path: "/status/flags", do: (*api).statusFlags},
+	{path: "/status/runtimeinfo", do: (*api).statusRuntime},
+	{path: "/status/buildinfo", do: (*api).statusBuild},
+	{path: "/status/tsdb", do: (*api).statusTSDB, list: true},
+	{path: "/status/walreplay", do: (*api).statusReplay},
 }
 
 // API serves Prometheus' HTTP API under Prefix, and FederatePath. It only reads.
@@ -176,7 +177,23 @@ func (a *api) handle(w http.ResponseWriter, r *http.Request, rt route) reply {
 		}
 		return fails(f)
 	}
-	return rt.do(a, &call{Request: r, params: params{Values: r.Form}, now: time.Now(), name: r.PathValue("name")})
+	c := &call{Request: r, params: params{Values: r.Form}, now: time.Now(), name: r.PathValue("name")}
+	if !rt.list {
+		return rt.do(a, c)
+	}
+	leave, f := c.wait(a.reads, a.Bounds.Timeout)
+	if f != nil {
+		return fails(f)
+	}
+	kept := false
+	defer func() {
+		if !kept { // the handler died
+			leave()
+		}
+	}()
+	p := rt.do(a, c)
+	p.close, kept = leave, true
+	return p
 }
 
 // guarded asks whether the caller may come in, and whether there is room.

@@ -455,3 +455,47 @@ func FuzzCalls(f *testing.F) {
 		}
 	})
 }
+
+// TestSlowReadersOfLists: what a list is made from is held for few at a time, however slowly they read.
+func TestSlowReadersOfLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		many := func() (out []Target) {
+			for range 10_000 {
+				out = append(out, Target{Pool: HostPool, URL: strings.Repeat("x", 100)})
+			}
+			return out
+		}
+		h := API(APIOptions{Engine: engine(query.Config{}), Targets: many})
+		slow := make([]*slowWriter, readsOfOne+1)
+		done := make(chan struct{})
+		for i := range slow {
+			slow[i] = &slowWriter{ResponseRecorder: httptest.NewRecorder(), go_: make(chan struct{})}
+			go func() {
+				h.ServeHTTP(slow[i], httptest.NewRequest(http.MethodGet, "/api/v1/targets", nil))
+				done <- struct{}{}
+			}()
+		}
+		synctest.Wait()
+		sending := 0
+		for _, s := range slow {
+			if !s.deadline.IsZero() {
+				sending++
+			}
+		}
+		if sending != readsOfOne {
+			t.Errorf("%d long lists are being sent to one network, want %d", sending, readsOfOne)
+		}
+		r := httptest.NewRequest(http.MethodGet, "/api/v1/labels", nil)
+		r.RemoteAddr = "198.51.100.7:4711"
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != http.StatusOK {
+			t.Errorf("a list for another network: %d", w.Code)
+		}
+		for _, s := range slow {
+			close(s.go_)
+		}
+		for range slow {
+			<-done
+		}
+	})
+}

@@ -35,8 +35,12 @@ func (a *api) federate(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, params: params{Values: r.URL.Query()}, now: time.Now()}
 	sets := c.matchers()
 	var all []presence
-	f := c.fault
+	f, leave := c.fault, func() {}
 	if f == nil {
+		leave, f = c.wait(a.reads, a.Bounds.Timeout)
+	}
+	if f == nil {
+		defer leave()
 		all, f = a.presences(c, sets)
 	}
 	a.metrics.count(FederatePath, f)
@@ -54,11 +58,6 @@ func (a *api) federate(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) presences(c *call, sets [][]*labels.Matcher) (out []presence, f *fault) {
-	leave, f := c.wait(a.reads, a.Bounds.Timeout)
-	if f != nil {
-		return nil, f
-	}
-	defer leave()
 	from, to := timestamp.FromTime(c.now.Add(-a.Bounds.Lookback)), timestamp.FromTime(c.now)
 	q, err := a.Engine.Queryable().Querier(from, to)
 	if err != nil {

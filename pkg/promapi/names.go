@@ -27,10 +27,9 @@ type reading struct {
 	limit int
 	sets  [][]*labels.Matcher
 	hints storage.SelectHints
-	leave func()
 }
 
-// read opens the store for a call; the reading is to be closed with leave unless there is a fault.
+// read opens the store for a call; the reading is to be closed unless there is a fault.
 func (a *api) read(c *call) (*reading, *fault) {
 	rd := &reading{ctx: c.Context(), limit: c.limit()}
 	start, end := timestamp.FromTime(c.time("start", minTime)), timestamp.FromTime(c.time("end", maxTime))
@@ -42,20 +41,9 @@ func (a *api) read(c *call) (*reading, *fault) {
 	if rd.limit > 0 {
 		rd.hints.Limit++ // to know that there would have been more
 	}
-	leave, f := c.wait(a.reads, a.Bounds.Timeout)
-	if f != nil {
-		return nil, f
-	}
 	var err error
 	if rd.Querier, err = a.Engine.Queryable().Querier(start, end); err != nil {
-		leave()
 		return nil, faultOf(err)
-	}
-	rd.leave = func() {
-		if err := rd.Querier.Close(); err != nil {
-			a.Logger.Warn("store was not left cleanly after a read", "err", err)
-		}
-		leave()
 	}
 	return rd, nil
 }
@@ -68,7 +56,7 @@ func (a *api) series(c *call) reply {
 	if f != nil {
 		return fails(f)
 	}
-	defer rd.leave()
+	defer rd.Close()
 	set := rd.all()
 	out := seriesData{}
 	for set.Next() {
@@ -125,7 +113,7 @@ func (a *api) names(c *call, ask asking) reply {
 	if f != nil {
 		return fails(f)
 	}
-	defer rd.leave()
+	defer rd.Close()
 	sets := rd.sets
 	if len(sets) == 0 {
 		sets = [][]*labels.Matcher{nil}

@@ -65,11 +65,15 @@ func (a *api) statusRuntime(c *call) reply {
 	if err != nil {
 		a.Logger.Warn("host has no name", "err", err)
 	}
-	return reply{data: runtimeInfo{
+	info := runtimeInfo{
 		StartTime: a.started.UTC(), Hostname: host, ServerTime: c.now.UTC(), ReloadConfigSuccess: true, LastConfigTime: a.started.UTC(),
 		GoroutineCount: runtime.NumGoroutine(), GOMAXPROCS: runtime.GOMAXPROCS(0), GOMEMLIMIT: debug.SetMemoryLimit(-1),
-		GOGC: os.Getenv("GOGC"), GODEBUG: os.Getenv("GODEBUG"), StorageRetention: model.Duration(a.Retention).String(),
-	}}
+		GOGC: os.Getenv("GOGC"), GODEBUG: os.Getenv("GODEBUG"),
+	}
+	if a.Retention > 0 {
+		info.StorageRetention = model.Duration(a.Retention).String()
+	}
+	return reply{data: info}
 }
 
 // statusConfig shows what a Prometheus would need to be told. The collector's own configuration names addresses and
@@ -88,12 +92,15 @@ func (a *api) statusConfig(*call) reply {
 
 func (a *api) statusFlags(*call) reply {
 	b := a.Bounds
-	return reply{data: map[string]string{
+	flags := map[string]string{
 		"query.lookback-delta": model.Duration(b.Lookback).String(), "query.max-concurrency": strconv.Itoa(b.Concurrency),
 		"query.max-samples": strconv.Itoa(b.MaxSamples), "query.timeout": model.Duration(b.Timeout).String(),
-		"storage.tsdb.retention.time": model.Duration(a.Retention).String(),
-		"web.enable-admin-api":        "false", "web.enable-lifecycle": "false", "web.enable-remote-write-receiver": "false",
-	}}
+		"web.enable-admin-api": "false", "web.enable-lifecycle": "false", "web.enable-remote-write-receiver": "false",
+	}
+	if a.Retention > 0 {
+		flags["storage.tsdb.retention.time"] = model.Duration(a.Retention).String()
+	}
+	return reply{data: flags}
 }
 
 // statusReplay says that everything is read: before that this door is closed.
@@ -137,11 +144,6 @@ func (a *api) statusTSDB(c *call) reply {
 	if c.fault != nil {
 		return fails(c.fault)
 	}
-	leave, f := c.wait(a.reads, a.Bounds.Timeout)
-	if f != nil {
-		return fails(f)
-	}
-	defer leave()
 	a.census.mu.Lock()
 	defer a.census.mu.Unlock()
 	if c.now.Sub(a.census.at) > censusAge {

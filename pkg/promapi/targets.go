@@ -105,11 +105,6 @@ func (a *api) scrapePools(*call) reply {
 // described is what is known of every name: those that are in the store, and the collector's own.
 func (a *api) described(c *call) (map[string]metadata, *fault) {
 	out := map[string]metadata{}
-	leave, f := c.wait(a.reads, a.Bounds.Timeout)
-	if f != nil {
-		return nil, f
-	}
-	defer leave()
 	if a.Own != nil {
 		own, err := a.Own.Gather()
 		if err != nil { // what could be gathered is shown
