@@ -112,7 +112,7 @@ func TestLargeQueries(t *testing.T) {
 
 // TestCancelled: whoever goes away, or comes too late, stops the work and gives the turn back.
 func TestCancelled(t *testing.T) {
-	for name, expr := range map[string]string{"worked out": "avg_over_time(much[30m])", "loaded": "changes(much[30m])"} {
+	for name, expr := range map[string]string{"worked out": "avg_over_time(much[30m])", "loaded": "idelta(much[30m])"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := DefaultConfig()
@@ -149,12 +149,12 @@ func TestReadingIsBounded(t *testing.T) {
 	if !errors.Is(err, ErrBad) || !strings.Contains(err.Error(), "10000000 samples") {
 		t.Errorf("20 million samples: %v", err)
 	}
-	if _, err = e.Instant(t.Context(), "changes(much[30m])", time.UnixMilli(1e12)); err == nil {
+	if _, err = e.Instant(t.Context(), "idelta(much[30m])", time.UnixMilli(1e12)); err == nil {
 		t.Error("20 million samples were held")
 	} else if _, ok := errors.AsType[promql.ErrTooManySamples](err); !ok {
 		t.Errorf("20 million samples held: %v", err)
 	}
-	if _, err := e.QueryFunc()(t.Context(), "changes(much[30m])", time.UnixMilli(1e12)); err == nil {
+	if _, err := e.QueryFunc()(t.Context(), "idelta(much[30m])", time.UnixMilli(1e12)); err == nil {
 		t.Error("a rule held 20 million samples")
 	}
 }

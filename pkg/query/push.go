@@ -112,6 +112,9 @@ func windowOf(stmt *parser.EvalStmt, call *parser.Call) (w window, sel *parser.M
 	if !ok || vs.Timestamp != nil || vs.StartOrEnd != 0 || vs.Anchored || vs.Smoothed || len(vs.LabelMatchers) == 0 {
 		return w, nil, false
 	}
+	if (w.fn == rateOf || w.fn == increaseOf) && !looksLikeCounter(vs.LabelMatchers) {
+		return w, nil, false
+	}
 	offset := vs.OriginalOffset.Milliseconds()
 	w.span, w.step = sel.Range.Milliseconds(), max(stmt.Interval.Milliseconds(), 1)
 	w.first, w.last = stmt.Start.UnixMilli()-offset, stmt.End.UnixMilli()-offset

@@ -119,6 +119,7 @@ func drawAsk(rt *rapid.T) ask {
 	name := rapid.SampledFrom([]string{
 		"avg_over_time", "sum_over_time", "min_over_time", "max_over_time", "count_over_time", "present_over_time",
 		"last_over_time", "stddev_over_time", "stdvar_over_time", "quantile_over_time",
+		"rate", "increase", "delta", "irate", "resets", "changes",
 	}).Draw(rt, "function")
 	sel := rapid.SampledFrom([]string{"g", "c_total", `{agent=~".+"}`, `g{agent="rule"}`, "nothing"}).Draw(rt, "series")
 	sel += "[" + model.Duration(max(span("range", 0, 200), time.Millisecond)).String() + "]"

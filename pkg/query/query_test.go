@@ -291,10 +291,10 @@ func TestSamplesAreBounded(t *testing.T) {
 	c := DefaultConfig()
 	c.MaxSamples = 400 // two series of 121 and 241 readings fit, and nothing more does
 	e := New(Options{Store: filled(t), Config: c})
-	if _, err := e.Instant(t.Context(), "changes(g[1h1m])", start.Add(time.Hour)); err != nil {
+	if _, err := e.Instant(t.Context(), "idelta(g[1h1m])", start.Add(time.Hour)); err != nil {
 		t.Errorf("within the bound: %v", err)
 	}
-	for _, expr := range []string{"changes({agent=~\".+\"}[1h1m])", "changes(g[1h1m]) + changes(c_total[1h1m])"} {
+	for _, expr := range []string{"idelta({agent=~\".+\"}[1h1m])", "idelta(g[1h1m]) + idelta(c_total[1h1m])"} {
 		_, err := e.Instant(t.Context(), expr, start.Add(time.Hour))
 		if _, ok := errors.AsType[promql.ErrTooManySamples](err); !ok {
 			t.Errorf("%s: error %v, want promql.ErrTooManySamples", expr, err)
@@ -307,11 +307,11 @@ func TestHintsAreHeeded(t *testing.T) {
 	c := DefaultConfig()
 	c.MaxSamples = 300 // 241 and 21 readings; twice 241 would be too many
 	e := New(Options{Store: filled(t), Config: c})
-	got, err := e.Instant(t.Context(), `changes(g{agent="web-1"}[1h1m]) + on () c_total{agent="web-1"}`, start.Add(time.Hour))
+	got, err := e.Instant(t.Context(), `idelta(g{agent="web-1"}[1h1m]) + on () c_total{agent="web-1"}`, start.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "{} 3840"; text(got) != want {
+	if want := "{} 3601"; text(got) != want {
 		t.Errorf("got %s, want %s", text(got), want)
 	}
 }

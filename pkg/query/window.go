@@ -25,12 +25,19 @@ const (
 	stddevOf
 	stdvarOf
 	quantileOf
+	rateOf // from here on of the steps between samples
+	increaseOf
+	deltaOf
+	irateOf
+	resetsOf
+	changesOf
 )
 
 var functions = map[string]function{
 	"avg_over_time": avgOf, "sum_over_time": sumOf, "min_over_time": minOf, "max_over_time": maxOf,
 	"count_over_time": countOf, "present_over_time": presentOf, "last_over_time": lastOf, "first_over_time": firstOf,
 	"stddev_over_time": stddevOf, "stdvar_over_time": stdvarOf, "quantile_over_time": quantileOf,
+	"rate": rateOf, "increase": increaseOf, "delta": deltaOf, "irate": irateOf, "resets": resetsOf, "changes": changesOf,
 }
 
 // fromAggregates reports whether sums, counts, lowest and highest values of parts of a range are enough.
@@ -166,6 +173,9 @@ func (w window) each(ctx context.Context, t []int64, fn func(at int64, lo, hi in
 func (w window) reduce(ctx context.Context, p points, scratch *scratch) (t []int64, v []float64, err error) {
 	if !w.fn.fromAggregates() {
 		p = p.single()
+	}
+	if w.fn.isChange() {
+		return w.changes(ctx, p)
 	}
 	value := w.value(p, scratch)
 	err = w.each(ctx, p.t, func(at int64, lo, hi int) { t, v = append(t, at), append(v, value(lo, hi)) })
