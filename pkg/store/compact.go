@@ -79,19 +79,27 @@ func rewrite(fresh string, src *bolt.DB, o bolt.Options) (size int64, err error)
 	if err := bolt.Compact(dst, src, compactTx); err != nil {
 		return 0, err
 	}
-	a, err := contents(src)
-	if err != nil {
+	if err := SameContents(src, dst); err != nil {
 		return 0, err
-	}
-	b, err := contents(dst)
-	if err != nil {
-		return 0, err
-	}
-	if a != b {
-		return 0, fmt.Errorf("the copy differs: %w", ErrCorrupt)
 	}
 	size, _ = sizes(dst)
 	return size, dst.Sync()
+}
+
+// SameContents compares all that two files say, wherever it stands in them.
+func SameContents(one, two *bolt.DB) error {
+	a, err := contents(one)
+	if err != nil {
+		return err
+	}
+	b, err := contents(two)
+	if err != nil {
+		return err
+	}
+	if a != b {
+		return fmt.Errorf("the copy differs: %w", ErrCorrupt)
+	}
+	return nil
 }
 
 // contents is a sum over all that a file says, wherever it stands in it.

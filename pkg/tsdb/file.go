@@ -68,7 +68,11 @@ func (f files) openBoth() (journal, data *bolt.DB, err error) {
 	if data, err = f.openShrunk(dataFile); err != nil {
 		return nil, nil, errors.Join(err, journal.Close())
 	}
-	if err := f.sameStore(journal, data); err != nil {
+	format, err := f.sameStore(journal, data)
+	if err == nil && format < Format && !f.readOnly {
+		err = f.migrate(journal, data, format)
+	}
+	if err != nil {
 		return nil, nil, errors.Join(err, data.Close(), journal.Close())
 	}
 	return journal, data, nil
@@ -190,8 +194,9 @@ func (f files) openOne(name string) (*bolt.DB, error) {
 	return db, nil
 }
 
-// sameStore checks format and identity of both files.
-func (f files) sameStore(journal, data *bolt.DB) error {
+// sameStore checks format and identity of both files, and returns the older format of the two.
+func (f files) sameStore(journal, data *bolt.DB) (format int, err error) {
+	format = Format
 	var ids [2]string
 	for i, db := range []*bolt.DB{journal, data} {
 		err := view(db, func(tx *bolt.Tx) error {
@@ -206,18 +211,19 @@ func (f files) sameStore(journal, data *bolt.DB) error {
 			if n > Format {
 				return fmt.Errorf("format %d, this program knows up to %d: %w; run the newer program", n, Format, ErrNewer)
 			}
+			format = min(format, n)
 			ids[i] = string(m.Get(metaStore))
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("open samples %s: %w", db.Path(), err)
+			return 0, fmt.Errorf("open samples %s: %w", db.Path(), err)
 		}
 	}
 	if ids[0] != ids[1] {
-		return fmt.Errorf("open samples: %s and %s belong to different stores: %w; restore both from one backup",
+		return 0, fmt.Errorf("open samples: %s and %s belong to different stores: %w; restore both from one backup",
 			journal.Path(), data.Path(), ErrCorrupt)
 	}
-	return nil
+	return format, nil
 }
 
 // view runs fn in a read transaction; what bbolt or the memory map throws at damage becomes ErrCorrupt.
