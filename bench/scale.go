@@ -17,6 +17,7 @@ type scaleOptions struct {
 	agents   int
 	every    time.Duration // 0: full speed
 	inflight int           // at full speed, reports of an agent under way
+	before   int           // reports of each agent that fill the heads first
 	config   string        // further lines for the collector's configuration
 	keep     string        // folder to work in, which stays
 }
@@ -56,7 +57,7 @@ func playAgents(ctx context.Context, o options, s scaleOptions) (r load.Result, 
 		defer os.RemoveAll(dir)
 	}
 	return load.Run(ctx, load.Options{
-		Bin: o.bin, Dir: dir, Agents: s.agents, Every: s.every, Window: s.inflight, Warm: o.warm, For: o.window,
+		Bin: o.bin, Dir: dir, Agents: s.agents, Every: s.every, Window: s.inflight, Before: s.before, Warm: o.warm, For: o.window,
 		Series: rec.Series, Row: rec.Row, Config: s.config,
 	})
 }

@@ -22,10 +22,7 @@ type agent struct {
 
 // play starts an agent whose stream is open.
 func (c *crowd) play(ctx context.Context, i int) {
-	a := &agent{crowd: c, i: i, bare: c.agents[i], slots: make(chan struct{}, sentRing)}
-	if c.Every == 0 {
-		a.slots = make(chan struct{}, min(c.Window, sentRing))
-	}
+	a := &agent{crowd: c, i: i, bare: c.agents[i], slots: make(chan struct{}, min(c.Window, sentRing))}
 	ctx, cancel := context.WithCancel(ctx)
 	c.wait.Go(func() {
 		defer cancel()
@@ -51,7 +48,7 @@ func (a *agent) talk(ctx context.Context) {
 	for tick := 0; ; tick++ {
 		at := a.First.Add(time.Duration(tick) * a.Step)
 		if a.Every > 0 {
-			at = begin.Add(time.Duration(tick) * a.Every)
+			at = begin.Add(time.Duration(tick-a.Before) * a.Every)
 			wait.Reset(time.Until(at))
 			select {
 			case <-wait.C:

@@ -25,6 +25,7 @@ type Options struct {
 	Dir    string // empty folder to work in; the collector's log is in it
 	Agents int
 	Every  time.Duration // between an agent's reports; 0: full speed
+	Before int           // reports that each agent sends first as fast as it can, as if they had been read before; they fill the heads
 	Window int           // at full speed, reports of an agent that wait for their acknowledgement [8]
 	Warm   time.Duration // from when all agents are connected until counting begins
 	For    time.Duration // how long is counted
