@@ -136,7 +136,10 @@ func (c *Collector) openStores() (err error) {
 	if linger == 0 {
 		linger = -1 // what zero means in the file
 	}
-	c.series, err = tsdb.Open(filepath.Join(c.cfg.Data, "series"), tsdb.Options{Linger: linger, Room: c.disk.Room, Damaged: c.tellDamage, Registerer: c.registry, Logger: c.log})
+	c.series, err = tsdb.Open(filepath.Join(c.cfg.Data, "series"), tsdb.Options{
+		Linger: linger, Limits: tsdb.Limits{Series: c.cfg.Storage.MaxSeries},
+		Room: c.disk.Room, Damaged: c.tellDamage, Registerer: c.registry, Logger: c.log,
+	})
 	if err != nil {
 		return err
 	}

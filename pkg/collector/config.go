@@ -68,6 +68,7 @@ type StorageConfig struct {
 	Linger        time.Duration `yaml:"linger"`         // how long a commit waits for company
 	ReserveMiB    int           `yaml:"reserve_mib"`    // room kept for records on a full disk
 	AnyFilesystem bool          `yaml:"any_filesystem"` // warn of file systems that would be refused
+	MaxSeries     int           `yaml:"max_series"`     // of all agents; beyond it what is new is left out, and told
 }
 
 // HostConfig is what agents read of their hosts.
@@ -81,7 +82,7 @@ func DefaultConfig() Config {
 		Data: "data", Location: "Asia/Shanghai", Language: "zh-CN",
 		HTTP:    HTTPConfig{Listen: "127.0.0.1:9480", TLS: "auto"},
 		Uplink:  UplinkConfig{Listen: ":9481", Admit: 200, MaxBytes: 64 << 20, AgentReports: 1000, AgentBytes: 4 << 20},
-		Storage: StorageConfig{Linger: 250 * time.Millisecond, ReserveMiB: 64},
+		Storage: StorageConfig{Linger: 250 * time.Millisecond, ReserveMiB: 64, MaxSeries: 100_000},
 		Report:  report.DefaultConfig(), Contract: contract.DefaultTerms(), Host: HostConfig{Every: 15 * time.Second},
 		Inspect: inspect.DefaultConfig(), Rules: rule.DefaultConfig(), Fleet: fleet.DefaultConfig(), Pages: pager.DefaultConfig(),
 	}
@@ -139,6 +140,9 @@ func (c *Config) Validate(fail config.Fail) {
 	c.Uplink.Validate(config.Under(fail, "uplink"))
 	if c.Storage.Linger < 0 || c.Storage.Linger > time.Second {
 		fail("storage.linger", "%v: want 0s to 1s", c.Storage.Linger)
+	}
+	if c.Storage.MaxSeries < 1000 || c.Storage.MaxSeries > 10_000_000 {
+		fail("storage.max_series", "%d: want 1000 to 10000000", c.Storage.MaxSeries)
 	}
 	if c.Storage.ReserveMiB < 0 || c.Storage.ReserveMiB > 64<<10 {
 		fail("storage.reserve_mib", "%d: want 0 (none) to 65536", c.Storage.ReserveMiB)
