@@ -284,21 +284,32 @@ func (w *Windows) room(kind byte, n int) {
 	w.Sum, w.Min, w.Max = make([]float64, 0, n), make([]float64, 0, n), make([]float64, 0, n)
 }
 
-// take appends the windows of a day that end in (from, to].
+// take appends the windows of a day that end in (from, to]. It appends them by the run: a window at a time, most of the
+// time goes into the collector's write barriers.
 func (w *Windows) take(at []int64, day *windows, kind byte, from, to int64) {
 	if kind == rollNone {
 		return
 	}
-	lo := sort.Search(len(at), func(i int) bool { return at[i] > from })
-	for i := lo; i < len(at) && at[i] <= to; i++ {
-		if day.count[i] == 0 {
-			continue
+	end := sort.Search(len(at), func(i int) bool { return at[i] > to })
+	for lo := sort.Search(len(at), func(i int) bool { return at[i] > from }); lo < end; {
+		hi := lo
+		for hi < end && day.count[hi] != 0 {
+			hi++
 		}
-		w.At, w.Count = append(w.At, at[i]), append(w.Count, day.count[i])
-		if kind == rollCounter {
-			w.Last = append(w.Last, day.last[i])
-			continue
+		if hi > lo {
+			w.run(at, day, kind, lo, hi)
 		}
-		w.Sum, w.Min, w.Max = append(w.Sum, day.sum[i]), append(w.Min, day.min[i]), append(w.Max, day.max[i])
+		for lo = hi; lo < end && day.count[lo] == 0; {
+			lo++
+		}
 	}
+}
+
+func (w *Windows) run(at []int64, day *windows, kind byte, lo, hi int) {
+	w.At, w.Count = append(w.At, at[lo:hi]...), append(w.Count, day.count[lo:hi]...)
+	if kind == rollCounter {
+		w.Last = append(w.Last, day.last[lo:hi]...)
+		return
+	}
+	w.Sum, w.Min, w.Max = append(w.Sum, day.sum[lo:hi]...), append(w.Min, day.min[lo:hi]...), append(w.Max, day.max[lo:hi]...)
 }
