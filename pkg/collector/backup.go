@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"xunjian/pkg/api"
@@ -174,7 +173,6 @@ type backups struct {
 	state  api.Backup
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	done   atomic.Int64
 }
 
 // Start begins a backup.

@@ -3,12 +3,16 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
-	"xunjian/pkg/config"
+	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/disk"
+	"xunjian/pkg/disk/disktest"
 	"xunjian/pkg/tsdb"
 )
 
@@ -71,9 +75,58 @@ func TestFullDiskTakesNoReports(t *testing.T) {
 func TestPlaceIsJudged(t *testing.T) {
 	c := Config{Data: "/proc/x"}
 	var got []string
-	fail := config.Fail(func(path, format string, args ...any) { got = append(got, path+": "+fmt.Sprintf(format, args...)) })
-	c.validatePlace(fail)
+	c.validatePlace(func(path, format string, args ...any) { got = append(got, path+": "+fmt.Sprintf(format, args...)) })
 	if len(got) != 0 {
 		t.Errorf("an unknown file system was refused: %q", got)
 	}
+}
+
+// TestRecordsGoOnOnAFullDisk fills a real disk under a running collector: readings are refused, a fault still becomes an
+// incident and a page, and with room again all goes on by itself.
+func TestRecordsGoOnOnAFullDisk(t *testing.T) {
+	if !disktest.Apart(t) {
+		return
+	}
+	dir := disktest.Tmpfs(t, 96)
+	phone := newPhone(t)
+	r := newRig(t, plain("data: "+dir+"/data\npages: {webhooks: [{name: duty, url: '"+phone.URL+"'}]}")).start()
+	base := time.Now().Add(-time.Hour)
+	r.send(base, 1, 100)
+	ballast := disktest.Fill(t, dir, 0)
+	r.eventually("no space", func() error {
+		if err := r.series.NoSpace(); errors.Is(err, tsdb.ErrNoSpace) {
+			return nil
+		}
+		return errors.New("reports are taken still")
+	})
+	s, rep := reading(101, base)
+	told := make(chan error, 1)
+	if err := r.series.Append(t.Context(), s, rep, func(_ tsdb.Outcome, err error) { told <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-told; !errors.Is(err, tsdb.ErrNoSpace) {
+		t.Errorf("a report on a full disk: %v", err)
+	}
+	r.round("balance", "sms", check.Fail)
+	r.eventually("the page", func() error {
+		phone.mu.Lock()
+		defer phone.mu.Unlock()
+		for _, what := range phone.what {
+			if strings.HasPrefix(what, "firing sms ") {
+				return nil
+			}
+		}
+		return fmt.Errorf("%q; %d wait", phone.what, r.teller.waiting())
+	})
+	if got := r.readings(); len(got) != 100 {
+		t.Errorf("%d readings on a full disk", len(got))
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("room again", r.series.NoSpace)
+	if got := r.send(base, 101, 110); got[0] != tsdb.Stored {
+		t.Errorf("with room again: %v", got)
+	}
+	r.eventually("the reserve again", func() error { _, err := os.Stat(dir + "/data/reserve"); return err })
 }

@@ -212,6 +212,6 @@ func SpaceOf(dir string) (Space, error) {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return Space{}, fmt.Errorf("measure %s: %w", dir, err)
 	}
-	unit := int64(st.Bsize)
+	unit := st.Bsize
 	return Space{Free: int64(st.Bavail) * unit, Size: int64(st.Blocks-st.Bfree+st.Bavail) * unit}, nil
 }

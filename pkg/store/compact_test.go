@@ -52,12 +52,13 @@ func holey(t testing.TB, path string) (sum [32]byte) {
 			}
 			err = top.SetSequence(rnd.Uint64())
 			for i := range uint64(3000) {
-				if name == "deep" {
+				switch name {
+				case "deep":
 					in, e := top.CreateBucketIfNotExists(key(4, i/100))
 					if err = errors.Join(err, e); err == nil {
 						err = in.Put(key(8, i), value(int(i)%5000))
 					}
-				} else if name == "flat" {
+				case "flat":
 					err = errors.Join(err, top.Put(key(8, i), value(1000)))
 				}
 			}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -137,4 +139,52 @@ func TestScrubGoesOnWhereItWas(t *testing.T) {
 	if n, next, err := db.scrubSome([][]byte{bucketDay, key32(1)}, []byte{}); n != 0 || next != nil || err != nil {
 		t.Errorf("a day that is gone: %d %x %v", n, next, err)
 	}
+}
+
+// BenchmarkCheckAtStart tells what the check of a store costs before it opens, in seconds a GB.
+func BenchmarkCheckAtStart(b *testing.B) {
+	dir := b.TempDir()
+	db := mustOpen(b, dir, Options{MmapSize: 1 << 32})
+	var enc blockEncoder
+	rnd := rand.New(rand.NewPCG(1, 2))
+	stamps, rows := make([]int64, 120), make([]float64, 120*60)
+	var size int64
+	for n := uint64(1); size < 512<<20; {
+		update(b, db.ddb, func(tx *bolt.Tx) error {
+			hot := tx.Bucket(bucketHot)
+			hot.FillPercent = 1
+			for range 200 {
+				for i := range stamps {
+					stamps[i] = int64(n)*1000 + int64(i)*15_000
+				}
+				for i := range rows {
+					rows[i] = rnd.NormFloat64()
+				}
+				key := hotKey(uint32(n), 1, n)
+				v := enc.encode(key, 1, stamps, rows)
+				size += int64(len(v))
+				n++
+				if err := hot.Put(key, v); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	f, err := os.Open(filepath.Join(dir, dataFile))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := errors.Join(store.CheckPages(f, st.Size()), db.check()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/(float64(size)/1e9), "s/GB")
+	db.Close()
 }
