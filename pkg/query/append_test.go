@@ -132,6 +132,33 @@ func TestAppendableLimits(t *testing.T) {
 	}
 }
 
+// TestManyRecorded: series of rules have no aggregates, few or many, alone or among others that have.
+func TestManyRecorded(t *testing.T) {
+	db := opened(t)
+	w := writer{t: t, db: db}
+	w.put("web-1", metric.KindHost, 0, grid.Add(time.Minute), sample("g", 1))
+	w.done.Wait()
+	a := NewAppendable(AppendOptions{Store: db})
+	var all []labels.Labels
+	for i := range 2 * oneByOne {
+		all = append(all, labels.FromStrings("__name__", "r", "i", fmt.Sprint(i)))
+	}
+	if err := appendAll(t, a, grid.Add(time.Minute), 2, all...); err != nil {
+		t.Fatal(err)
+	}
+	e := New(Options{Store: db})
+	for expr, want := range map[string]string{
+		`sum(sum_over_time({__name__=~"r|g"}[1h]))`:           "{} 257",
+		`sum(sum_over_time({__name__=~"r|g",i=~"|..?"}[1h]))`: "{} 201",
+		`sum(sum_over_time(r[1h]))`:                           "{} 256",
+		`sum(sum_over_time({__name__=~"r|g",i=~"|.?"}[1h]))`:  "{} 21",
+	} {
+		if got, err := e.Instant(t.Context(), expr, grid.Add(time.Hour)); err != nil || text(got) != want {
+			t.Errorf("%s is %s, %v; want %s", expr, text(got), err, want)
+		}
+	}
+}
+
 // silent takes reports and never tells what became of them.
 type silent struct{}
 

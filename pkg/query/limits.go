@@ -10,8 +10,11 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// ErrBusy refuses a large query while too many others wait for their turn.
-var ErrBusy = errors.New("too many large queries at one time: ask for less, or again later")
+// Queries that are stopped for what they read.
+var (
+	ErrBusy    = errors.New("too many large queries at one time: ask for less, or again later")
+	ErrTooMuch = errors.New("query reads too much: choose fewer series or a shorter range")
+)
 
 const (
 	perSeries  = 16      // samples that a series' labels are counted as
@@ -48,7 +51,7 @@ func (b *budget) load(n int) error {
 func (b *budget) scan(ctx context.Context, n int) error {
 	read := b.worked.Add(int64(n))
 	if read > int64(b.limits.scan) {
-		return fmt.Errorf("%w: more than %d samples would be read: choose fewer series or a shorter range", ErrBad, b.limits.scan)
+		return fmt.Errorf("%w: more than %d samples", ErrTooMuch, b.limits.scan)
 	}
 	if t, ok := ctx.Value(turnKey{}).(*turn); ok && read > largeFrom {
 		return t.large(ctx)

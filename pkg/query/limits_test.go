@@ -146,7 +146,7 @@ func TestReadingIsBounded(t *testing.T) {
 	c.MaxScan = 10_000_000
 	e := New(Options{Store: heap{goOn: goOn}, Config: c})
 	_, err := e.Instant(t.Context(), "avg_over_time(much[30m])", time.UnixMilli(1e12))
-	if !errors.Is(err, ErrBad) || !strings.Contains(err.Error(), "10000000 samples") {
+	if !errors.Is(err, ErrTooMuch) || !strings.Contains(err.Error(), "10000000 samples") {
 		t.Errorf("20 million samples: %v", err)
 	}
 	if _, err = e.Instant(t.Context(), "idelta(much[30m])", time.UnixMilli(1e12)); err == nil {

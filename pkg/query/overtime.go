@@ -67,7 +67,7 @@ func (r *reducer) reduce(ctx context.Context) error {
 			continue
 		}
 		r.mu.Lock()
-		err = r.q.budget.load(len(t))
+		err = r.q.budget.load(len(t) + perSeries)
 		r.done = append(r.done, &series{labels: toLabels(j.series), t: t, v: v})
 		r.mu.Unlock()
 		if err != nil {
@@ -244,23 +244,36 @@ func (r *reducer) left(ctx context.Context, from, to int64, h *heads) error {
 	return nil
 }
 
-// rawOnly reads the series for which there are no aggregates, one by one.
+// oneByOne is how many series are asked for by their names; more are picked out of all that match.
+const oneByOne = 64
+
+// rawOnly reads the series for which there are no aggregates.
 func (r *reducer) rawOnly(ctx context.Context, h heads) error {
+	if len(h.raw) > oneByOne {
+		return r.pick(ctx, r.ms, func(text string) bool { return h.raw[text] != nil })
+	}
 	for text, s := range h.raw {
 		ms, err := exactly(*s)
 		if err != nil {
 			return err
 		}
-		for smp, err := range r.q.sel(ctx, r.w.from(), r.w.last, ms) {
-			if err != nil {
-				return err
-			}
-			if smp.Series.String() != text { // one with more labels
-				continue
-			}
-			if err := r.submit(ctx, smp.Series, samples(smp.T, smp.V)); err != nil {
-				return err
-			}
+		if err := r.pick(ctx, ms, func(t string) bool { return t == text }); err != nil { // not one with more labels
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reducer) pick(ctx context.Context, ms []tsdb.Matcher, wanted func(text string) bool) error {
+	for s, err := range r.q.sel(ctx, r.w.from(), r.w.last, ms) {
+		if err != nil {
+			return err
+		}
+		if !wanted(s.Series.String()) {
+			continue
+		}
+		if err := r.submit(ctx, s.Series, samples(s.T, s.V)); err != nil {
+			return err
 		}
 	}
 	return nil
