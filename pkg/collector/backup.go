@@ -70,6 +70,7 @@ func (c *Collector) backUp(ctx context.Context, o BackupOptions) (path string, e
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return "", fmt.Errorf("back up: %w", err)
 	}
+	forgetPartial(o.Dir)
 	began := time.Now().UTC()
 	path = filepath.Join(o.Dir, began.Format(backupName))
 	b := &backup{c: c, dir: filepath.Join(o.Dir, partial+began.Format(backupName))}
@@ -93,6 +94,16 @@ func (c *Collector) backUp(ctx context.Context, o BackupOptions) (path string, e
 	}
 	note := store.Note{Path: path, At: began}
 	return path, errors.Join(store.WriteNote(c.o.Config.Data, note), store.WriteNote(filepath.Join(c.o.Config.Data, seriesFolder), note))
+}
+
+// forgetPartial removes what backups left that were killed more than a day ago.
+func forgetPartial(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, partial+"*"))
+	for _, path := range left {
+		if st, err := os.Stat(path); err == nil && time.Since(st.ModTime()) > 24*time.Hour {
+			_ = os.RemoveAll(path) // the next backup tries again
+		}
+	}
 }
 
 // refuseInside keeps backups out of the folder that they are to outlive.

@@ -204,6 +204,10 @@ func TestFailedBackupLeavesNothing(t *testing.T) {
 	r := newRig(t, plain("")).start()
 	r.send(time.Now().Add(-time.Hour), 1, 300)
 	dir := t.TempDir()
+	killed := filepath.Join(dir, partial+"20200101T000000Z") // by a process that was killed long ago
+	if err := errors.Join(os.Mkdir(killed, 0o700), os.Chtimes(killed, time.Time{}, time.Now().Add(-48*time.Hour))); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := r.backUp(ctx, BackupOptions{Dir: dir, Rate: 1 << 20, told: func(string, int64, int64) { cancel() }})
 	if !errors.Is(err, context.Canceled) {

@@ -126,7 +126,8 @@ func copyBackup(ctx context.Context, from, to string, cfg Config) error {
 		return err
 	}
 	err = incident.MarkRestored(records, time.Now(), m.BeganAt, cfg.location())
-	return errors.Join(err, records.Close(), store.SyncDir(filepath.Join(to, seriesFolder)), store.SyncDir(to))
+	note := store.Note{Path: from, At: m.BeganAt}
+	return errors.Join(err, records.Close(), store.WriteNote(filepath.Join(to, seriesFolder), note), store.SyncDir(filepath.Join(to, seriesFolder)), store.SyncDir(to))
 }
 
 // swap moves what is there aside and the fresh files in. The mark keeps collectors away in between.

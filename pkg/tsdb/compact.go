@@ -40,9 +40,11 @@ func (f files) shrink(b *bolt.DB, name string, log *slog.Logger) (*bolt.DB, erro
 	}
 	log.Info("making a file anew, for more than half of it is free", "file", f.path(name))
 	before, after, err := store.Compact(f.path(name), *f.options(name))
-	if errors.Is(err, ErrNoSpace) {
+	switch {
+	case errors.Is(err, ErrNoSpace):
 		log.Warn("no room to make it anew", "error", err)
-	} else if err != nil {
+		return f.openOne(name)
+	case err != nil:
 		return nil, fmt.Errorf("open samples: %w", err)
 	}
 	log.Info("made anew", "file", f.path(name), "mib_before", before>>20, "mib_after", after>>20)
