@@ -159,7 +159,7 @@ func (c *catalog) resolve(a *agent, d streamDef, samples []metric.Sample, room [
 	if refusal := c.admit(&r, d, string(key), l, all); refusal != Stored {
 		return r, refusal
 	}
-	r.stream.layout.Store(l)
+	r.stream.layout.Store(r.schema.common(l))
 	r.values, r.dropped = l.values(room, samples, d.Sparse), l.dropped
 	return r, Stored
 }

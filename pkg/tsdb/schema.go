@@ -16,8 +16,25 @@ import (
 type schema struct {
 	id       uint32
 	series   []metric.Series
-	overflow int // column of OverflowSeries, -1 when it has none
+	overflow int       // column of OverflowSeries, -1 when it has none
+	layouts  []*layout // catalog.mu: in use; hosts that are alike share one
 }
+
+// common is a layout of another stream that is the same, or l itself.
+func (s *schema) common(l *layout) *layout {
+	for _, known := range s.layouts {
+		if known.dropped == l.dropped && slices.Equal(known.column, l.column) && slices.EqualFunc(known.series, l.series, sameSeries) {
+			return known
+		}
+	}
+	const most = 8 // orders in which hosts name the same series
+	if len(s.layouts) < most {
+		s.layouts = append(s.layouts, l)
+	}
+	return l
+}
+
+func sameSeries(a, b metric.Series) bool { return a.Name == b.Name && slices.Equal(a.Labels, b.Labels) }
 
 type schemaHash [sha256.Size]byte
 

@@ -95,7 +95,7 @@ func (d *decoder) loadOf(e *envelope, most int64) load {
 // width is the number of series of a schema, as it is known or as the message defines it.
 func (d *decoder) width(m *pb.Batch, id uint32) (n int) {
 	if s := d.schemas[id]; s != nil {
-		n = len(s.series)
+		n = len(s.cols)
 	}
 	for _, def := range m.GetSchemas() {
 		if def.GetId() == id {

@@ -3,6 +3,7 @@ package uplink
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unique"
@@ -27,9 +28,8 @@ type decoder struct {
 type inSchema struct {
 	kind    string
 	every   time.Duration
-	series  []metric.Series
 	cols    []column
-	rows    [][]metric.Sample // filled in again with each message; the series in them stay
+	rows    [][]metric.Sample // filled in again with each message; the series in them stay, and the first row is always there
 	taken   int               // of rows, by the message of that number
 	message uint64
 	at      int64
@@ -48,10 +48,7 @@ func (s *inSchema) samples(message uint64) []metric.Sample {
 		s.taken++
 		return s.rows[s.taken-1]
 	}
-	row := make([]metric.Sample, len(s.series))
-	for i := range row {
-		row[i].Series = s.series[i]
-	}
+	row := slices.Clone(s.rows[0])
 	if len(s.rows) < keptRows {
 		s.rows, s.taken = append(s.rows, row), s.taken+1
 	}
@@ -139,7 +136,7 @@ func (d *decoder) results(m *pb.Batch, b *Batch, probed map[string]int64) (bad *
 // defineSchema takes a definition; of a bad one it remembers why, so that only reports that need it are refused.
 func (d *decoder) defineSchema(m *pb.Schema) *fault {
 	if old := d.schemas[m.GetId()]; old != nil {
-		d.series -= len(old.series)
+		d.series -= len(old.cols)
 		delete(d.schemas, m.GetId())
 	}
 	if m.GetId() == 0 || m.GetId() > maxIDs {
@@ -155,7 +152,7 @@ func (d *decoder) defineSchema(m *pb.Schema) *fault {
 		*s = inSchema{banned: faultf(faultLabel, "%v", err)}
 		return s.banned
 	}
-	d.series += len(s.series)
+	d.series += len(s.cols)
 	return nil
 }
 
@@ -169,19 +166,19 @@ func (s *inSchema) define(m *pb.Schema) (err error) {
 	if s.every = time.Duration(m.GetEveryMs()) * time.Millisecond; s.every > maxEvery {
 		return fmt.Errorf("interval %v, at most %v is taken", s.every, maxEvery)
 	}
-	s.series = make([]metric.Series, len(m.GetSeries()))
-	seen := make(map[string]bool, len(s.series))
+	row := make([]metric.Sample, len(m.GetSeries()))
+	seen := make(map[string]bool, len(row))
 	for i, w := range m.GetSeries() {
-		if s.series[i], err = seriesFromWire(w); err != nil {
+		if row[i].Series, err = seriesFromWire(w); err != nil {
 			return fmt.Errorf("series %d: %w", i, err)
 		}
-		key := s.series[i].String()
+		key := row[i].Series.String()
 		if seen[key] {
 			return fmt.Errorf("series %d: %.100s is there twice", i, key)
 		}
 		seen[key] = true
 	}
-	s.cols = newColumns(len(s.series))
+	s.cols, s.rows = newColumns(len(row)), [][]metric.Sample{row}
 	return nil
 }
 
