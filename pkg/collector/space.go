@@ -70,7 +70,7 @@ func (c *Collector) tellDisk(level contract.Level, s disk.Space) {
 	if !found.Firing {
 		key, found.Level = "collector.disk_ended", contract.Minor
 	}
-	found.Detail = i18n.For(c.cfg.Language).T(key, "dir", c.o.Config.Data,
+	found.Detail = i18n.For(c.o.Config.Language).T(key, "dir", c.o.Config.Data,
 		"percent", strconv.FormatFloat(100*s.Share(), 'f', 1, 64), "free", strconv.FormatFloat(float64(s.Free)/(1<<30), 'f', 1, 64))
 	found.Evidence = []symptom.Evidence{{At: now, Text: found.Detail}}
 	c.teller.tell(context.Background(), []symptom.Symptom{found})
@@ -82,7 +82,7 @@ const ruleDamage = "CollectorDataDamaged"
 // tellDamage makes a symptom of damaged samples. Only a restored backup ends it, so a person does.
 func (c *Collector) tellDamage(err error) {
 	now := time.Now().UTC()
-	text := i18n.For(c.cfg.Language).T("collector.damaged", "error", err.Error())
+	text := i18n.For(c.o.Config.Language).T("collector.damaged", "error", err.Error())
 	c.teller.tell(context.Background(), []symptom.Symptom{{
 		Source: symptom.FromFleet, Service: "host", Component: "collector", Class: symptom.Warning, Rule: ruleDamage, Level: contract.General,
 		Firing: true, Since: now, At: now, Detail: text, Evidence: []symptom.Evidence{{At: now, Text: text}},

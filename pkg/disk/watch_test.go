@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,12 +23,13 @@ const mib = 1 << 20
 
 // disk is one that the test fills and empties by word; the reserve counts.
 type disk struct {
-	size, others int64
-	path         string
+	size   int64
+	others atomic.Int64
+	path   string
 }
 
 func (d *disk) measure(string) (Space, error) {
-	s := Space{Free: d.size - d.others, Size: d.size}
+	s := Space{Free: d.size - d.others.Load(), Size: d.size}
 	if st, err := os.Stat(d.path); err == nil {
 		s.Free -= st.Size()
 	}
@@ -57,7 +59,7 @@ func TestReserveIsGivenUpAndMadeAgain(t *testing.T) {
 		{976, false, true},  // 24 free
 		{975, true, true},   // 25 free: made again
 	} {
-		d.others = step.others * mib
+		d.others.Store(step.others * mib)
 		if err := w.look(); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +77,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 	if _, err := New(Options{Dir: dir, Reserve: 8 * mib, Measure: d.measure}); err != nil {
 		t.Fatal(err)
 	}
-	d.others = 992 * mib
+	d.others.Store(992 * mib)
 	w, err := New(Options{Dir: dir, Reserve: 8 * mib, Measure: d.measure})
 	if err != nil || w.kept || w.Room() == nil {
 		t.Errorf("%v, kept %v, room %v", err, w.kept, w.Room())
@@ -113,8 +115,9 @@ func TestLevelsAreToldOnce(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- w.Run(ctx) }()
+		time.Sleep(Look / 2) // between two looks
 		for _, free := range []int64{1000, 201, 199, 205, 198, 99, 105, 111, 49, 55, 61, 150, 205, 211, 30, 500} {
-			d.others = d.size - free
+			d.others.Store(d.size - free)
 			time.Sleep(2 * Look)
 		}
 		cancel()

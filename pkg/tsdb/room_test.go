@@ -355,3 +355,25 @@ func TestReadOnlyExt4(t *testing.T) {
 	defer again.Close()
 	s.holds(again)
 }
+
+// TestFlushWithoutRoomForgetsNothing: what only the journal knows must be in the next flush, and until then the journal
+// may not be cut.
+func TestFlushWithoutRoomForgetsNothing(t *testing.T) {
+	db, commit, base := idle(t)
+	commit(report(1, 1, base, 1))
+	before := db.takeDirty()
+	if len(before.agents) != 1 || len(before.streams) != 1 || len(before.schemas) != 1 {
+		t.Fatalf("%+v", before)
+	}
+	second := report(1, 1, base, 2)
+	second.Agent = "web2"
+	commit(second) // while the flush is under way
+	db.giveBackDirty(before)
+	after := db.takeDirty()
+	if len(after.agents) != 2 || len(after.streams) != 2 || len(after.schemas) != 1 || after.upTo <= before.upTo {
+		t.Errorf("%+v", after)
+	}
+	if db.persisted.Load() != 0 {
+		t.Errorf("persisted up to %d", db.persisted.Load())
+	}
+}
