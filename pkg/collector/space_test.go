@@ -71,13 +71,29 @@ func TestFullDiskTakesNoReports(t *testing.T) {
 	r.eventually("ready again", func() error { return r.series.NoSpace() })
 }
 
-// A file system that loses data is refused, with the key that overrules it.
+// A file system that loses what was synced is refused by `collector check` and at the start, with the key that overrules it.
 func TestPlaceIsJudged(t *testing.T) {
-	c := Config{Data: "/proc/x"}
-	var got []string
-	c.validatePlace(func(path, format string, args ...any) { got = append(got, path+": "+fmt.Sprintf(format, args...)) })
-	if len(got) != 0 {
-		t.Errorf("an unknown file system was refused: %q", got)
+	if !disktest.Apart(t) {
+		return
+	}
+	loose, _ := disktest.Ext4(t, 64, "barrier=0")
+	good, _ := disktest.Ext4(t, 64, "")
+	for dir, want := range map[string]string{good: "", loose: "nobarrier"} {
+		r := newRig(t, plain("data: "+dir+"/data"))
+		_, err := LoadConfig(r.file)
+		switch {
+		case want == "" && err != nil:
+			t.Error(err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "storage.any_filesystem: true")):
+			t.Errorf("%s: %v", want, err)
+		}
+		if cerr := Check(r.file); (cerr == nil) != (err == nil) {
+			t.Errorf("check says otherwise: %v", cerr)
+		}
+	}
+	r := newRig(t, plain("data: "+loose+"/data\nstorage: {any_filesystem: true}")).start()
+	if err := r.log.has("nobarrier"); err != nil {
+		t.Error(err)
 	}
 }
 
