@@ -159,6 +159,22 @@ func TestReadingIsBounded(t *testing.T) {
 	}
 }
 
+// torn is a store that panics in the middle of a read.
+type torn struct{ heap }
+
+func (torn) Select(context.Context, int64, int64, ...tsdb.Matcher) iter.Seq2[tsdb.Samples, error] {
+	return func(func(tsdb.Samples, error) bool) { panic("torn page") }
+}
+
+func TestPanicEndsTheQueryAlone(t *testing.T) {
+	e := New(Options{Store: torn{}})
+	for _, expr := range []string{"avg_over_time(g[30m])", "g"} {
+		if _, err := e.Instant(t.Context(), expr, time.UnixMilli(1e12)); err == nil || !strings.Contains(err.Error(), "torn page") {
+			t.Errorf("%s: %v", expr, err)
+		}
+	}
+}
+
 // many is a store with more series than a list shows.
 type many struct{ Store }
 

@@ -25,17 +25,31 @@ func (q *querier) overTime(ctx context.Context, w window, ms []tsdb.Matcher) sto
 	r := &reducer{q: q, w: w, ms: ms, work: make(chan job)}
 	group, ctx := errgroup.WithContext(ctx)
 	for range min(4, runtime.GOMAXPROCS(0)) {
-		group.Go(func() error { return r.reduce(ctx) })
+		group.Go(guarded(func() error { return r.reduce(ctx) }))
 	}
-	group.Go(func() error {
+	group.Go(guarded(func() error {
 		defer close(r.work)
 		return r.read(ctx)
-	})
+	}))
 	if err := group.Wait(); err != nil {
 		return storage.ErrSeriesSet(err)
 	}
 	return &set{all: r.done, i: -1, warnings: r.warnings}
 }
+
+// guarded makes a panic the query's own end, as the engine does on its goroutine: on another it would end the collector.
+func guarded(work func() error) func() error {
+	return func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = unexpected(p)
+			}
+		}()
+		return work()
+	}
+}
+
+func unexpected(p any) error { return fmt.Errorf("unexpected error: %v", p) }
 
 // reducer reads series and works their windows out, a handful at a time.
 type reducer struct {

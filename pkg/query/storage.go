@@ -54,7 +54,13 @@ type querier struct {
 func (*querier) Close() error { return nil }
 
 // Select loads the matching series. A series ends by lookback when its reports stop, and at once when they go on without it.
-func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+// The engine asks outside the guard under which it evaluates, so a panic is caught here.
+func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) (found storage.SeriesSet) {
+	defer func() {
+		if p := recover(); p != nil {
+			found = storage.ErrSeriesSet(unexpected(p))
+		}
+	}()
 	ms, ok, err := convert(matchers)
 	if err != nil {
 		return storage.ErrSeriesSet(err)
