@@ -33,15 +33,18 @@ func kills(t *testing.T) int {
 // killRig is collector, agent and services without the demo around them.
 type killRig struct {
 	t                    *testing.T
-	dir, config          string
+	dir, data, config    string
 	web, grpc, simulator string
 	log                  string // of pages
 	token                string
 	collector, agent     *proc
 }
 
-func newKillRig(t *testing.T) *killRig {
-	r := &killRig{t: t, dir: t.TempDir(), web: freeAddr(t), grpc: freeAddr(t), simulator: freeAddr(t)}
+func newKillRig(t *testing.T) *killRig { return newRigOn(t, filepath.Join(t.TempDir(), "data"), "") }
+
+// newRigOn keeps the collector's data in a folder; more is put at the end of the configuration.
+func newRigOn(t *testing.T, data, more string) *killRig {
+	r := &killRig{t: t, dir: t.TempDir(), data: data, web: freeAddr(t), grpc: freeAddr(t), simulator: freeAddr(t)}
 	r.log = filepath.Join(r.dir, "pages.jsonl")
 	hook := freeAddr(t)
 	start(t, r.dir, "simulator", "--folder", r.dir, "--control="+port(r.simulator), "--webhook="+port(hook), "--pages", r.log,
@@ -49,7 +52,7 @@ func newKillRig(t *testing.T) *killRig {
 	var got []struct{ Name, URL string }
 	eventually(t, "simulator", func() error { return call("GET", "http://"+r.simulator+"/services", "", nil, &got) })
 	var b strings.Builder
-	fmt.Fprintf(&b, "data: %s/data\nhttp: {listen: '%s'}\nuplink: {listen: '%s'}\nfleet: {names: [127.0.0.1]}\nhost: {every: 1s}\nservices:\n", r.dir, r.web, r.grpc)
+	fmt.Fprintf(&b, "data: %s\nhttp: {listen: '%s'}\nuplink: {listen: '%s'}\nfleet: {names: [127.0.0.1]}\nhost: {every: 1s}\nservices:\n", r.data, r.web, r.grpc)
 	for _, s := range got {
 		fmt.Fprintf(&b, "- {name: %s, zh: %s, key: true}\n", s.Name, s.Name)
 	}
@@ -58,7 +61,7 @@ func newKillRig(t *testing.T) *killRig {
 		path := map[string]string{"cloud-doc": "/healthcheck", "signature": "/api/v1/status", "sms": "/balance", "gateway": "/get/echo"}[s.Name]
 		fmt.Fprintf(&b, "- {name: %s, service: %s, kind: http, target: '%s%s', every: 1s, timeout: 500ms, tls: {ca_file: ca.pem}}\n", s.Name, s.Name, s.URL, path)
 	}
-	fmt.Fprintf(&b, "pages: {webhooks: [{name: sim, url: 'http://%s/webhook/kill'}]}\n", hook)
+	fmt.Fprintf(&b, "pages: {webhooks: [{name: sim, url: 'http://%s/webhook/kill'}]}\n%s", hook, more)
 	r.config = filepath.Join(r.dir, "collector.yml")
 	if err := os.WriteFile(r.config, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
@@ -70,7 +73,10 @@ func newKillRig(t *testing.T) *killRig {
 
 func (r *killRig) url() string { return "http://" + r.web }
 
-func (r *killRig) startCollector() {
+func (r *killRig) startCollector() { r.t.Helper(); r.startUntil("/-/ready") }
+
+// startUntil starts the collector and waits for a good answer.
+func (r *killRig) startUntil(path string) {
 	r.t.Helper()
 	r.collector = start(r.t, r.dir, "collector", "serve", "--config", r.config)
 	eventually(r.t, "collector", func() error {
@@ -79,7 +85,7 @@ func (r *killRig) startCollector() {
 			r.t.Fatalf("collector ended: %v", r.collector.err)
 		default:
 		}
-		return call("GET", r.url()+"/-/ready", "", nil, nil)
+		return call("GET", r.url()+path, "", nil, nil)
 	})
 }
 
@@ -240,7 +246,7 @@ func (r *killRig) everyPage(seen map[string]incidentJSON) error {
 func (r *killRig) eachOnce(n int) {
 	t := r.t
 	t.Helper()
-	db, err := tsdb.Open(filepath.Join(r.dir, "data", "series"), tsdb.Options{})
+	db, err := tsdb.Open(filepath.Join(r.data, "series"), tsdb.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +343,7 @@ func TestKillAgent(t *testing.T) {
 func (r *killRig) spooledReadings(began time.Time, away time.Duration) {
 	t := r.t
 	t.Helper()
-	db, err := tsdb.Open(filepath.Join(r.dir, "data", "series"), tsdb.Options{})
+	db, err := tsdb.Open(filepath.Join(r.data, "series"), tsdb.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
