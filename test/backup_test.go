@@ -81,3 +81,46 @@ func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return lines[len(lines)-1]
 }
+
+// TestKilledBackup kills the collector in the middle of a backup: nothing is left that looks like one.
+func TestKilledBackup(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "collector.yml")
+	console := freeAddr(t)
+	if err := os.WriteFile(file, fmt.Appendf(nil, "http: {listen: '%s'}\nuplink: {listen: '%s'}\nlanguage: en\nservices: [{name: sms, zh: 短信服务}]\n", console, freeAddr(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, dir, "collector", "serve", "--config", file)
+	eventually(t, "control file", func() error { _, err := os.Stat(filepath.Join(dir, "data", "control.json")); return err })
+	backups := filepath.Join(dir, "backups")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := run(t, "collector", "backup", backups, "--config", file, "--rate", "2KB/s")
+		ended <- err
+	}()
+	partial := func() (found []string) {
+		found, _ = filepath.Glob(filepath.Join(backups, ".partial-*"))
+		return found
+	}
+	eventually(t, "a backup under way", func() error {
+		if len(partial()) == 0 {
+			return fmt.Errorf("none in %s", backups)
+		}
+		return nil
+	})
+	p.kill()
+	if err := <-ended; err == nil {
+		t.Error("the command thinks that all went well")
+	}
+	left, err := os.ReadDir(backups)
+	if err != nil || len(left) != 1 || len(partial()) != 1 {
+		t.Fatalf("left %v, %v", left, err)
+	}
+	for _, args := range [][]string{{"verify", partial()[0]}, {"restore", partial()[0], "--config", file}} {
+		if out, err := run(t, "collector", args...); err == nil {
+			t.Errorf("%s of a part: %s", args[0], out)
+		}
+	}
+	mustRun(t, "collector", "verify", "--config", file)
+	mustRun(t, "collector", "verify", lastLine(mustRun(t, "collector", "backup", backups, "--config", file, "--rate", "0")))
+}

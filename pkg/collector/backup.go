@@ -73,7 +73,7 @@ func (c *Collector) backUp(ctx context.Context, o BackupOptions) (path string, e
 	forgetPartial(o.Dir)
 	began := time.Now().UTC()
 	path = filepath.Join(o.Dir, began.Format(backupName))
-	b := &backup{c: c, dir: filepath.Join(o.Dir, partial+began.Format(backupName))}
+	b := &backup{c: c}
 	total, done := c.series.BackupSize()+c.records.Size(), int64(0)
 	if s, err := disk.SpaceOf(o.Dir); err == nil && s.Free < total+total/20 {
 		return "", fmt.Errorf("back up: %d MiB are needed, %s has %d MiB free", total>>20, o.Dir, s.Free>>20)
@@ -83,6 +83,9 @@ func (c *Collector) backUp(ctx context.Context, o BackupOptions) (path string, e
 		o.told("running", done, total)
 	}}
 	b.m = manifest{Format: manifestFormat, Version: c.o.Version, Store: c.series.ID(), Series: tsdb.Format, Records: store.Schema, BeganAt: began}
+	if b.dir, err = os.MkdirTemp(o.Dir, partial+began.Format(backupName)+"-*"); err != nil {
+		return "", fmt.Errorf("back up: %w", err)
+	}
 	if err = b.fill(ctx); err == nil {
 		o.told("verifying", done, total)
 		if _, err = VerifyBackup(b.dir, c.log); err == nil {

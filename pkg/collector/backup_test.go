@@ -260,6 +260,9 @@ func TestRestoreCutShort(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(data, restoreMark), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if err := os.Mkdir(filepath.Join(data, fmt.Sprint(".restore-", done)), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		aside := filepath.Join(data, fmt.Sprint("before-restore-", done))
 		if err := os.Mkdir(aside, 0o700); err != nil {
 			t.Fatal(err)
@@ -278,6 +281,9 @@ func TestRestoreCutShort(t *testing.T) {
 		}
 		if _, err := VerifyData(data, slog.Default()); err != nil {
 			t.Errorf("after %d: %v", done, err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(data, ".restore-*")); len(left) > 0 {
+			t.Errorf("left %v", left)
 		}
 	}
 	r.start()

@@ -156,7 +156,11 @@ func swap(data, fresh, stamp string) (aside string, err error) {
 	if aside != "" {
 		err = store.SyncDir(aside)
 	}
-	err = errors.Join(err, store.SyncDir(data), os.RemoveAll(fresh), os.Remove(filepath.Join(data, restoreMark)), store.SyncDir(data))
+	left, _ := filepath.Glob(filepath.Join(data, ".restore-*")) // also of those that were cut short
+	for _, path := range left {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	err = errors.Join(err, store.SyncDir(data), os.Remove(filepath.Join(data, restoreMark)), store.SyncDir(data))
 	return aside, err
 }
 
