@@ -213,7 +213,7 @@ func TestDroppedSamples(t *testing.T) {
 	w := writer{t: t, db: db}
 	first := now.Add(-5 * 24 * time.Hour)
 	for i := 1; i <= 5*24*60; i++ {
-		w.put("web-1", metric.KindHost, i, first.Add(time.Duration(i)*time.Minute), sample("g", float64(i%1440)), sample("c_total", float64(i)))
+		w.put("web-1", metric.KindHost, i, first.Add(time.Duration(i)*time.Minute), sample("g", float64(i%1440)), sample("c_total", float64(i)), sample("tenths_total", float64(i)/10))
 	}
 	w.done.Wait()
 	for deadline := time.Now().Add(20 * time.Second); db.RawSince() <= 0 || db.RawSince() < now.Add(-48*time.Hour).UnixMilli(); {
@@ -239,6 +239,7 @@ func TestDroppedSamples(t *testing.T) {
 		{`g`, 72 * time.Hour, `g{agent="web-1"} 1150`, true}, // 1436 … 1439 and 0
 		{`g`, 71*time.Hour + 55*time.Minute, `g{agent="web-1"} 3`, true},
 		{`c_total`, 72 * time.Hour, `c_total{agent="web-1"} 2880`, true},
+		{`tenths_total`, 100*time.Hour - 5*time.Minute, `tenths_total{agent="web-1"} 120.5`, true},
 		{`c_total`, time.Hour, `c_total{agent="web-1"} 7140`, false},
 		{`quantile_over_time(0.5, g[1d])`, 72*time.Hour - 5*time.Minute, `{agent="web-1"} 720.5`, true},
 		{`max_over_time(c_total[4d])`, 0, `{agent="web-1"} 7200`, true},

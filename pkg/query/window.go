@@ -134,7 +134,9 @@ func (p points) single() points {
 	}
 	v := make([]float64, len(p.v))
 	for i := range v {
-		v[i] = p.v[i] / p.n[i]
+		if v[i] = p.lo[i]; p.lo[i] != p.hi[i] { // else without rounding
+			v[i] = p.v[i] / p.n[i]
+		}
 	}
 	return points{t: p.t, v: v}
 }
