@@ -15,8 +15,8 @@ func TestFailedWrites(t *testing.T) {
 		inject string
 		final  bool
 	}{
-		"fsync fails":                  {"fdatasync:error=EIO:when=12+", true},
-		"fsync fails for want of room": {"fdatasync:error=ENOSPC:when=12+", true},
+		"fsync fails":                  {"fdatasync:error=EIO:when=24+", true},
+		"fsync fails for want of room": {"fdatasync:error=ENOSPC:when=24+", true},
 		"write fails":                  {"pwrite64:error=EIO:when=80+", true},
 		"disk is full for a while":     {"pwrite64:error=ENOSPC:when=60..61", false},
 	} {

@@ -5,17 +5,19 @@ import (
 	"flag"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
 var killRounds = flag.Int("kills", 20, "rounds of the test that kills a process")
 
 // TestKilledProcessLosesNothingAcked kills a process that appends, opens what it left, and goes on from there. Days end,
-// are merged and dropped meanwhile.
+// are merged and dropped meanwhile, and the files are copied, and made anew at each start.
 func TestKilledProcessLosesNothingAcked(t *testing.T) {
 	dir := t.TempDir()
-	l := &ledger{workload: workload{Base: workBase(), From: 1, Out: 150}, acked: map[uint64]bool{}}
-	acks := 0
+	l := &ledger{workload: workload{Base: workBase(), From: 1, Out: 150, Backups: t.TempDir()}, acked: map[uint64]bool{}}
+	acks, backups := 0, 0
 	for round := range *killRounds {
 		acks += l.killOne(t, dir, rand.IntN(800))
 		db := mustOpen(t, dir, l.options(func() uint64 { return l.sent }))
@@ -29,9 +31,15 @@ func TestKilledProcessLosesNothingAcked(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := os.Stat(filepath.Join(l.Backups, "whole")); err == nil {
+			backups++
+			if _, err := Verify(filepath.Join(l.Backups, "whole"), nil); err != nil {
+				t.Fatalf("round %d: the newest backup: %v", round, err)
+			}
+		}
 		l.From = l.sent + 1
 	}
-	t.Logf("%d reports acked in %d rounds, which took %v of their time", acks, *killRounds, l.now(l.sent).Sub(l.now(0)))
+	t.Logf("%d reports acked in %d rounds, which took %v of their time; %d backups verified", acks, *killRounds, l.now(l.sent).Sub(l.now(0)), backups)
 	if acks < 20**killRounds {
 		t.Errorf("only %d reports acked: the kills came too early to show anything", acks)
 	}

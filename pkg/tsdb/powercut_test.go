@@ -76,15 +76,25 @@ func (c *cutter) run(cuts int) {
 		t.Fatalf("the child ended with %v, %v", ended, err)
 	}
 	calls, making := 0, 0 // making the store comes before the first ack
+	var writes, at []int
 	c.each(file, func(k call) error {
 		if calls++; making == 0 && k.isAck() {
 			making = calls
 		}
+		if k.name == "pwrite64" {
+			writes = append(writes, calls-1)
+		}
 		return nil
 	})
-	var at []int
 	for i := range cuts {
-		at = append(at, c.rnd.IntN(map[bool]int{true: making, false: calls}[i%10 == 0]))
+		switch {
+		case i%10 == 0:
+			at = append(at, c.rnd.IntN(making))
+		case i%2 == 0:
+			at = append(at, c.rnd.IntN(calls))
+		default:
+			at = append(at, writes[c.rnd.IntN(len(writes))])
+		}
 	}
 	slices.Sort(at)
 	n := 0

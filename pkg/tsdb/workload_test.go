@@ -10,13 +10,16 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"xunjian/pkg/metric"
+	"xunjian/pkg/store"
 )
 
 // childDir names the store that a child process of the test appends to until it is killed.
@@ -29,6 +32,7 @@ type workload struct {
 	From, To uint64 // To 0: until it is killed
 	Out      int    // reports under way at a time
 	NoSync   bool   // the control, which does what a store must not
+	Backups  string // a folder to copy the store into, again and again
 	Refusals bool   // writes will be refused: nothing is sent twice, and refused reports are sent until they are acked
 }
 
@@ -106,16 +110,43 @@ func childMain(dir string) error {
 	if err := json.NewDecoder(os.Stdin).Decode(&w); err != nil {
 		return err
 	}
-	c := &child{workload: w, room: make(chan struct{}, w.Out), refused: make(chan uint64, w.Out)}
+	c := &child{workload: w, dir: dir, room: make(chan struct{}, w.Out), refused: make(chan uint64, w.Out)}
 	c.clock.Store(w.From)
+	if _, err := os.Stat(filepath.Join(dir, dataFile)); err == nil {
+		if _, err := Compact(dir); err != nil {
+			return err
+		}
+	}
+	if w.To == 0 || w.NoSync || w.Refusals {
+		return c.session(w.From, w.To)
+	}
+	half := (w.From + w.To) / 2
+	if err := c.session(w.From, half); err != nil {
+		return err
+	}
+	if _, err := Compact(dir); err != nil {
+		return err
+	}
+	return c.session(half+1, w.To)
+}
+
+// session opens the store and sends numbers.
+func (c *child) session(from, to uint64) error {
+	w := c.workload
 	var err error
-	if c.db, err = Open(dir, w.options(c.clock.Load)); err != nil {
+	if c.db, err = Open(c.dir, w.options(c.clock.Load)); err != nil {
 		return err
 	}
 	c.db.jdb.NoSync, c.db.ddb.NoSync, c.db.jdb.NoGrowSync, c.db.ddb.NoGrowSync = w.NoSync, w.NoSync, w.NoSync, w.NoSync
 	go func() { _ = c.db.Run(context.Background()) }()
-	go mergeForEver(c.db)
-	for n := w.From; w.To == 0 || n <= w.To; n++ {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var others sync.WaitGroup
+	others.Go(func() { c.mergeForEver(ctx) })
+	if w.Backups != "" {
+		others.Go(func() { c.copyForEver(ctx) })
+	}
+	for n := from; to == 0 || n <= to; n++ {
 		c.clock.Store(n)
 		if err := c.send(n, "new"); err != nil {
 			return err
@@ -126,21 +157,45 @@ func childMain(dir string) error {
 			}
 		}
 	}
-	return c.finish()
+	if err := c.finish(); err != nil {
+		return err
+	}
+	stop()
+	others.Wait()
+	return c.db.Close()
 }
 
 // mergeForEver keeps up with the days that end.
-func mergeForEver(db *DB) {
-	for db.Err() == nil {
+func (c *child) mergeForEver(ctx context.Context) {
+	for ctx.Err() == nil && c.db.Err() == nil {
 		time.Sleep(5 * time.Millisecond)
-		if _, err := db.Merge(context.Background()); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
+		if _, err := c.db.Merge(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
 			fmt.Fprintln(os.Stderr, "merge:", err)
+		}
+	}
+}
+
+// copyForEver takes backups, the one in place of the other. A kill may come at any moment: what bears the name is whole.
+func (c *child) copyForEver(ctx context.Context) {
+	part, whole, old := filepath.Join(c.Backups, "part"), filepath.Join(c.Backups, "whole"), filepath.Join(c.Backups, "old")
+	for ctx.Err() == nil && c.db.Err() == nil {
+		err := errors.Join(os.RemoveAll(part), os.RemoveAll(old), os.MkdirAll(part, 0o700))
+		if err == nil {
+			_, err = c.db.Backup(ctx, part, &store.Copying{})
+		}
+		if err == nil {
+			_ = os.Rename(whole, old) // the first time there is none
+			err = errors.Join(os.Rename(part, whole), os.RemoveAll(old))
+		}
+		if err != nil && ctx.Err() == nil {
+			fmt.Fprintln(os.Stderr, "backup:", err)
 		}
 	}
 }
 
 type child struct {
 	workload
+	dir     string
 	db      *DB
 	clock   atomic.Uint64
 	room    chan struct{} // bound: Out; full: the sender waits
@@ -194,6 +249,9 @@ func (c *child) finish() error {
 		case c.room <- struct{}{}:
 			held++
 		}
+	}
+	for range c.Out {
+		<-c.room
 	}
 	return nil
 }
