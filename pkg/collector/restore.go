@@ -160,8 +160,10 @@ func swap(data, fresh, stamp string) (aside string, err error) {
 	for _, path := range left {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
-	err = errors.Join(err, store.SyncDir(data), os.Remove(filepath.Join(data, restoreMark)), store.SyncDir(data))
-	return aside, err
+	if err = errors.Join(err, store.SyncDir(data)); err != nil {
+		return aside, err // the mark stays
+	}
+	return aside, errors.Join(os.Remove(filepath.Join(data, restoreMark)), store.SyncDir(data))
 }
 
 // refuseUnfinished keeps a collector from beginning anew over a restore that was cut short.
