@@ -110,11 +110,6 @@ func knock(t testing.TB, h http.Handler, method, target, form string, header ...
 	return w
 }
 
-// engine is a real one over a store without anything in it.
-func engine(c query.Config) *query.Engine {
-	return query.New(query.Options{Store: nothing{}, Config: c})
-}
-
 func TestDoors(t *testing.T) {
 	origin, err := Origins(`https://grafana\.(example|test)`)
 	if err != nil {

@@ -281,6 +281,11 @@ func fetch(url, form string) (status int, body []byte, err error) {
 	return res.StatusCode, []byte(b.String()), nil
 }
 
+// engine is a real one over a store without anything in it.
+func engine(c query.Config) *query.Engine {
+	return query.New(query.Options{Store: nothing{}, Config: c})
+}
+
 // nothing is a store without series.
 type nothing struct{}
 
