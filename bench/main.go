@@ -24,12 +24,13 @@ var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
 	"tsdb-query":   queryArea,
 	"tsdb-restart": restartArea,
 	"tsdb-size":    sizeArea,
+	"tsdb-wave":    waveArea,
 	"tsdb-year":    yearArea,
 }
 
 // groups are areas that are measured one after the other under one name.
 var groups = map[string][]string{
-	"tsdb": {"tsdb-size", "tsdb-ingest", "tsdb-query", "tsdb-scale", "tsdb-restart", "tsdb-mixed", "tsdb-year"},
+	"tsdb": {"tsdb-size", "tsdb-ingest", "tsdb-query", "tsdb-scale", "tsdb-restart", "tsdb-mixed", "tsdb-wave", "tsdb-year"},
 }
 
 type options struct {
