@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
 )
 
 var promParser = parser.NewParser(parser.Options{})
@@ -45,6 +46,22 @@ func checkSteps(n parser.Node, span time.Duration, most int) error {
 		if err := checkSteps(child, span, most); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// roomFor is how many times the samples that a query may hold the engine may make room for: series are seldom there at
+// every step.
+const roomFor = 4
+
+// checkRoom refuses a selection of so many series for so many steps that the room for all of them, which the engine makes
+// although few samples may fill it, is far more than a query may hold.
+func checkRoom(series int, h *storage.SelectHints, most int) error {
+	if h == nil || h.Step <= 0 {
+		return nil
+	}
+	if steps := (h.End-h.Start-h.Range)/h.Step + 1; steps > 0 && int64(series) > int64(roomFor*most)/steps {
+		return promql.ErrTooManySamples("query execution")
 	}
 	return nil
 }

@@ -81,6 +81,9 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 		}
 	}
 	all, warnings, err := q.load(ctx, from, to, ms)
+	if err == nil {
+		err = checkRoom(len(all), hints, q.budget.limits.samples)
+	}
 	if err != nil {
 		return storage.ErrSeriesSet(err)
 	}
