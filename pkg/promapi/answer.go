@@ -60,8 +60,6 @@ func faultOf(err error) *fault {
 		kind = timeout
 	case errors.As(err, &stored):
 		kind = internal
-	case errors.Is(err, query.ErrBusy):
-		return &fault{kind: unavailable, err: err, header: map[string]string{"Retry-After": "1"}}
 	case errors.Is(err, query.ErrBad):
 		return bad("invalid parameter %q: %w", "query", plainly(err))
 	}
