@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -24,7 +25,7 @@ func each[V any](ctx context.Context, workers, n int, newWorker func() func(int)
 	defer cancel()
 	for range workers {
 		wg.Go(func() {
-			work := newWorker()
+			work := guarded(newWorker())
 			for i := range next {
 				var f found
 				f.values, f.err = work(i)
@@ -68,7 +69,7 @@ func each[V any](ctx context.Context, workers, n int, newWorker func() func(int)
 
 func eachAlone[V any](ctx context.Context, n int, newWorker func() func(int) ([]V, error), yield func(V, error) bool) {
 	var none V
-	work := newWorker()
+	work := guarded(newWorker())
 	for i := range n {
 		if err := ctx.Err(); err != nil {
 			yield(none, fmt.Errorf("select: %w", err))
@@ -84,5 +85,17 @@ func eachAlone[V any](ctx context.Context, n int, newWorker func() func(int) ([]
 				return
 			}
 		}
+	}
+}
+
+// guarded makes an error of a panic: a fault in one query must not end the process, which pages people.
+func guarded[V any](work func(int) ([]V, error)) func(int) ([]V, error) {
+	return func(i int) (values []V, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				values, err = nil, fmt.Errorf("select: a fault of the program: %v\n%s", p, debug.Stack())
+			}
+		}()
+		return work(i)
 	}
 }

@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,6 +132,24 @@ func TestBackwardClock(t *testing.T) {
 	for s, err := range db.Select(t.Context(), 0, math.MaxInt64) {
 		if err != nil || len(s.T) != 20 || !rising(s.T) {
 			t.Errorf("%v, %v", s, err)
+		}
+	}
+}
+
+// TestFaultInAReaderIsAnError: whichever goroutine throws, the caller hears of it and the process lives.
+func TestFaultInAReaderIsAnError(t *testing.T) {
+	for workers := 1; workers <= 3; workers++ {
+		var got error
+		each(t.Context(), workers, 5, func() func(int) ([]int, error) {
+			return func(i int) ([]int, error) {
+				if i == 3 {
+					panic("no such row")
+				}
+				return []int{i}, nil
+			}
+		}, func(_ int, err error) bool { got = err; return err == nil })
+		if got == nil || !strings.Contains(got.Error(), "no such row") {
+			t.Errorf("%d workers: %v", workers, got)
 		}
 	}
 }
