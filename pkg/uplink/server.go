@@ -151,7 +151,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	s.admit = rate.NewLimiter(rate.Limit(s.opts.AdmitRate), burst)
 	s.enrol = rate.NewLimiter(20, 20)
 	s.grpc = grpc.NewServer(
-		grpc.Creds(newHandshaker(o.Certs, turnstile{rate.NewLimiter(rate.Limit(2*s.opts.AdmitRate), 2*burst), s.stopping}, s.handshakes, s.addresses)),
+		grpc.Creds(newHandshaker(o.Certs, turnstile{rate.NewLimiter(rate.Limit(1.25*s.opts.AdmitRate), burst+burst/4), s.stopping}, s.handshakes, s.addresses)),
 		grpc.ForceServerCodecV2(envelopeCodec{s.opts.MaxMessage}),
 		grpc.MaxRecvMsgSize(2*s.opts.MaxMessage), // beyond MaxMessage a message is refused by number, beyond this the stream ends
 		grpc.MaxConcurrentStreams(4),
