@@ -213,6 +213,10 @@ func (r *reducer) pieced(ctx context.Context, a, b int64) error {
 			return err
 		}
 	}
+	days, err := r.sketches(ctx, old, a, b)
+	if err != nil {
+		return err
+	}
 	for w, err := range r.q.rollup(ctx, a, b, r.ms) {
 		if err != nil {
 			return err
@@ -222,7 +226,7 @@ func (r *reducer) pieced(ctx context.Context, a, b int64) error {
 			if old && w.At[0]-tsdb.RollupStep < kept {
 				r.warnings.Add(dropped(kept))
 			}
-			h.put(w.Series, aggregates(&w))
+			h.put(w.Series, spread(aggregates(&w), days[w.Series.String()]))
 		case !old:
 			h.raw[w.Series.String()] = &w.Series
 		}

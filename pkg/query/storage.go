@@ -24,6 +24,7 @@ type Store interface {
 	LabelNames(from, to int64, matchers ...tsdb.Matcher) []string
 	LabelValues(name string, from, to int64, matchers ...tsdb.Matcher) []string
 	Rollup(ctx context.Context, from, to int64, matchers ...tsdb.Matcher) iter.Seq2[tsdb.Windows, error]
+	Sketches(ctx context.Context, from, to int64, matchers ...tsdb.Matcher) iter.Seq2[tsdb.DaySketch, error]
 	RawSince() int64
 }
 
