@@ -297,6 +297,10 @@ func (nothing) LabelNames(int64, int64, ...tsdb.Matcher) []string          { ret
 func (nothing) LabelValues(string, int64, int64, ...tsdb.Matcher) []string { return nil }
 func (nothing) RawSince() int64                                            { return 0 }
 
+func (nothing) Sketches(context.Context, int64, int64, ...tsdb.Matcher) iter.Seq2[tsdb.DaySketch, error] {
+	return func(func(tsdb.DaySketch, error) bool) {}
+}
+
 func (nothing) Rollup(context.Context, int64, int64, ...tsdb.Matcher) iter.Seq2[tsdb.Windows, error] {
 	return func(func(tsdb.Windows, error) bool) {}
 }

@@ -29,8 +29,12 @@ const (
 	rollCounter
 	rollKind      = 3
 	rollOwnCounts = 4
+	rollSketch    = 16
 	rollAlike     = 8 // a gauge whose sum, min and max are the same, as with one row a window: only the first is there
 )
+
+// sketchRows is how many rows a day must have to be worth a sketch: of fewer, the windows tell nearly as much.
+const sketchRows = 1000
 
 // isCounter says whether a series only ever rises, so that its sums mean nothing.
 func isCounter(name string) bool {
@@ -165,6 +169,10 @@ func (e *rollupEncoder) series(name string, v []float64) {
 		e.put(w.min)
 		e.put(w.max)
 	}
+	if len(v) < sketchRows {
+		return
+	}
+	e.body[at] |= rollSketch
 	e.keys = e.sketch.make(v, e.keys)
 	e.numbers = e.numbers[:0]
 	for _, k := range e.sketch.keys {
@@ -191,7 +199,7 @@ func (e *rollupEncoder) done(key []byte, sh *shape) []byte {
 // rollupSketch reads the sketch of a series; it stays empty for a series without one.
 func (d *blockDecoder) rollupSketch(s *Sketch, k *block, column int) error {
 	r, head, err := k.rollupHead(column)
-	if err != nil || head&rollKind != rollGauge {
+	if err != nil || head&rollSketch == 0 {
 		return err
 	}
 	before := 3

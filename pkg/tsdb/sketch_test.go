@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"xunjian/pkg/metric"
 )
 
 func TestSketchIsClose(t *testing.T) {
@@ -37,22 +39,34 @@ func TestSketchIsClose(t *testing.T) {
 func TestDaySketches(t *testing.T) {
 	fromMidnight(t, func(t *testing.T) {
 		db, _ := running(t, t.TempDir(), small())
-		fewDays(t, db)
-		if _, err := db.Merge(t.Context()); err != nil {
-			t.Fatal(err)
+		start := time.Now().Truncate(time.Second)
+		var reports []metric.Report
+		for i := range 2000 {
+			r := report(1, uint64(i+1), start.Add(time.Duration(i)*time.Second), float64(i%10), float64(i))
+			r.Samples[1].Series.Name = "b_total"
+			few := r
+			few.Agent = "few"
+			if reports = append(reports, r); i < 500 {
+				reports = append(reports, few)
+			}
 		}
-		counts := map[string]float64{}
+		time.Sleep(time.Hour)
+		for batch := range slices.Chunk(reports, 100) {
+			appendAll(t, db, batch...)
+		}
+		time.Sleep(30 * time.Hour)
+		n := 0
 		for d, err := range db.Sketches(t.Context(), 0, time.Now().UnixMilli()) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			counts[d.Series.Name] += d.Sketch.Count()
-			if q := d.Sketch.Quantile(0.5); d.Series.Name == "node_load1" && math.Abs(q-0.75) > 0.02 {
-				t.Errorf("median of %s is %v", d.Series, q)
+			n++
+			if q := d.Sketch.Quantile(0.95); d.Series.Get("instance") != "web1" || d.Series.Name != "a" || d.Sketch.Count() != 2000 || math.Abs(q-9) > 0.15 {
+				t.Errorf("%s has %v values, 95 %% below %v", d.Series, d.Sketch.Count(), q)
 			}
 		}
-		if n := counts["node_load1"]; n != 768 || counts["probe_success"] != 864 || len(counts) != 3 {
-			t.Errorf("counted %v", counts)
+		if n != 1 {
+			t.Errorf("%d sketches: want none of counters, and none of short days", n)
 		}
 	})
 }

@@ -1,0 +1,11 @@
+package main
+
+import "testing"
+
+func TestHeapPercent(t *testing.T) {
+	for live, want := range map[uint64]int{0: 400, 5 << 20: 400, 12 << 20: 200, 24 << 20: 100, 30 << 20: 50, 100 << 20: 33, 1 << 40: 33} {
+		if got := heapPercent(live); got != want {
+			t.Errorf("%d MiB in use: %d %%, want %d", live>>20, got, want)
+		}
+	}
+}
