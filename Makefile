@@ -24,7 +24,7 @@ $(PROGRAMS):
 	@$(GOBUILD) -o bin/$@ ./cmd/$@
 
 test: ## run every test with the race detector
-	@test/setup.sh || export XUNJIAN_WITHOUT_PEERS=1; $(GO) test -race -timeout 14m ./...
+	@test/setup.sh || export XUNJIAN_WITHOUT_PEERS=1; GO="$(GO)" test/race.sh
 
 race: test ## the same: tests always run with the race detector
 

@@ -30,6 +30,9 @@ type grownStore struct {
 func growStore(t *testing.T) *grownStore {
 	g := &grownStore{workload: workload{Base: workBase()}, dir: t.TempDir()}
 	db, stop := running(t, g.dir, g.options())
+	db.merger.mu.Lock()
+	db.merger.roll.sketched = 0 // its days are short
+	db.merger.mu.Unlock()
 	for n := uint64(1); n <= 4000; n += 10 {
 		g.clock.Store(n + 9)
 		sendRange(t, db, g.workload, n, n+9)

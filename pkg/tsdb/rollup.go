@@ -126,6 +126,7 @@ type rollupEncoder struct {
 	piece       []byte
 	sketch      Sketch
 	keys        []int32
+	sketched    int // rows that a day must have for a sketch
 	numbers     []float64
 }
 
@@ -169,7 +170,7 @@ func (e *rollupEncoder) series(name string, v []float64) {
 		e.put(w.min)
 		e.put(w.max)
 	}
-	if len(v) < sketchRows {
+	if len(v) < e.sketched {
 		return
 	}
 	e.body[at] |= rollSketch

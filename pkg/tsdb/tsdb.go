@@ -203,6 +203,7 @@ func newDB(dir string, o Options, jdb, ddb *bolt.DB) *DB {
 		stopping: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	db.merger.db, db.merger.scan.db, db.merger.most = db, db, maxBlockRows
+	db.merger.roll.sketched = sketchRows
 	db.room.ask, db.dir = o.Room, dir
 	return db
 }
