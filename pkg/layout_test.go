@@ -17,15 +17,22 @@ const module = "xunjian/"
 
 // rows lists every package from words up to programs. A package imports only from rows above its own.
 var rows = [][]string{
-	{"metric", "contract", "check"},              // words
-	{"symptom"},                                  // words about words
-	{"config", "spool", "store", "disk", "i18n"}, // tools
-	{"host", "probe", "uplink", "tsdb", "fleet", "rule", "access"}, // parts
-	{"query", "ingest", "inspect", "incident"},                     // duties
-	{"pager", "report", "promapi"},                                 // outcomes
-	{"api"},                                                        // the doors
-	{"console"},                                                    //
-	{"agent", "collector", "simulator"},                            // programs
+	// words, and words about words
+	{"metric", "contract", "check"},
+	{"symptom"},
+	// tools
+	{"config", "spool", "store", "disk", "i18n"},
+	// parts
+	{"host", "probe", "uplink", "tsdb", "fleet", "rule", "access"},
+	// duties
+	{"query", "ingest", "inspect", "incident"},
+	// outcomes
+	{"pager", "report", "promapi"},
+	// doors
+	{"api"},
+	{"console"},
+	// programs
+	{"agent", "collector", "simulator"},
 }
 
 // owners names the only packages that may import a module or generated package.

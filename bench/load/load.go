@@ -195,7 +195,7 @@ func (s *Server) Stop() error {
 // Kill ends the collector at once.
 func (s *Server) Kill() {
 	_ = s.cmd.Process.Kill() // it may have ended
-	_ = <-s.ended            // it says that it was killed
+	<-s.ended                //nolint:errcheck // it says that it was killed
 }
 
 func freeAddr() (string, error) {
