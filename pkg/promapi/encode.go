@@ -142,12 +142,40 @@ func appendTime(b []byte, ms int64) []byte {
 	return b
 }
 
+// appendFloat writes the shortest digits that read back as f. Nearly all values are whole or have few decimals, and of those
+// the digits are at hand: no other number of at most fifteen digits reads back as the same f.
 func appendFloat(b []byte, f float64) []byte {
+	const decimals, most = 1000, 1e15
+	if q := f * decimals; q < most && q > -most && (f != 0 || !math.Signbit(f)) {
+		if n := int64(math.Round(q)); float64(n)/decimals == f && (n != 0 || f == 0) {
+			return append(appendThousandths(append(b, '"'), n), '"')
+		}
+	}
 	format := byte('f')
 	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
 		format = 'e'
 	}
 	return append(strconv.AppendFloat(append(b, '"'), f, format, -1, 64), '"')
+}
+
+// appendThousandths writes n/1000 without zeros at its end.
+func appendThousandths(b []byte, n int64) []byte {
+	if n < 0 {
+		b, n = append(b, '-'), -n
+	}
+	b = strconv.AppendInt(b, n/1000, 10)
+	f := n % 1000
+	if f == 0 {
+		return b
+	}
+	b = append(b, '.', byte('0'+f/100))
+	if f %= 100; f > 0 {
+		b = append(b, byte('0'+f/10))
+	}
+	if f %= 10; f > 0 {
+		b = append(b, byte('0'+f))
+	}
+	return b
 }
 
 // appendHistogram writes count, sum and the buckets that hold something; the number before a bucket's bounds says which
