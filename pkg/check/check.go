@@ -2,23 +2,50 @@
 package check
 
 import (
+	"cmp"
 	"time"
 )
 
 // Spec is one check as the collector's configuration states it and the plan carries it to agents.
 type Spec struct {
-	Name    string            `yaml:"name" json:"name"`       // unique, [a-z0-9-]
-	Service string            `yaml:"service" json:"service"` // the service whose state it feeds
-	Kind    string            `yaml:"kind" json:"kind"`       // a key of probe.Kinds: http, tcp
-	Target  string            `yaml:"target" json:"target"`   // URL for http, host:port for tcp
-	Agents  []string          `yaml:"agents,omitempty" json:"agents,omitempty"`
+	Name    string            `yaml:"name" json:"name"`                           // unique, [a-z0-9-]
+	Service string            `yaml:"service" json:"service"`                     // the service whose state it feeds
+	Kind    string            `yaml:"kind" json:"kind"`                           // a key of probe.Kinds: http, tcp
+	Target  string            `yaml:"target" json:"target"`                       // URL for http, host:port for tcp
 	Every   time.Duration     `yaml:"every,omitempty" json:"every,omitempty"`     // default 10 s
 	Timeout time.Duration     `yaml:"timeout,omitempty" json:"timeout,omitempty"` // of the whole probe, name lookup included; default 2 s
 	Slow    time.Duration     `yaml:"slow,omitempty" json:"slow,omitempty"`       // an answer later than this is slow; default 1 s
-	HTTP    HTTP              `yaml:"http,omitempty" json:"http,omitzero"`
-	TCP     TCP               `yaml:"tcp,omitempty" json:"tcp,omitzero"`
-	TLS     TLS               `yaml:"tls,omitempty" json:"tls,omitzero"`
-	Labels  map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"` // added to the check's series
+	Labels  map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`   // added to the check's series
+	Secrets map[string]Ref    `yaml:"secrets,omitempty" json:"secrets,omitempty"` // read by the agent, on its own host
+
+	// Who asks, and when.
+	Agents   []string          `yaml:"agents,omitempty" json:"agents,omitempty"`
+	Vantage  map[string]string `yaml:"vantage,omitempty" json:"-"`               // labels of the agents that may ask; default any
+	Vantages int               `yaml:"vantages,omitempty" json:"-"`              // how many of them ask on time, the others stand by; 0: all
+	Standby  bool              `yaml:"-" json:"standby,omitempty"`               // of this agent's copy: asked only when another vantage saw a fault
+	Hours    Hours             `yaml:"hours,omitempty" json:"hours,omitzero"`    // the part of the day in which it is asked at Every
+	Budget   int               `yaml:"budget,omitempty" json:"budget,omitempty"` // most attempts of one agent a day; 0: no bound
+	Again    *int              `yaml:"again,omitempty" json:"again,omitempty"`   // how often a round asks again; default 2
+	Allow    []string          `yaml:"allow,omitempty" json:"allow,omitempty"`   // networks (CIDR) that are refused otherwise: link-local, metadata
+
+	HTTP HTTP  `yaml:"http,omitempty" json:"http,omitzero"`
+	TCP  TCP   `yaml:"tcp,omitempty" json:"tcp,omitzero"`
+	TLS  TLS   `yaml:"tls,omitempty" json:"tls,omitzero"`
+	Flow *Flow `yaml:"flow,omitempty" json:"flow,omitempty"`
+}
+
+// Ref refers to a secret on the agent's host, so that neither configuration nor plan nor record ever holds its value.
+type Ref struct {
+	Env  string `yaml:"env,omitempty" json:"env,omitempty"`   // an environment variable that begins with XUNJIAN_
+	File string `yaml:"file,omitempty" json:"file,omitempty"` // a file's name in the agent's folder of secrets
+}
+
+// Hours confine a check to a part of the day; the zero value is the whole day.
+type Hours struct {
+	From      string        `yaml:"from,omitempty" json:"from,omitempty"`           // 08:00
+	To        string        `yaml:"to,omitempty" json:"to,omitempty"`               // 20:00; before From: over midnight
+	Workdays  bool          `yaml:"workdays,omitempty" json:"workdays,omitempty"`   // Monday to Friday only
+	Otherwise time.Duration `yaml:"otherwise,omitempty" json:"otherwise,omitempty"` // the pace outside; 0: not asked, which is no gap
 }
 
 // HTTP is the request and what its answer must hold.
@@ -83,6 +110,38 @@ const (
 	ClassSetup   Class = "setup"   // the check cannot run as configured; goes with Unknown
 )
 
+// Trouble is what a failed attempt means for the service, in symptom's words (DOMAIN 1.0). Empty: what its Class says.
+type Trouble string
+
+// The troubles.
+const (
+	Down     Trouble = "down"
+	Wrong    Trouble = "wrong"
+	Unusable Trouble = "unusable"
+	Partial  Trouble = "partial"
+	Warning  Trouble = "warning"
+)
+
+// Step is one step of an attempt that has several, in the order in which they were made.
+type Step struct {
+	Name     string        `json:"name"` // of the flow's step; [a-z0-9-]
+	Duration time.Duration `json:"duration"`
+	Outcome  Outcome       `json:"outcome"`
+	Class    Class         `json:"class,omitempty"`
+	Reason   string        `json:"reason,omitempty"` // as Attempt's
+	Status   int           `json:"status,omitempty"`
+}
+
+// Finding is what an attempt noticed beside its verdict: an expiry, a quota, a clean-up that failed, a version that changed.
+// It neither makes the attempt fail nor is it asked again.
+type Finding struct {
+	Name   string    `json:"name"`            // what it is about, [a-z0-9-]: certificate, licence, balance, cleanup
+	Level  string    `json:"level"`           // minor, general or urgent; empty tells that all is well again
+	Reason string    `json:"reason"`          // as Attempt's
+	Until  time.Time `json:"until,omitzero"`  // when it ends or becomes a fault
+	Value  float64   `json:"value,omitempty"` // what is left, in the unit of its name
+}
+
 // Phase is one step of a probe under blackbox_exporter's name: resolve, connect, tls, processing, transfer.
 type Phase struct {
 	Name     string        `json:"name"`
@@ -100,6 +159,10 @@ type Attempt struct {
 	Status     int           `json:"status,omitempty"`     // HTTP status, 0 when none came
 	CertExpiry time.Time     `json:"cert_expiry,omitzero"` // earliest of the chain shown
 	Bytes      int64         `json:"bytes,omitempty"`      // of the body, at most the cap
+	Trouble    Trouble       `json:"trouble,omitempty"`    // of a failure whose kind knows better than its class
+	Steps      []Step        `json:"steps,omitempty"`
+	Findings   []Finding     `json:"findings,omitempty"`
+	Values     []float64     `json:"-"` // of the kind's own series, in their order; they leave the agent as samples
 }
 
 // Result is one round of a check: the scheduled attempt, and two more on fresh connections when the first was not ok.
@@ -107,17 +170,23 @@ type Result struct {
 	Check    string    `json:"check"`
 	Service  string    `json:"service"`
 	Target   string    `json:"target"`
-	At       time.Time `json:"at"`       // the planned tick
-	Attempts []Attempt `json:"attempts"` // at least one, the scheduled one first
+	At       time.Time `json:"at"`                // the planned tick
+	Attempts []Attempt `json:"attempts"`          // at least one, the scheduled one first
+	Again    int       `json:"again,omitempty"`   // how often a round of this check asks again; 0: the usual two
+	Control  bool      `json:"control,omitempty"` // the daily negative control (DOMAIN 1.0 rule 3): it says nothing of the service
+	Request  string    `json:"request,omitempty"` // of the collector, when it wanted this round out of turn
 }
 
 // First is the scheduled attempt.
 func (r Result) First() Attempt { return r.Attempts[0] }
 
+// DefaultAgain is how often a round asks again unless the check says otherwise.
+const DefaultAgain = 2
+
 // Confirmed says that every attempt of the round ended alike (all failed, or none better than slow),
 // which is what makes a single bad answer different from a fault.
 func (r Result) Confirmed() bool {
-	if len(r.Attempts) < 3 {
+	if again := cmp.Or(r.Again, DefaultAgain); len(r.Attempts) <= again {
 		return false
 	}
 	for _, a := range r.Attempts {
@@ -146,6 +215,7 @@ func (r Result) Outcome() Outcome {
 type Plan struct {
 	Revision  string        `json:"revision"`
 	HostEvery time.Duration `json:"host_every"`
+	Location  string        `json:"location,omitempty"` // time zone of the checks' hours; default UTC
 	Checks    []Spec        `json:"checks"`
 }
 

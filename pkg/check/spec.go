@@ -16,8 +16,17 @@ import (
 	"time"
 )
 
-// Kinds names the kinds of check that agents know.
-var Kinds = []string{"http", "tcp"}
+// kinds says of each kind what is wrong with a check of it. The name and the times have been looked at.
+var kinds = map[string]func(s Spec, fail func(path, format string, args ...any)){
+	"http": func(s Spec, fail func(path, format string, args ...any)) { s.validateURL(fail); s.HTTP.validate(fail) },
+	"tcp": func(s Spec, fail func(path, format string, args ...any)) {
+		s.validateAddress(fail)
+		s.TCP.validate(fail)
+	},
+}
+
+// Kinds names the kinds of check that agents know, in order.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
 
 // Nonce stands in a target's query, a header, a body, a text to send or an Equals for a token drawn anew at each attempt,
 // so that an answer out of a cache does not pass for a living service.
@@ -71,16 +80,12 @@ func (s Spec) Validate(fail func(path, format string, args ...any)) {
 	s = s.WithDefaults()
 	s.validateNames(fail)
 	s.validateTimes(fail)
-	switch {
-	case !slices.Contains(Kinds, s.Kind):
-		fail("kind", "%q is not a kind of check: want one of %s", s.Kind, strings.Join(Kinds, ", "))
-	case s.Kind == "http":
-		s.validateURL(fail)
-		s.HTTP.validate(fail)
-	case s.Kind == "tcp":
-		s.validateAddress(fail)
-		s.TCP.validate(fail)
+	if validate, ok := kinds[s.Kind]; ok {
+		validate(s, fail)
+	} else {
+		fail("kind", "%q is not a kind of check: want one of %s", s.Kind, strings.Join(Kinds(), ", "))
 	}
+	s.validateWhen(fail)
 	s.TLS.validate(fail)
 }
 

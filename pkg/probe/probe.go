@@ -15,13 +15,18 @@ import (
 	"xunjian/pkg/metric"
 )
 
-// Kind makes the asker of a check: it compiles once what each attempt would compile again.
-type Kind func(check.Spec, Env) (Asker, error)
+// Kind is one way to ask.
+type Kind struct {
+	New    func(check.Spec, Env) (Asker, error) // compiles once what each attempt would compile again
+	Series func(check.Spec) []metric.Series     // of its own, which an attempt's Values belong to; nil for none
+	Steps  func(check.Spec) []string            // names of an attempt's steps; nil for none
+	InTurn bool                                 // never asked twice at a time: it writes, or spends
+}
 
 // Kinds lists what can be asked; one more kind is one file and one line here.
 var Kinds = map[string]Kind{
-	"http": newHTTP,
-	"tcp":  newTCP,
+	"http": {New: newHTTP},
+	"tcp":  {New: newTCP},
 }
 
 // Asker makes attempts at one target; safe for concurrent use.
@@ -41,7 +46,8 @@ type Resolver interface {
 type Env struct {
 	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // addr is always an IP address and a port
 	Resolver  Resolver
-	FullEvery time.Duration // a kept connection is used no longer than this
+	FullEvery time.Duration                   // a kept connection is used no longer than this
+	Secret    func(check.Ref) (string, error) // reads a secret on this host
 }
 
 // Options are a prober's surroundings; the zero value is the real world.
@@ -50,6 +56,7 @@ type Options struct {
 	Resolver  Resolver
 	Logger    *slog.Logger
 	FullEvery time.Duration // pace of full connections (name, connect, TLS) while all is well; default 60 s
+	Secrets   string        // folder of the secrets that checks refer to by file; empty: none may
 }
 
 // Prober runs one check, round by round.
@@ -58,7 +65,9 @@ type Prober struct {
 	asker  Asker
 	logger *slog.Logger
 	schema schema
-	target string      // without secrets
+	target string // without secrets
+	again  int    // how often a round asks again
+	inTurn bool
 	sound  atomic.Bool // the last scheduled attempt was ok; after any other the connection is made anew
 }
 
@@ -69,7 +78,7 @@ func New(spec check.Spec, o Options) (*Prober, error) {
 	if !ok {
 		return nil, fmt.Errorf("check %s: this agent knows no kind %q", spec.Name, spec.Kind)
 	}
-	asker, err := kind(spec, o.env())
+	asker, err := kind.New(spec, o.env())
 	if err != nil {
 		return nil, fmt.Errorf("check %s: %w", spec.Name, err)
 	}
@@ -91,11 +100,20 @@ func newProber(spec check.Spec, asker Asker, o Options) *Prober {
 		logger: o.Logger.With("check", spec.Name),
 		schema: newSchema(spec),
 		target: maskTarget(spec.Target),
+		again:  again(spec),
+		inTurn: Kinds[spec.Kind].InTurn,
 	}
 }
 
+func again(spec check.Spec) int {
+	if spec.Again == nil {
+		return check.DefaultAgain
+	}
+	return *spec.Again
+}
+
 func (o Options) env() Env {
-	e := Env{Dial: o.Dial, Resolver: o.Resolver, FullEvery: o.FullEvery}
+	e := Env{Dial: o.Dial, Resolver: o.Resolver, FullEvery: o.FullEvery, Secret: secretsIn(o.Secrets)}
 	if e.Dial == nil {
 		e.Dial = plainDialer.DialContext
 	}
@@ -117,6 +135,9 @@ func (p *Prober) Run(ctx context.Context, at time.Time) (check.Result, []metric.
 		Target:   p.target,
 		At:       at,
 		Attempts: p.round(ctx),
+	}
+	if p.again != check.DefaultAgain {
+		r.Again = p.again
 	}
 	return r, p.schema.samples(r)
 }

@@ -213,13 +213,13 @@ func TestNewRefusesWhatItCannotRun(t *testing.T) {
 }
 
 func TestKindsAreTheOnesThatChecksMayName(t *testing.T) {
-	for _, k := range check.Kinds {
-		if Kinds[k] == nil {
+	for _, k := range check.Kinds() {
+		if Kinds[k].New == nil {
 			t.Errorf("check names kind %s, probe does not have it", k)
 		}
 	}
-	if len(Kinds) != len(check.Kinds) {
-		t.Errorf("probe has %d kinds, check names %v", len(Kinds), check.Kinds)
+	if len(Kinds) != len(check.Kinds()) {
+		t.Errorf("probe has %d kinds, check names %v", len(Kinds), check.Kinds())
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 //     have to show one thing only, that the target is still not ok, which is certain once they too have waited for Slow. When
 //     the first attempt is decided and they have waited that long they are given up and graded as the first was. So a hang is
 //     confirmed at about max(Timeout, 2×Slow), not at 2×Timeout: keep Slow ≤ Timeout/2, as the defaults do.
-const again = 2
+//
+// Kinds that are asked in turn ask again one after the other, each on its own: what they do must not be done twice at a time.
 
 // errGivenUp ends re-probes that have waited long enough.
 var errGivenUp = errors.New("given up")
@@ -33,6 +34,9 @@ func (p *Prober) round(ctx context.Context) []check.Attempt {
 	defer giveUp(nil)
 	enough := time.Now().Add(p.spec.Slow + p.lateGap() + p.spec.Slow)
 	others := make(chan func() []check.Attempt, 1)
+	if p.inTurn || p.again == 0 {
+		return p.roundInTurn(ctx)
+	}
 	late := time.AfterFunc(p.spec.Slow, func() { others <- p.askAgain(hurried, p.lateGap()) })
 
 	first := p.attempt(ctx, !p.sound.Load())
@@ -50,6 +54,16 @@ func (p *Prober) round(ctx context.Context) []check.Attempt {
 		return p.gradeLate(first, (<-others)())
 	}
 	return append([]check.Attempt{first}, p.askAgain(ctx, p.gap())()...)
+}
+
+// roundInTurn makes attempt after attempt until one is good, cannot run, or enough were made.
+func (p *Prober) roundInTurn(ctx context.Context) []check.Attempt {
+	out := []check.Attempt{p.attempt(ctx, !p.sound.Load())}
+	p.sound.Store(out[0].Outcome == check.OK)
+	for len(out) <= p.again && !decided(out[len(out)-1]) {
+		out = append(out, p.after(ctx, p.gap()))
+	}
+	return out
 }
 
 // decided says that asking again would tell nothing more.
@@ -72,8 +86,8 @@ func (p *Prober) gradeLate(first check.Attempt, rest []check.Attempt) []check.At
 
 // askAgain starts the re-probes, gap apart, and returns what waits for them.
 func (p *Prober) askAgain(ctx context.Context, gap time.Duration) func() []check.Attempt {
-	answers := make([]check.Attempt, again)
-	done := make(chan struct{}, again)
+	answers := make([]check.Attempt, p.again)
+	done := make(chan struct{}, p.again)
 	for i := range answers {
 		go func() {
 			defer func() { done <- struct{}{} }()

@@ -41,8 +41,65 @@ func newSchema(spec check.Spec) schema {
 	if overTLS(spec) {
 		s = append(s, column{metric.New("probe_ssl_earliest_cert_expiry"), expiry})
 	}
+	s = append(s, ownColumns(spec)...)
 	s.label(spec)
 	return s
+}
+
+// ownColumns are the kind's own series, and those of its steps.
+func ownColumns(spec check.Spec) (s schema) {
+	kind := Kinds[spec.Kind]
+	if kind.Series != nil {
+		for i, series := range kind.Series(spec) {
+			s = append(s, column{series, func(r check.Result) float64 { return valueAt(r.First().Values, i) }})
+		}
+	}
+	if kind.Steps != nil {
+		for _, name := range kind.Steps(spec) {
+			s = append(s,
+				column{metric.New("xunjian_probe_step_success", "step", name), stepSuccess(name)},
+				column{metric.New("xunjian_probe_step_duration_seconds", "step", name), stepDuration(name)})
+		}
+	}
+	return s
+}
+
+func valueAt(values []float64, i int) float64 {
+	if i >= len(values) {
+		return math.NaN()
+	}
+	return values[i]
+}
+
+func step(r check.Result, name string) (check.Step, bool) {
+	for _, s := range r.First().Steps {
+		if s.Name == name && s.Outcome != check.Unknown {
+			return s, true
+		}
+	}
+	return check.Step{}, false
+}
+
+// stepSuccess is NaN for a step that was not made.
+func stepSuccess(name string) func(check.Result) float64 {
+	return func(r check.Result) float64 {
+		switch s, made := step(r, name); {
+		case !made:
+			return math.NaN()
+		case s.Outcome == check.Fail:
+			return 0
+		}
+		return 1
+	}
+}
+
+func stepDuration(name string) func(check.Result) float64 {
+	return func(r check.Result) float64 {
+		if s, made := step(r, name); made {
+			return seconds(s.Duration)
+		}
+		return math.NaN()
+	}
 }
 
 func (s schema) label(spec check.Spec) {

@@ -23,12 +23,14 @@ const (
 	Flap          Mode = "flap"           // every other request gets a 500, the first one does
 	LoginPage     Mode = "login-page"     // 200 and a login form
 	LoginRedirect Mode = "login-redirect" // 302 to the login page
-	HealthFalse   Mode = "health-false"   // cloud-doc says false, with 200
 	TLSExpired    Mode = "tls-expired"    // new connections are shown an expired certificate
+
+	// Of one service each.
+	HealthFalse Mode = "health-false" // cloud-doc says false, with 200
 )
 
 var (
-	serviceModes = []Mode{OK, Refuse, Hang, Slow, Error500, Reset, Wrong, Flap, LoginPage, LoginRedirect, HealthFalse, TLSExpired}
+	serviceModes = []Mode{OK, Refuse, Hang, Slow, Error500, Reset, Wrong, Flap, LoginPage, LoginRedirect, TLSExpired}
 	webhookModes = []Mode{OK, Refuse, Hang, Slow, Error500, Reset, Flap}
 )
 
@@ -44,13 +46,10 @@ type Fault struct {
 }
 
 func (v *venue) modes() []Mode {
-	switch {
-	case v.certs == nil:
-		return webhookModes
-	case v.name != CloudDoc:
-		return slices.DeleteFunc(slices.Clone(serviceModes), func(m Mode) bool { return m == HealthFalse })
+	if v.certs == nil {
+		return slices.Concat(webhookModes, v.own)
 	}
-	return serviceModes
+	return slices.Concat(serviceModes, v.own)
 }
 
 // check says what is wrong with an order, for the person who gave it.

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http"
 	"time"
@@ -32,18 +33,22 @@ func (v *venue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case LoginRedirect:
 		http.Redirect(w, r, "/cas/login?service="+r.URL.Path, http.StatusFound)
 		return
-	case Wrong, HealthFalse:
-		v.wrongAnswer(f.Mode).ServeHTTP(w, r)
+	case Wrong:
+		v.wrong.ServeHTTP(w, r)
 		return
 	}
-	v.plain.ServeHTTP(w, r)
+	v.plain.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), modeKey{}, f.Mode)))
 }
 
-func (v *venue) wrongAnswer(m Mode) http.Handler {
-	if m == HealthFalse {
-		return healthFalse
+type modeKey struct{}
+
+// modeOf is the fault of its own with which a service is to answer, OK for none.
+func modeOf(r *http.Request) Mode {
+	m, ok := r.Context().Value(modeKey{}).(Mode)
+	if !ok || m == Slow {
+		return OK
 	}
-	return v.wrong
+	return m
 }
 
 func wait(r *http.Request, d time.Duration) bool {

@@ -21,7 +21,7 @@ var Services = []string{CloudDoc, Signature, SMS, Gateway}
 // services answer as the products do that they stand for.
 func services() []*venue {
 	return []*venue{
-		{name: CloudDoc, title: "云文档服务", plain: cloudDoc("true", discovery, capabilities(true)), wrong: cloudDoc(`{"status":"starting"}`, emptyDiscovery, capabilities(false))},
+		{name: CloudDoc, title: "云文档服务", plain: cloudDoc("true", discovery, capabilities(true)), wrong: cloudDoc(`{"status":"starting"}`, emptyDiscovery, capabilities(false)), own: []Mode{HealthFalse}},
 		{name: Signature, title: "签章服务", plain: signature(0, "SUCCESS", "valid"), wrong: signature(50012, "SEAL_REVOKED", "revoked")},
 		{name: SMS, title: "短信服务", plain: sms(true, "success", 10000), wrong: sms(false, "InvalidUsrOrPwd", 0)},
 		{name: Gateway, title: "网关服务", plain: gateway(true), wrong: gateway(false)},
@@ -50,8 +50,12 @@ func capabilities(convert bool) any {
 
 func cloudDoc(health, discovery string, capabilities any) http.Handler {
 	mux := routes(notFound)
-	mux.HandleFunc("GET /healthcheck", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /healthcheck", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if modeOf(r) == HealthFalse {
+			fmt.Fprint(w, "false")
+			return
+		}
 		fmt.Fprint(w, health)
 	})
 	mux.HandleFunc("GET /hosting/discovery", func(w http.ResponseWriter, r *http.Request) {
@@ -63,8 +67,6 @@ func cloudDoc(health, discovery string, capabilities any) http.Handler {
 	})
 	return mux
 }
-
-var healthFalse = cloudDoc("false", discovery, capabilities(true))
 
 func signature(code int, message, status string) http.Handler {
 	mux := routes(notFound)

@@ -48,6 +48,7 @@ type venue struct {
 	door  *door
 	plain http.Handler // what it answers when it is well
 	wrong http.Handler // well-formed but wrong; nil when there is no such answer
+	own   []Mode       // faults that only this service can have; plain asks modeOf
 	fault switchboard
 	certs *certificates // nil for plain HTTP
 }

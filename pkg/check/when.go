@@ -1,0 +1,79 @@
+package check
+
+import (
+	"net/netip"
+	"regexp"
+	"time"
+)
+
+// Caps of what says when a check is asked, and by whom.
+const (
+	maxSecrets = 16
+	maxAgain   = 5
+	maxBudget  = 100_000
+	maxAllow   = 16
+)
+
+var (
+	clockForm  = regexp.MustCompile(`^([01][0-9]|2[0-3]):[0-5][0-9]$`)
+	secretEnv  = regexp.MustCompile(`^XUNJIAN_[A-Z0-9_]{1,64}$`)
+	secretFile = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+)
+
+func (s Spec) validateWhen(fail func(path, format string, args ...any)) {
+	if s.Vantages < 0 || s.Vantages > 100 {
+		fail("vantages", "%d: want 0 (all) to 100", s.Vantages)
+	}
+	if s.Again != nil && (*s.Again < 0 || *s.Again > maxAgain) {
+		fail("again", "%d: want 0 to %d", *s.Again, maxAgain)
+	}
+	if s.Budget < 0 || s.Budget > maxBudget {
+		fail("budget", "%d attempts a day: want 0 (no bound) to %d", s.Budget, maxBudget)
+	}
+	if len(s.Allow) > maxAllow {
+		fail("allow", "%d networks: want at most %d", len(s.Allow), maxAllow)
+	}
+	for _, a := range s.Allow {
+		if _, err := netip.ParsePrefix(a); err != nil {
+			fail("allow", "%q: want a network as 169.254.10.0/24", a)
+		}
+	}
+	s.Hours.validate(fail)
+	s.validateSecrets(fail)
+}
+
+func (h Hours) validate(fail func(path, format string, args ...any)) {
+	if h == (Hours{}) {
+		return
+	}
+	if (h.From == "") != (h.To == "") {
+		fail("hours", "give from and to together")
+	}
+	for path, v := range map[string]string{"hours.from": h.From, "hours.to": h.To} {
+		if v != "" && !clockForm.MatchString(v) {
+			fail(path, "%q: want a time of day as 08:00", v)
+		}
+	}
+	if h.Otherwise != 0 && (h.Otherwise < time.Minute || h.Otherwise > maxEvery) {
+		fail("hours.otherwise", "%v: want 1m to %v, or 0s for not at all", h.Otherwise, maxEvery)
+	}
+}
+
+func (s Spec) validateSecrets(fail func(path, format string, args ...any)) {
+	if len(s.Secrets) > maxSecrets {
+		fail("secrets", "%d: want at most %d", len(s.Secrets), maxSecrets)
+	}
+	for name, r := range s.Secrets {
+		path := "secrets." + name
+		switch {
+		case !labelForm.MatchString(name):
+			fail(path, "%q: want letters, digits and _", name)
+		case (r.Env == "") == (r.File == ""):
+			fail(path, "give env or file, one of the two")
+		case r.Env != "" && !secretEnv.MatchString(r.Env):
+			fail(path, "env %q: want the name of a variable that begins with XUNJIAN_", r.Env)
+		case r.File != "" && !secretFile.MatchString(r.File):
+			fail(path, "file %q: want the name of a file in the agent's folder of secrets, not a path", r.File)
+		}
+	}
+}
