@@ -77,3 +77,27 @@ func (s Spec) validateSecrets(fail func(path, format string, args ...any)) {
 		}
 	}
 }
+
+// Pace is the interval at which the check is asked at t, in the zone of t; 0 when it is not asked then.
+func (s Spec) Pace(t time.Time) time.Duration {
+	if s.Hours.has(t) {
+		return s.Every
+	}
+	return s.Hours.Otherwise
+}
+
+// has says whether t lies within the hours. A window over midnight belongs to the day on which it begins.
+func (h Hours) has(t time.Time) bool {
+	clock, day := t.Format("15:04"), t
+	inside := true
+	switch {
+	case h.From == h.To: // not given, or the whole day
+	case h.From < h.To:
+		inside = clock >= h.From && clock < h.To
+	case clock < h.To:
+		day = t.AddDate(0, 0, -1)
+	default:
+		inside = clock >= h.From
+	}
+	return inside && (!h.Workdays || day.Weekday() != time.Saturday && day.Weekday() != time.Sunday)
+}

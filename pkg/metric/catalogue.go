@@ -130,6 +130,10 @@ var catalogue = map[string]Desc{
 	"xunjian_probe_failures": {Gauge, "How many of the round's askings failed."},
 	"xunjian_probe_slow":     {Gauge, "Whether the answer was right but later than the check allows."},
 
+	"xunjian_probe_step_success":          {Gauge, "Whether a step of the check held what it must, 1 or 0."},
+	"xunjian_probe_step_slow":             {Gauge, "Whether a step of the check held, but later than it may."},
+	"xunjian_probe_step_duration_seconds": {Gauge, "How long a step of the check took."},
+
 	"xunjian_report_dropped_series": {Gauge, "Series of this report that the collector left out: more than its caps allow, or none."},
 
 	"xunjian_agent_collector_duration_seconds": {Gauge, "How long the agent took to read this part of the host."},

@@ -58,6 +58,7 @@ func ownColumns(spec check.Spec) (s schema) {
 		for _, name := range kind.Steps(spec) {
 			s = append(s,
 				column{metric.New("xunjian_probe_step_success", "step", name), stepSuccess(name)},
+				column{metric.New("xunjian_probe_step_slow", "step", name), stepSlow(name)},
 				column{metric.New("xunjian_probe_step_duration_seconds", "step", name), stepDuration(name)})
 		}
 	}
@@ -90,6 +91,18 @@ func stepSuccess(name string) func(check.Result) float64 {
 			return 0
 		}
 		return 1
+	}
+}
+
+func stepSlow(name string) func(check.Result) float64 {
+	return func(r check.Result) float64 {
+		switch s, made := step(r, name); {
+		case !made:
+			return math.NaN()
+		case s.Outcome == check.Slow:
+			return 1
+		}
+		return 0
 	}
 }
 
