@@ -25,7 +25,7 @@ var rows = [][]string{
 	// parts
 	{"host", "probe", "uplink", "tsdb", "fleet", "rule", "access"},
 	// duties
-	{"query", "ingest", "inspect", "incident"},
+	{"query", "ingest", "inspect", "incident", "measure"},
 	// outcomes
 	{"pager", "report", "promapi"},
 	// doors

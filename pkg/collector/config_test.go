@@ -112,6 +112,17 @@ func TestSampleIsWhole(t *testing.T) {
 		}
 		sections[string(b[m[2]:m[3]])] = string(b[m[0]:end])
 	}
+	more, err := filepath.Glob("../../configs/services/*.yml") // checks in the depth that the sample has no room for
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range more {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sections["checks"] += string(text)
+	}
 	keys := yamlKeys(reflect.TypeFor[Config](), "")
 	if len(keys) < 100 {
 		t.Fatalf("only %d keys found: %v", len(keys), keys)
@@ -120,7 +131,7 @@ func TestSampleIsWhole(t *testing.T) {
 		top, _, _ := strings.Cut(key, ".")
 		last := key[strings.LastIndex(key, ".")+1:]
 		if !regexp.MustCompile(`(?m)(^|[ {\-])` + last + `:`).MatchString(withoutComments(sections[top])) {
-			t.Errorf("configs/collector.yml does not show %s", key)
+			t.Errorf("configs/collector.yml and configs/services do not show %s", key)
 		}
 	}
 }

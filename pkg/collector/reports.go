@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"xunjian/pkg/api"
+	"xunjian/pkg/contract"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
+	"xunjian/pkg/measure"
 	"xunjian/pkg/metric"
 	"xunjian/pkg/report"
 	"xunjian/pkg/tsdb"
@@ -84,9 +86,9 @@ func form(cfg Config) ([]byte, error) {
 }
 
 func (r reports) sources(cfg Config) (report.Sources, error) {
-	calendar, err := report.LoadCalendar(cfg.location())
+	calendar, err := contract.LoadCalendar(cfg.location())
 	if cfg.Report.CalendarFolder != "" {
-		calendar, err = report.LoadCalendar(cfg.location(), os.DirFS(cfg.path(cfg.Report.CalendarFolder)))
+		calendar, err = contract.LoadCalendar(cfg.location(), os.DirFS(cfg.path(cfg.Report.CalendarFolder)))
 	}
 	if err != nil {
 		return report.Sources{}, err
@@ -97,7 +99,7 @@ func (r reports) sources(cfg Config) (report.Sources, error) {
 	}
 	src := report.Sources{Samples: samples{r.c.series}, Services: cfg.Services, Calendar: calendar, Faults: faults}
 	for _, s := range cfg.Checks {
-		src.Checks = append(src.Checks, report.Check{Spec: s})
+		src.Checks = append(src.Checks, measure.Check{Spec: s})
 	}
 	for _, a := range r.c.fleet.Agents() {
 		src.Hosts = append(src.Hosts, report.Host{Name: a.Name, IP: host(a.Info.Addr), Every: cfg.Host.Every, Since: a.EnrolledAt})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+	"xunjian/pkg/measure"
 
 	"xunjian/pkg/metric"
 )
@@ -19,12 +20,12 @@ func (e *endless) Select(ctx context.Context, from, to time.Time, name string, l
 	if name == seriesSize || name == seriesFree || name == seriesAvail {
 		return nil
 	}
-	of := []metric.Series{metric.New(name, LabelAgent, "a1", LabelCheck, labels[LabelCheck]), metric.New(name, LabelAgent, "a2", LabelCheck, labels[LabelCheck])}
+	of := []metric.Series{metric.New(name, measure.LabelAgent, "a1", measure.LabelCheck, labels[measure.LabelCheck]), metric.New(name, measure.LabelAgent, "a2", measure.LabelCheck, labels[measure.LabelCheck])}
 	switch name {
 	case seriesCPU:
 		of = of[:0]
 		for cpu := range 8 {
-			of = append(of, metric.New(name, LabelAgent, labels[LabelAgent], "cpu", fmt.Sprint(cpu), "mode", "idle"))
+			of = append(of, metric.New(name, measure.LabelAgent, labels[measure.LabelAgent], "cpu", fmt.Sprint(cpu), "mode", "idle"))
 		}
 	case seriesMemory, seriesAvailable:
 		of = of[:1]

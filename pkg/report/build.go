@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"xunjian/pkg/contract"
 
 	"xunjian/pkg/incident"
 	"xunjian/pkg/symptom"
@@ -19,13 +20,13 @@ type builder struct {
 }
 
 // window is the part of a month that has passed at asOf.
-func (b *builder) window(m Month) span {
+func (b *builder) window(m Month) contract.Span {
 	to := m.To()
 	if b.asOf.Before(to) {
 		to = b.asOf
 	}
 	from := m.From().UnixMilli()
-	return span{from, max(to.UnixMilli(), from)}
+	return contract.Span{From: from, To: max(to.UnixMilli(), from)}
 }
 
 func (b *builder) build(ctx context.Context) (*Model, error) {
@@ -74,7 +75,7 @@ func (b *builder) rules() Rules {
 }
 
 // outageFaults are the spans of the incidents that say a service was not usable.
-func (b *builder) outageFaults(service string) (out []span) {
+func (b *builder) outageFaults(service string) (out []contract.Span) {
 	for _, r := range b.src.Faults {
 		if r.Service != service || r.FaultStart.IsZero() || !interrupts(r) {
 			continue
@@ -83,7 +84,7 @@ func (b *builder) outageFaults(service string) (out []span) {
 		if !r.RecoveredAt.IsZero() && r.RecoveredAt.Before(end) {
 			end = r.RecoveredAt
 		}
-		out = append(out, span{r.FaultStart.UnixMilli(), end.UnixMilli() + 1})
+		out = append(out, contract.Span{From: r.FaultStart.UnixMilli(), To: end.UnixMilli() + 1})
 	}
 	return out
 }

@@ -4,26 +4,27 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+	"xunjian/pkg/contract"
 )
 
 // Config says whose contract the report is about and by which rules its figures are judged.
 type Config struct {
-	Project        string  `yaml:"project"`         // 项目名称
-	ContractNo     string  `yaml:"contract_no"`     // 合同编号
-	ServicePeriod  string  `yaml:"service_period"`  // 服务期, as it is to be printed
-	Customer       string  `yaml:"customer"`        // 甲方
-	Vendor         string  `yaml:"vendor"`          // 乙方
-	Form           string  `yaml:"form"`            // the customer's own .docx; empty: the form that comes with the program
-	Target         float64 `yaml:"target"`          // availability promised, as a share
-	InspectTarget  float64 `yaml:"inspect_target"`  // inspections done of those planned
-	Confirm        int     `yaml:"confirm"`         // failing results in a row that make an outage
-	Hold           int     `yaml:"hold"`            // intervals for which a result stands when no other follows
-	GapLimit       float64 `yaml:"gap_limit"`       // share of unknown time above which the verdict mentions it
-	OfficeHours    Hours   `yaml:"office_hours"`    // of working days
-	SummerHours    Hours   `yaml:"summer_hours"`    // from SummerFrom to SummerTo; empty: the same all year
-	SummerFrom     string  `yaml:"summer_from"`     // "06-01"
-	SummerTo       string  `yaml:"summer_to"`       // "09-30", inclusive
-	CalendarFolder string  `yaml:"calendar_folder"` // holiday notices laid over those that come with the program
+	Project        string         `yaml:"project"`         // 项目名称
+	ContractNo     string         `yaml:"contract_no"`     // 合同编号
+	ServicePeriod  string         `yaml:"service_period"`  // 服务期, as it is to be printed
+	Customer       string         `yaml:"customer"`        // 甲方
+	Vendor         string         `yaml:"vendor"`          // 乙方
+	Form           string         `yaml:"form"`            // the customer's own .docx; empty: the form that comes with the program
+	Target         float64        `yaml:"target"`          // availability promised, as a share
+	InspectTarget  float64        `yaml:"inspect_target"`  // inspections done of those planned
+	Confirm        int            `yaml:"confirm"`         // failing results in a row that make an outage
+	Hold           int            `yaml:"hold"`            // intervals for which a result stands when no other follows
+	GapLimit       float64        `yaml:"gap_limit"`       // share of unknown time above which the verdict mentions it
+	OfficeHours    contract.Hours `yaml:"office_hours"`    // of working days
+	SummerHours    contract.Hours `yaml:"summer_hours"`    // from SummerFrom to SummerTo; empty: the same all year
+	SummerFrom     string         `yaml:"summer_from"`     // "06-01"
+	SummerTo       string         `yaml:"summer_to"`       // "09-30", inclusive
+	CalendarFolder string         `yaml:"calendar_folder"` // holiday notices laid over those that come with the program
 }
 
 // DefaultConfig names nobody and judges by DOMAIN's defaults.
@@ -35,7 +36,7 @@ func DefaultConfig() Config {
 		Confirm:       3,
 		Hold:          3,
 		GapLimit:      0.01,
-		OfficeHours:   Hours{"08:00-12:00", "14:30-17:30"},
+		OfficeHours:   contract.Hours{"08:00-12:00", "14:30-17:30"},
 	}
 }
 
@@ -79,10 +80,10 @@ func (c Config) validateHours(fail func(path, format string, args ...any)) {
 	if len(c.OfficeHours) == 0 {
 		fail("office_hours", "empty: want spans as in 08:00-12:00")
 	}
-	if _, err := c.OfficeHours.spans(); err != nil {
+	if err := c.OfficeHours.Validate(); err != nil {
 		fail("office_hours", "%v", err)
 	}
-	if _, err := c.SummerHours.spans(); err != nil {
+	if err := c.SummerHours.Validate(); err != nil {
 		fail("summer_hours", "%v", err)
 	}
 	if len(c.SummerHours) == 0 {
@@ -96,12 +97,4 @@ func (c Config) validateHours(fail func(path, format string, args ...any)) {
 	if c.SummerFrom > c.SummerTo {
 		fail("summer_to", "%s is before %s", c.SummerTo, c.SummerFrom)
 	}
-}
-
-// hoursOf are the office hours of a day.
-func (c Config) hoursOf(day time.Time) Hours {
-	if md := day.Format("01-02"); len(c.SummerHours) > 0 && md >= c.SummerFrom && md <= c.SummerTo {
-		return c.SummerHours
-	}
-	return c.OfficeHours
 }

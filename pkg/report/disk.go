@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"xunjian/pkg/measure"
 
 	"xunjian/pkg/metric"
 )
@@ -89,20 +90,20 @@ func least(a, b float64) float64 {
 func (d *disk) mount(path string) Mount {
 	m := Mount{Path: path}
 	if u := usedShare(d.size, d.free, d.avail); !math.IsNaN(u) {
-		m.Used = Known(u)
+		m.Used = measure.Known(u)
 	}
 	if g := d.firstFree - d.free; !math.IsNaN(g) && d.known() > 1 {
-		m.Growth = Known(int64(g))
+		m.Growth = measure.Known(int64(g))
 	}
 	slope, enough := d.slope()
 	switch {
 	case !enough || !m.Used.Known:
 	case m.Used.Value >= badShare:
-		m.FullDays = Known(0.0)
+		m.FullDays = measure.Known(0.0)
 	case slope <= 0:
 		m.Flat = true
 	default:
-		m.FullDays = Known(math.Floor((badShare - m.Used.Value) / slope))
+		m.FullDays = measure.Known(math.Floor((badShare - m.Used.Value) / slope))
 	}
 	return m
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"time"
+	"xunjian/pkg/measure"
 
 	"xunjian/pkg/contract"
 	"xunjian/pkg/incident"
@@ -40,10 +41,10 @@ func faultOf(r incident.Record, asOf time.Time) Fault {
 		Settled: !c.Response.Open && !c.Recovery.Open,
 	}
 	if !f.Responded.IsZero() {
-		f.Responder, f.Response = r.AckBy, Known(c.Response.Elapsed)
+		f.Responder, f.Response = r.AckBy, measure.Known(c.Response.Elapsed)
 	}
 	if !f.Recovered.IsZero() {
-		f.Net, f.Raw = Known(c.Recovery.Net), Known(c.Recovery.Raw)
+		f.Net, f.Raw = measure.Known(c.Recovery.Net), measure.Known(c.Recovery.Raw)
 	}
 	return f
 }
@@ -135,15 +136,15 @@ type mean struct {
 	n   int64
 }
 
-func (m *mean) add(d Maybe[time.Duration]) {
+func (m *mean) add(d measure.Maybe[time.Duration]) {
 	if d.Known {
 		m.sum, m.n = m.sum+d.Value, m.n+1
 	}
 }
 
-func (m *mean) value() Maybe[time.Duration] {
+func (m *mean) value() measure.Maybe[time.Duration] {
 	if m.n == 0 {
-		return Maybe[time.Duration]{}
+		return measure.Maybe[time.Duration]{}
 	}
-	return Known((m.sum / time.Duration(m.n)).Round(time.Millisecond))
+	return measure.Known((m.sum / time.Duration(m.n)).Round(time.Millisecond))
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"xunjian/pkg/measure"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -21,19 +22,19 @@ import (
 // oneService is a feed, and sources with one service and its one check every ten minutes from one agent.
 func oneService(t testing.TB) (*feed, Sources) {
 	t.Helper()
-	cal, err := LoadCalendar(shanghai)
+	cal, err := contract.LoadCalendar(shanghai)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &feed{}
 	return f, Sources{
 		Samples: f, Calendar: cal, Services: []check.Service{{Name: "gw", ZH: "网关服务"}},
-		Checks: []Check{{Spec: check.Spec{Name: "gw-http", Service: "gw", Every: 10 * time.Minute}}},
+		Checks: []measure.Check{{Spec: check.Spec{Name: "gw-http", Service: "gw", Every: 10 * time.Minute}}},
 	}
 }
 
 func gwSeries(name string) metric.Series {
-	return metric.New(name, LabelCheck, "gw-http", LabelAgent, "a1")
+	return metric.New(name, measure.LabelCheck, "gw-http", measure.LabelAgent, "a1")
 }
 
 func build(t testing.TB, cfg Config, src Sources, month, asOf string) *Model {
@@ -49,7 +50,7 @@ func build(t testing.TB, cfg Config, src Sources, month, asOf string) *Model {
 	return out
 }
 
-func value[T any](t testing.TB, m Maybe[T]) T {
+func value[T any](t testing.TB, m measure.Maybe[T]) T {
 	t.Helper()
 	if !m.Known {
 		t.Fatal("no data")
@@ -66,13 +67,13 @@ func TestServiceFigures(t *testing.T) {
 		{at(t, "2026-11-07 20:00:00"), at(t, "2026-11-07 22:00:00")}, // Saturday: 12 results
 	}
 	gone := []trouble{{at(t, "2026-11-10 00:00:00"), at(t, "2026-11-11 00:00:00")}}
-	f.sampled(gwSeries(seriesSuccess), at(t, "2026-10-01 00:00:00"), at(t, "2026-12-02 00:00:00"), 10*time.Minute, func(x time.Time) (float64, bool) {
+	f.sampled(gwSeries("probe_success"), at(t, "2026-10-01 00:00:00"), at(t, "2026-12-02 00:00:00"), 10*time.Minute, func(x time.Time) (float64, bool) {
 		if in(down, x) {
 			return 0, true
 		}
 		return 1, !in(gone, x)
 	})
-	f.sampled(gwSeries(seriesDuration), at(t, "2026-11-01 00:00:00"), at(t, "2026-12-01 00:00:00"), 10*time.Minute, func(x time.Time) (float64, bool) {
+	f.sampled(gwSeries("probe_duration_seconds"), at(t, "2026-11-01 00:00:00"), at(t, "2026-12-01 00:00:00"), 10*time.Minute, func(x time.Time) (float64, bool) {
 		if in(down, x) {
 			return 2, true // of failures: not counted
 		}
@@ -96,7 +97,7 @@ func TestServiceFigures(t *testing.T) {
 	// Office hours: 21 days × 7 h, less those of the 10th (a Tuesday) that are unknown; one hour of them down.
 	office := 20 * 7 * time.Hour
 	near(t, "5×8", value(t, got.Office), float64(office-time.Hour)/float64(office))
-	if got.Outages != Known(int64(2)) || got.Longest != Known(2*time.Hour) || got.MTTR != Known(90*time.Minute) || got.Lasting {
+	if got.Outages != measure.Known(int64(2)) || got.Longest != measure.Known(2*time.Hour) || got.MTTR != measure.Known(90*time.Minute) || got.Lasting {
 		t.Errorf("outages %+v, longest %v, mean %v, lasting %v", got.Outages, got.Longest, got.MTTR, got.Lasting)
 	}
 	near(t, "max", value(t, got.Max).Seconds(), 0.4)
@@ -107,7 +108,7 @@ func TestServiceFigures(t *testing.T) {
 		t.Errorf("verdict %s", got.Verdict)
 	}
 	before := m.Summary[0]
-	if before.Previous != Known(1.0) || before.Now != got.Always {
+	if before.Previous != measure.Known(1.0) || before.Now != got.Always {
 		t.Errorf("summary: %+v", before)
 	}
 }
@@ -123,19 +124,19 @@ func near(t testing.TB, what string, got, want float64) {
 func TestMonthEdgeOfResults(t *testing.T) {
 	f, src := oneService(t)
 	at1 := func(s string) int64 { return at(t, s).UnixMilli() }
-	f.add(gwSeries(seriesSuccess), []int64{at1("2026-10-31 23:40:00"), at1("2026-10-31 23:55:00"), at1("2026-11-01 00:10:00"), at1("2026-11-30 23:50:00"), at1("2026-12-01 00:00:00")}, []float64{0, 0, 1, 1, 0})
+	f.add(gwSeries("probe_success"), []int64{at1("2026-10-31 23:40:00"), at1("2026-10-31 23:55:00"), at1("2026-11-01 00:10:00"), at1("2026-11-30 23:50:00"), at1("2026-12-01 00:00:00")}, []float64{0, 0, 1, 1, 0})
 	s := build(t, DefaultConfig(), src, "2026-11", "2026-12-02 08:00:00").Services[0]
 	if s.Down != 10*time.Minute || s.Up != 30*time.Minute+10*time.Minute || s.Done != 2 {
 		t.Errorf("down %v, up %v, %d done", s.Down, s.Up, s.Done)
 	}
-	if s.Outages != Known(int64(0)) {
+	if s.Outages != measure.Known(int64(0)) {
 		t.Errorf("two results in a row are %v outages", s.Outages)
 	}
 }
 
 func TestExistence(t *testing.T) {
 	f, src := oneService(t)
-	f.sampled(gwSeries(seriesSuccess), at(t, "2026-11-16 00:00:00"), at(t, "2026-12-01 00:00:00"), 10*time.Minute, func(time.Time) (float64, bool) { return 1, true })
+	f.sampled(gwSeries("probe_success"), at(t, "2026-11-16 00:00:00"), at(t, "2026-12-01 00:00:00"), 10*time.Minute, func(time.Time) (float64, bool) { return 1, true })
 	s := build(t, DefaultConfig(), src, "2026-11", "2026-12-02 08:00:00").Services[0]
 	if s.Planned != 15*144 || s.Unknown != 0 || s.Up != 15*24*time.Hour {
 		t.Errorf("from its first sample: %d planned, %v unknown", s.Planned, s.Unknown)
@@ -155,7 +156,7 @@ func TestExistence(t *testing.T) {
 // An agent asks again within a second, so an outage of a single round can be real: the incident says so.
 func TestIncidentConfirmsOutage(t *testing.T) {
 	f, src := oneService(t)
-	f.sampled(gwSeries(seriesSuccess), at(t, "2026-11-01 00:00:00"), at(t, "2026-12-01 00:00:00"), 10*time.Minute, func(x time.Time) (float64, bool) {
+	f.sampled(gwSeries("probe_success"), at(t, "2026-11-01 00:00:00"), at(t, "2026-12-01 00:00:00"), 10*time.Minute, func(x time.Time) (float64, bool) {
 		if x.Equal(at(t, "2026-11-05 10:00:00")) || x.Equal(at(t, "2026-11-06 10:00:00")) {
 			return 0, true
 		}
@@ -166,18 +167,18 @@ func TestIncidentConfirmsOutage(t *testing.T) {
 		start: "2026-11-05 10:00:00", found: "2026-11-05 10:00:01", recovered: "2026-11-05 10:10:00",
 	}.record(t)}
 	s := build(t, DefaultConfig(), src, "2026-11", "2026-12-02 08:00:00").Services[0]
-	if s.Outages != Known(int64(1)) || s.Longest != Known(10*time.Minute) || s.Down != 20*time.Minute {
+	if s.Outages != measure.Known(int64(1)) || s.Longest != measure.Known(10*time.Minute) || s.Down != 20*time.Minute {
 		t.Errorf("%v outages, longest %v, down %v", s.Outages, s.Longest, s.Down)
 	}
 	src.Faults[0].Class = symptom.Slow
-	if s := build(t, DefaultConfig(), src, "2026-11", "2026-12-02 08:00:00").Services[0]; s.Outages != Known(int64(0)) {
+	if s := build(t, DefaultConfig(), src, "2026-11", "2026-12-02 08:00:00").Services[0]; s.Outages != measure.Known(int64(0)) {
 		t.Errorf("slowness made %v outages", s.Outages)
 	}
 }
 
 func TestUnfinishedMonth(t *testing.T) {
 	f, src := oneService(t)
-	f.sampled(gwSeries(seriesSuccess), at(t, "2026-10-01 00:00:00"), at(t, "2026-11-11 00:00:00"), 10*time.Minute, func(time.Time) (float64, bool) { return 1, true })
+	f.sampled(gwSeries("probe_success"), at(t, "2026-10-01 00:00:00"), at(t, "2026-11-11 00:00:00"), 10*time.Minute, func(time.Time) (float64, bool) { return 1, true })
 	m := build(t, DefaultConfig(), src, "2026-11", "2026-11-11 00:00:00")
 	if s := m.Services[0]; !m.Unfinished || s.Planned != 1440 || s.Up != 10*24*time.Hour || s.Unknown != 0 {
 		t.Errorf("unfinished %v: %d planned, up %v, unknown %v", m.Unfinished, s.Planned, s.Up, s.Unknown)
@@ -244,7 +245,7 @@ func TestLevels(t *testing.T) {
 	if want := []string{"response", "no", "recovery", "response", "nolimit", "running"}; !slices.Equal(lates, want) {
 		t.Errorf("late %v, want %v", lates, want)
 	}
-	if f := m.Faults[1]; f.Net != Known(3*time.Hour+50*time.Minute) || f.Raw != Known(4*time.Hour+20*time.Minute) || f.Paused != 30*time.Minute || f.Response != Known(10*time.Minute) {
+	if f := m.Faults[1]; f.Net != measure.Known(3*time.Hour+50*time.Minute) || f.Raw != measure.Known(4*time.Hour+20*time.Minute) || f.Paused != 30*time.Minute || f.Response != measure.Known(10*time.Minute) {
 		t.Errorf("clocks %+v", f)
 	}
 	if !m.Faults[0].CarriedIn || m.Faults[1].CarriedIn {
@@ -253,13 +254,13 @@ func TestLevels(t *testing.T) {
 	want := []LevelSum{
 		{
 			Level: contract.Urgent, Count: 3, Limited: 3, Met: 1, Breached: 2, Repeats: 1,
-			Response: Known(10*time.Minute + 333*time.Millisecond), Recovery: Known((3*time.Hour + 50*time.Minute + 4*time.Hour + 20*time.Minute + 3*time.Hour + 50*time.Minute) / 3),
+			Response: measure.Known(10*time.Minute + 333*time.Millisecond), Recovery: measure.Known((3*time.Hour + 50*time.Minute + 4*time.Hour + 20*time.Minute + 3*time.Hour + 50*time.Minute) / 3),
 		},
 		{Level: contract.General, Count: 1, Limited: 1},
 		{Level: contract.Minor, Count: 1},
 		{
 			Count: 5, Limited: 4, Met: 1, Breached: 2, Repeats: 1,
-			Response: Known(10*time.Minute + 333*time.Millisecond), Recovery: Known(4 * time.Hour),
+			Response: measure.Known(10*time.Minute + 333*time.Millisecond), Recovery: measure.Known(4 * time.Hour),
 		},
 	}
 	if diff := cmp.Diff(want, m.Levels); diff != "" {
@@ -271,18 +272,18 @@ func TestLevels(t *testing.T) {
 
 func TestServiceVerdicts(t *testing.T) {
 	b := builder{cfg: DefaultConfig()}
-	f := func(want Verdict, share Maybe[float64], gap time.Duration) {
+	f := func(want Verdict, share measure.Maybe[float64], gap time.Duration) {
 		t.Helper()
 		if got := b.verdict(&ServiceLine{Always: share, Up: 100*time.Hour - gap, Unknown: gap}); got != want {
 			t.Errorf("%v with a gap of %v: %s, want %s", share, gap, got, want)
 		}
 	}
-	f(Met, Known(0.999), 0)
-	f(Missed, Known(0.99899), 0)
-	f(Met, Known(1.0), time.Hour)
-	f(MetWithGap, Known(1.0), time.Hour+time.Second)
-	f(Missed, Known(0.9), 50*time.Hour)
-	f(NoData, Maybe[float64]{}, 100*time.Hour)
+	f(Met, measure.Known(0.999), 0)
+	f(Missed, measure.Known(0.99899), 0)
+	f(Met, measure.Known(1.0), time.Hour)
+	f(MetWithGap, measure.Known(1.0), time.Hour+time.Second)
+	f(Missed, measure.Known(0.9), 50*time.Hour)
+	f(NoData, measure.Maybe[float64]{}, 100*time.Hour)
 }
 
 // What happens after the moment of the report is not in it.

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+	"xunjian/pkg/contract"
+	"xunjian/pkg/measure"
 
 	"xunjian/pkg/metric"
 )
@@ -61,7 +63,7 @@ func (b *builder) host(ctx context.Context, h Host) (HostLine, error) {
 
 func (b *builder) selectHost(ctx context.Context, h Host, name string, fn func(metric.Series, []int64, []float64) error) error {
 	w := b.window(b.month)
-	return b.src.Samples.Select(ctx, time.UnixMilli(w.from), time.UnixMilli(w.to), name, map[string]string{LabelAgent: h.Name}, fn)
+	return b.src.Samples.Select(ctx, time.UnixMilli(w.From), time.UnixMilli(w.To), name, map[string]string{measure.LabelAgent: h.Name}, fn)
 }
 
 // minutes adds up whole numbers by the minute of the month, so that the order of adding cannot matter.
@@ -70,9 +72,9 @@ type minutes struct {
 	part, base []int64
 }
 
-func newMinutes(w span) *minutes {
-	n := (w.to-w.from)/60_000 + 1
-	return &minutes{w.from, make([]int64, n), make([]int64, n)}
+func newMinutes(w contract.Span) *minutes {
+	n := (w.To-w.From)/60_000 + 1
+	return &minutes{w.From, make([]int64, n), make([]int64, n)}
 }
 
 func (m *minutes) add(t, part, base int64) {
@@ -96,7 +98,7 @@ func (m *minutes) load() Load {
 		return Load{}
 	}
 	slices.Sort(use)
-	return Load{Known(sum / float64(len(use))), Known(nearest(use, 0.95)), Known(use[len(use)-1])}
+	return Load{measure.Known(sum / float64(len(use))), measure.Known(nearest(use, 0.95)), measure.Known(use[len(use)-1])}
 }
 
 // reading is the newest sample of a counter.
@@ -109,7 +111,7 @@ type reading struct {
 func (b *builder) processor(ctx context.Context, h Host) (Load, error) {
 	w := b.window(b.month)
 	m, last := newMinutes(w), map[string]reading{}
-	hold := every(h.Every).Milliseconds() * int64(b.cfg.Hold)
+	hold := hostEvery(h).Milliseconds() * int64(b.cfg.Hold)
 	err := b.selectHost(ctx, h, seriesCPU, func(s metric.Series, ts []int64, vs []float64) error {
 		if s.Get("mode") != "idle" {
 			return nil
@@ -131,28 +133,26 @@ func (b *builder) processor(ctx context.Context, h Host) (Load, error) {
 }
 
 // memory reads how much was available, and takes these samples as the host's signs of life.
-func (b *builder) memory(ctx context.Context, h Host) (Load, Maybe[float64], error) {
+func (b *builder) memory(ctx context.Context, h Host) (Load, measure.Maybe[float64], error) {
 	w := b.window(b.month)
-	exists, err := b.existence(ctx, h.Since, seriesAvailable, map[string]string{LabelAgent: h.Name}, b.month)
+	exists, err := b.existence(ctx, h, seriesAvailable)
 	if err != nil {
-		return Load{}, Maybe[float64]{}, err
+		return Load{}, measure.Maybe[float64]{}, err
 	}
 	avail, total := newMinutes(w), newMinutes(w)
-	life := newTimeline(every(h.Every), b.cfg.Hold)
+	life := life{exists: exists, hold: hostEvery(h).Milliseconds() * int64(b.cfg.Hold)}
 	err = b.selectHost(ctx, h, seriesAvailable, func(_ metric.Series, ts []int64, vs []float64) error {
 		for i, t := range ts {
 			if math.IsNaN(vs[i]) {
 				continue
 			}
 			avail.add(t, int64(vs[i]/1024), 1)
-			if err := life.add(t, 1); err != nil {
-				return err
-			}
+			life.add(t)
 		}
 		return nil
 	})
 	if err != nil {
-		return Load{}, Maybe[float64]{}, err
+		return Load{}, measure.Maybe[float64]{}, err
 	}
 	err = b.selectHost(ctx, h, seriesMemory, func(_ metric.Series, ts []int64, vs []float64) error {
 		for i, t := range ts {
@@ -162,9 +162,24 @@ func (b *builder) memory(ctx context.Context, h Host) (Load, Maybe[float64], err
 		}
 		return nil
 	})
-	life.close(w.to)
-	up := within(life.runs, []span{exists}).up
-	return memoryLoad(avail, total), ratio(up, exists.to-exists.from), err
+	life.add(w.To)
+	return memoryLoad(avail, total), measure.Ratio(life.up, exists.To-exists.From), err
+}
+
+// life adds up the time for which readings stand: each until the next, at most for hold.
+type life struct {
+	exists   contract.Span
+	hold     int64
+	last, up int64
+	seen     bool
+}
+
+func (l *life) add(t int64) {
+	if l.seen {
+		from, to := max(l.last, l.exists.From), min(t, l.last+l.hold, l.exists.To)
+		l.up += max(to-from, 0)
+	}
+	l.last, l.seen = t, true
 }
 
 // memoryLoad sets the means of both by the minute against each other, in KiB.
@@ -180,10 +195,15 @@ func memoryLoad(avail, total *minutes) Load {
 	return avail.load()
 }
 
+// nearest is the nearest-rank quantile of sorted values.
+func nearest(sorted []float64, q float64) float64 {
+	return sorted[max(int(math.Ceil(q*float64(len(sorted)))), 1)-1]
+}
+
 // judge weighs what is known of a host.
 func (l HostLine) judge() Verdict {
 	known, worst := false, Healthy
-	note := func(v Maybe[float64], watch, bad float64) {
+	note := func(v measure.Maybe[float64], watch, bad float64) {
 		known = known || v.Known
 		switch {
 		case v.Known && v.Value >= bad:
@@ -197,7 +217,7 @@ func (l HostLine) judge() Verdict {
 	for _, m := range l.Mounts {
 		note(m.Used, watchShare, badShare)
 		if m.FullDays.Known {
-			note(Known(-m.FullDays.Value), -watchDays, -badDays)
+			note(measure.Known(-m.FullDays.Value), -watchDays, -badDays)
 		}
 	}
 	if !known {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"testing"
 	"time"
+	"xunjian/pkg/measure"
 
 	"xunjian/pkg/metric"
 )
@@ -25,7 +26,7 @@ func oneHost(t testing.TB) (*feed, Sources) {
 }
 
 func dbSeries(name string, more ...string) metric.Series {
-	return metric.New(name, append([]string{LabelAgent, "db-01"}, more...)...)
+	return metric.New(name, append([]string{measure.LabelAgent, "db-01"}, more...)...)
 }
 
 // Two processors: one idle for half of the time, the other always; for one minute both are busy. Then the counters start anew.
@@ -116,7 +117,7 @@ func TestMounts(t *testing.T) {
 	}
 	root, data, fullDisk, logs := h.Mounts[0], h.Mounts[1], h.Mounts[2], h.Mounts[3]
 	near(t, "/ as df says", value(t, root.Used), 600.0/950)
-	if !root.Flat || root.FullDays.Known || root.Growth != Known(int64(0)) {
+	if !root.Flat || root.FullDays.Known || root.Growth != measure.Known(int64(0)) {
 		t.Errorf("/: %+v", root)
 	}
 	last := 719.0 / 24 * 10 // GB written by the last sample
@@ -146,7 +147,7 @@ func TestShortTrend(t *testing.T) {
 		t.Errorf("six days: %+v", m)
 	}
 	put(6)
-	if m := d.mount("/"); m.FullDays != Known(78.0) { // (95 − 16.5) / 1 a day
+	if m := d.mount("/"); m.FullDays != measure.Known(78.0) { // (95 − 16.5) / 1 a day
 		t.Errorf("seven days: %+v", m)
 	}
 }
@@ -159,9 +160,9 @@ func TestHostVerdicts(t *testing.T) {
 		}
 	}
 	f(NoData, HostLine{})
-	f(Healthy, HostLine{CPU: Load{P95: Known(0.84)}})
-	f(Watch, HostLine{CPU: Load{P95: Known(0.85)}})
-	f(Bad, HostLine{Memory: Load{Mean: Known(0.95)}})
-	f(Watch, HostLine{Mounts: []Mount{{Used: Known(0.5), FullDays: Known(30.0)}}})
-	f(Bad, HostLine{Mounts: []Mount{{Used: Known(0.5), FullDays: Known(7.0)}, {Used: Known(0.9)}}})
+	f(Healthy, HostLine{CPU: Load{P95: measure.Known(0.84)}})
+	f(Watch, HostLine{CPU: Load{P95: measure.Known(0.85)}})
+	f(Bad, HostLine{Memory: Load{Mean: measure.Known(0.95)}})
+	f(Watch, HostLine{Mounts: []Mount{{Used: measure.Known(0.5), FullDays: measure.Known(30.0)}}})
+	f(Bad, HostLine{Mounts: []Mount{{Used: measure.Known(0.5), FullDays: measure.Known(7.0)}, {Used: measure.Known(0.9)}}})
 }

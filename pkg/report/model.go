@@ -6,45 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"xunjian/pkg/measure"
 
 	"xunjian/pkg/contract"
 	"xunjian/pkg/symptom"
 )
-
-// Maybe is a figure that may be missing: then it prints 无数据 and is null in JSON, never 0.
-type Maybe[T any] struct {
-	Value T
-	Known bool
-}
-
-// Known is a figure that is there.
-func Known[T any](v T) Maybe[T] { return Maybe[T]{v, true} }
-
-// MarshalJSON writes null for what is missing.
-func (m Maybe[T]) MarshalJSON() ([]byte, error) {
-	if !m.Known {
-		return []byte("null"), nil
-	}
-	return json.Marshal(m.Value)
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (m *Maybe[T]) UnmarshalJSON(b []byte) error {
-	if string(b) == "null" {
-		*m = Maybe[T]{}
-		return nil
-	}
-	m.Known = true
-	return json.Unmarshal(b, &m.Value)
-}
-
-// ratio is a share of counts; nothing counted, nothing said.
-func ratio(part, whole int64) Maybe[float64] {
-	if whole <= 0 {
-		return Maybe[float64]{}
-	}
-	return Known(float64(part) / float64(whole))
-}
 
 // Model is a month's figures. Its JSON is canonical: equal records give equal bytes.
 type Model struct {
@@ -80,34 +46,34 @@ func (m *Model) zone() *time.Location {
 
 // Rules are the names, targets and thresholds in force when the figures were worked out.
 type Rules struct {
-	Project       string  `json:"project"`
-	ContractNo    string  `json:"contract_no"`
-	ServicePeriod string  `json:"service_period"`
-	Customer      string  `json:"customer"`
-	Vendor        string  `json:"vendor"`
-	Target        float64 `json:"target"`
-	InspectTarget float64 `json:"inspect_target"`
-	Confirm       int     `json:"confirm"`
-	Hold          int     `json:"hold"`
-	GapLimit      float64 `json:"gap_limit"`
-	OfficeHours   Hours   `json:"office_hours"`
-	SummerHours   Hours   `json:"summer_hours,omitempty"`
-	SummerFrom    string  `json:"summer_from,omitempty"`
-	SummerTo      string  `json:"summer_to,omitempty"`
-	Workdays      int     `json:"workdays"`
+	Project       string         `json:"project"`
+	ContractNo    string         `json:"contract_no"`
+	ServicePeriod string         `json:"service_period"`
+	Customer      string         `json:"customer"`
+	Vendor        string         `json:"vendor"`
+	Target        float64        `json:"target"`
+	InspectTarget float64        `json:"inspect_target"`
+	Confirm       int            `json:"confirm"`
+	Hold          int            `json:"hold"`
+	GapLimit      float64        `json:"gap_limit"`
+	OfficeHours   contract.Hours `json:"office_hours"`
+	SummerHours   contract.Hours `json:"summer_hours,omitempty"`
+	SummerFrom    string         `json:"summer_from,omitempty"`
+	SummerTo      string         `json:"summer_to,omitempty"`
+	Workdays      int            `json:"workdays"`
 }
 
 // Headline is one row of the summary. Its figures are shares or counts as Unit says.
 type Headline struct {
-	Key      string         `json:"key"` // of the metric's name in the catalogue
-	Subject  string         `json:"subject,omitempty"`
-	TitleZH  string         `json:"title_zh,omitempty"` // of the subject
-	TitleEN  string         `json:"title_en,omitempty"`
-	Unit     Unit           `json:"unit"`
-	Now      Maybe[float64] `json:"now"`
-	Previous Maybe[float64] `json:"previous"`
-	Target   Maybe[float64] `json:"target"`
-	Verdict  Verdict        `json:"verdict"`
+	Key      string                 `json:"key"` // of the metric's name in the catalogue
+	Subject  string                 `json:"subject,omitempty"`
+	TitleZH  string                 `json:"title_zh,omitempty"` // of the subject
+	TitleEN  string                 `json:"title_en,omitempty"`
+	Unit     Unit                   `json:"unit"`
+	Now      measure.Maybe[float64] `json:"now"`
+	Previous measure.Maybe[float64] `json:"previous"`
+	Target   measure.Maybe[float64] `json:"target"`
+	Verdict  Verdict                `json:"verdict"`
 }
 
 // Unit says how a headline's figures are written.
@@ -140,23 +106,23 @@ type ServiceLine struct {
 	ZH   string `json:"zh"`
 	EN   string `json:"en"`
 
-	Planned int64                `json:"planned"` // grid ticks of all vantages while the checks existed
-	Done    int64                `json:"done"`    // rounds with a verdict
-	Passed  int64                `json:"passed"`
-	Success Maybe[float64]       `json:"success"`
-	Always  Maybe[float64]       `json:"availability"`        // 7×24
-	Office  Maybe[float64]       `json:"availability_office"` // 5×8
-	Up      time.Duration        `json:"up"`
-	Down    time.Duration        `json:"down"`
-	Unknown time.Duration        `json:"unknown"`
-	P50     Maybe[time.Duration] `json:"p50"` // of good answers
-	P95     Maybe[time.Duration] `json:"p95"`
-	Max     Maybe[time.Duration] `json:"max"`
-	Outages Maybe[int64]         `json:"outages"`
-	Longest Maybe[time.Duration] `json:"longest"` // missing when there was none
-	MTTR    Maybe[time.Duration] `json:"mttr"`    // of the outages that ended
-	Lasting bool                 `json:"lasting"` // the last outage had not ended
-	Verdict Verdict              `json:"verdict"`
+	Planned int64                        `json:"planned"` // grid ticks of all vantages while the checks existed
+	Done    int64                        `json:"done"`    // rounds with a verdict
+	Passed  int64                        `json:"passed"`
+	Success measure.Maybe[float64]       `json:"success"`
+	Always  measure.Maybe[float64]       `json:"availability"`        // 7×24
+	Office  measure.Maybe[float64]       `json:"availability_office"` // 5×8
+	Up      time.Duration                `json:"up"`
+	Down    time.Duration                `json:"down"`
+	Unknown time.Duration                `json:"unknown"`
+	P50     measure.Maybe[time.Duration] `json:"p50"` // of good answers
+	P95     measure.Maybe[time.Duration] `json:"p95"`
+	Max     measure.Maybe[time.Duration] `json:"max"`
+	Outages measure.Maybe[int64]         `json:"outages"`
+	Longest measure.Maybe[time.Duration] `json:"longest"` // missing when there was none
+	MTTR    measure.Maybe[time.Duration] `json:"mttr"`    // of the outages that ended
+	Lasting bool                         `json:"lasting"` // the last outage had not ended
+	Verdict Verdict                      `json:"verdict"`
 }
 
 // HostLine is a server's month (2.3). Loads are shares, by the minute.
@@ -165,27 +131,27 @@ type HostLine struct {
 	IP   string `json:"ip"`
 	Role string `json:"role"`
 
-	CPU     Load           `json:"cpu"`
-	Memory  Load           `json:"memory"`
-	Mounts  []Mount        `json:"mounts"`
-	Online  Maybe[float64] `json:"online"` // share of the time for which its reports stand
-	Verdict Verdict        `json:"verdict"`
+	CPU     Load                   `json:"cpu"`
+	Memory  Load                   `json:"memory"`
+	Mounts  []Mount                `json:"mounts"`
+	Online  measure.Maybe[float64] `json:"online"` // share of the time for which its reports stand
+	Verdict Verdict                `json:"verdict"`
 }
 
 // Load is how much of something was in use: the mean, the 95th percentile and the peak of its minutes.
 type Load struct {
-	Mean Maybe[float64] `json:"mean"`
-	P95  Maybe[float64] `json:"p95"`
-	Peak Maybe[float64] `json:"peak"`
+	Mean measure.Maybe[float64] `json:"mean"`
+	P95  measure.Maybe[float64] `json:"p95"`
+	Peak measure.Maybe[float64] `json:"peak"`
 }
 
 // Mount is a mount point's month.
 type Mount struct {
-	Path     string         `json:"path"`
-	Used     Maybe[float64] `json:"used"`      // share, at the last sample
-	Growth   Maybe[int64]   `json:"growth"`    // bytes, from the first sample to the last
-	FullDays Maybe[float64] `json:"full_days"` // until 95 % are used, at the slope of the daily maxima
-	Flat     bool           `json:"flat"`      // the slope is known and does not rise
+	Path     string                 `json:"path"`
+	Used     measure.Maybe[float64] `json:"used"`      // share, at the last sample
+	Growth   measure.Maybe[int64]   `json:"growth"`    // bytes, from the first sample to the last
+	FullDays measure.Maybe[float64] `json:"full_days"` // until 95 % are used, at the slope of the daily maxima
+	Flat     bool                   `json:"flat"`      // the slope is known and does not rise
 }
 
 // Fault is one incident of the month, or carried over into it (3.1). Times after the model's moment are left out.
@@ -211,13 +177,13 @@ type Fault struct {
 	Recovered time.Time `json:"recovered,omitzero"`
 	Confirmed time.Time `json:"confirmed,omitzero"`
 
-	Response Maybe[time.Duration] `json:"response"`
-	Net      Maybe[time.Duration] `json:"net"`
-	Raw      Maybe[time.Duration] `json:"raw"`
-	Paused   time.Duration        `json:"paused"`
-	Breaches []contract.Breach    `json:"breaches,omitempty"`
-	Limited  bool                 `json:"limited"` // a deadline is or was set
-	Settled  bool                 `json:"settled"` // both clocks have stopped
+	Response measure.Maybe[time.Duration] `json:"response"`
+	Net      measure.Maybe[time.Duration] `json:"net"`
+	Raw      measure.Maybe[time.Duration] `json:"raw"`
+	Paused   time.Duration                `json:"paused"`
+	Breaches []contract.Breach            `json:"breaches,omitempty"`
+	Limited  bool                         `json:"limited"` // a deadline is or was set
+	Settled  bool                         `json:"settled"` // both clocks have stopped
 
 	Cause    string `json:"cause,omitempty"`
 	Handling string `json:"handling,omitempty"`
@@ -225,14 +191,14 @@ type Fault struct {
 
 // LevelSum is a level's faults of the month, those carried over left out (3.2).
 type LevelSum struct {
-	Level    contract.Level       `json:"level,omitempty"` // empty: all levels
-	Count    int64                `json:"count"`
-	Limited  int64                `json:"limited"` // that have or had a deadline
-	Met      int64                `json:"met"`
-	Breached int64                `json:"breached"`
-	Response Maybe[time.Duration] `json:"response"` // mean of those responded to
-	Recovery Maybe[time.Duration] `json:"recovery"` // mean net time of those recovered
-	Repeats  int64                `json:"repeats"`
+	Level    contract.Level               `json:"level,omitempty"` // empty: all levels
+	Count    int64                        `json:"count"`
+	Limited  int64                        `json:"limited"` // that have or had a deadline
+	Met      int64                        `json:"met"`
+	Breached int64                        `json:"breached"`
+	Response measure.Maybe[time.Duration] `json:"response"` // mean of those responded to
+	Recovery measure.Maybe[time.Duration] `json:"recovery"` // mean net time of those recovered
+	Repeats  int64                        `json:"repeats"`
 }
 
 // Digest is the SHA-256 of the model's JSON.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"xunjian/pkg/measure"
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
@@ -129,7 +130,7 @@ func makeSample(t testing.TB) (Config, Sources, Month, time.Time) {
 	cfg := DefaultConfig()
 	cfg.Project, cfg.ContractNo = "省级一体化协同办公平台运维服务", "SLT-2026-0117"
 	cfg.ServicePeriod, cfg.Customer, cfg.Vendor = "2026年1月1日至2026年12月31日", "省水利厅", "福州某某信息技术有限公司"
-	cal, err := LoadCalendar(shanghai)
+	cal, err := contract.LoadCalendar(shanghai)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,10 +159,10 @@ func sampleChecks(t testing.TB, f *feed, src *Sources, m Month) {
 	}
 	blind := map[string][]trouble{"sms": {{at(t, "2026-11-14 00:00:00"), at(t, "2026-11-14 18:30:00")}}}
 	for i, s := range src.Services {
-		src.Checks = append(src.Checks, Check{Spec: check.Spec{Name: s.Name + "-http", Service: s.Name, Every: time.Minute, Agents: []string{"app-01", "app-02"}}})
+		src.Checks = append(src.Checks, measure.Check{Spec: check.Spec{Name: s.Name + "-http", Service: s.Name, Every: time.Minute, Agents: []string{"app-01", "app-02"}}})
 		for _, agent := range []string{"app-01", "app-02"} {
-			name := []string{LabelCheck, s.Name + "-http", LabelAgent, agent, "service", s.Name}
-			f.sampled(metric.New(seriesSuccess, name...), m.Previous().From(), m.To(), time.Minute, func(x time.Time) (float64, bool) {
+			name := []string{measure.LabelCheck, s.Name + "-http", measure.LabelAgent, agent, "service", s.Name}
+			f.sampled(metric.New("probe_success", name...), m.Previous().From(), m.To(), time.Minute, func(x time.Time) (float64, bool) {
 				if in(blind[s.Name], x) {
 					return 0, false
 				}
@@ -170,7 +171,7 @@ func sampleChecks(t testing.TB, f *feed, src *Sources, m Month) {
 				}
 				return 1, true
 			})
-			f.sampled(metric.New(seriesDuration, name...), m.Previous().From(), m.To(), time.Minute, func(x time.Time) (float64, bool) {
+			f.sampled(metric.New("probe_duration_seconds", name...), m.Previous().From(), m.To(), time.Minute, func(x time.Time) (float64, bool) {
 				return 0.03*float64(i+1) + 0.05*noise(x, int64(i)) + 1.4*math.Pow(noise(x, int64(i+9)), 40), !in(blind[s.Name], x)
 			})
 		}
@@ -185,7 +186,7 @@ func sampleHosts(t testing.TB, f *feed, src *Sources, m Month) {
 		off := []trouble{{at(t, "2026-11-14 00:00:00").AddDate(0, 0, i*3), at(t, "2026-11-14 05:00:00").AddDate(0, 0, i*3)}}
 		for cpu := range 2 {
 			idle := 0.0
-			f.sampled(metric.New(seriesCPU, LabelAgent, name, "cpu", fmt.Sprint(cpu), "mode", "idle"), m.From(), m.To(), time.Minute, func(x time.Time) (float64, bool) {
+			f.sampled(metric.New(seriesCPU, measure.LabelAgent, name, "cpu", fmt.Sprint(cpu), "mode", "idle"), m.From(), m.To(), time.Minute, func(x time.Time) (float64, bool) {
 				busy := 0.1 + 0.2*noise(x, int64(i*2+cpu))
 				if h := x.Hour(); h >= 8 && h < 18 {
 					busy += 0.3 * noise(x, 77)
@@ -194,8 +195,8 @@ func sampleHosts(t testing.TB, f *feed, src *Sources, m Month) {
 				return idle, !in(off, x)
 			})
 		}
-		f.sampled(metric.New(seriesMemory, LabelAgent, name), m.From(), m.To(), time.Minute, func(x time.Time) (float64, bool) { return 16 << 30, !in(off, x) })
-		f.sampled(metric.New(seriesAvailable, LabelAgent, name), m.From(), m.To(), time.Minute, func(x time.Time) (float64, bool) {
+		f.sampled(metric.New(seriesMemory, measure.LabelAgent, name), m.From(), m.To(), time.Minute, func(x time.Time) (float64, bool) { return 16 << 30, !in(off, x) })
+		f.sampled(metric.New(seriesAvailable, measure.LabelAgent, name), m.From(), m.To(), time.Minute, func(x time.Time) (float64, bool) {
 			return float64(16<<30) * (0.55 - 0.1*noise(x, 5) - 0.12*float64(i)), !in(off, x)
 		})
 		for j, path := range []string{"/", "/data", "/var/lib/docker-registry-cache"}[:2+i%2] {
@@ -205,7 +206,7 @@ func sampleHosts(t testing.TB, f *feed, src *Sources, m Month) {
 }
 
 func sampleDisk(f *feed, host, path string, size, used, slope float64, m Month) {
-	labels := []string{LabelAgent, host, "mountpoint", path, "fstype", "xfs", "device", "/dev/vda1"}
+	labels := []string{measure.LabelAgent, host, "mountpoint", path, "fstype", "xfs", "device", "/dev/vda1"}
 	f.sampled(metric.New(seriesSize, labels...), m.From(), m.To(), time.Hour, func(time.Time) (float64, bool) { return size, true })
 	free := func(x time.Time) (float64, bool) {
 		return math.Round(size * (1 - used - slope*x.Sub(m.From()).Hours()/24)), true

@@ -1,17 +1,20 @@
 package report
 
-import "xunjian/pkg/contract"
+import (
+	"xunjian/pkg/contract"
+	"xunjian/pkg/measure"
+)
 
 // summary is chapter 1: this month beside the one before, whose faults are old.
 func (b *builder) summary(m *Model, before []ServiceLine, old []Fault) (out []Headline) {
 	for i, s := range m.Services {
 		h := Headline{
 			Key: "availability", Subject: s.Name, TitleZH: s.ZH, TitleEN: s.EN, Unit: Share,
-			Now: s.Always, Previous: before[i].Always, Target: Known(b.cfg.Target), Verdict: s.Verdict,
+			Now: s.Always, Previous: before[i].Always, Target: measure.Known(b.cfg.Target), Verdict: s.Verdict,
 		}
 		out = append(out, h)
 	}
-	done := Headline{Key: "inspections", Unit: Share, Now: inspected(m.Services), Previous: inspected(before), Target: Known(b.cfg.InspectTarget)}
+	done := Headline{Key: "inspections", Unit: Share, Now: inspected(m.Services), Previous: inspected(before), Target: measure.Known(b.cfg.InspectTarget)}
 	done.Verdict = reach(done.Now, done.Target)
 	out = append(out, done)
 	sums := levels(old)
@@ -22,27 +25,29 @@ func (b *builder) summary(m *Model, before []ServiceLine, old []Fault) (out []He
 		})
 	}
 	last := len(sums) - 1
-	sla := Headline{Key: "sla", Unit: Share, Now: kept(m.Levels[last]), Previous: kept(sums[last]), Target: Known(1.0)}
+	sla := Headline{Key: "sla", Unit: Share, Now: kept(m.Levels[last]), Previous: kept(sums[last]), Target: measure.Known(1.0)}
 	sla.Verdict = reach(sla.Now, sla.Target)
 	return append(out, sla)
 }
 
 // counted is a count of faults; in a month of which nothing was recorded it says nothing.
-func counted(n int64, watched bool) Maybe[float64] { return Maybe[float64]{float64(n), watched} }
+func counted(n int64, watched bool) measure.Maybe[float64] {
+	return measure.Maybe[float64]{Value: float64(n), Known: watched}
+}
 
 // inspected is the share of the planned rounds that were done.
-func inspected(lines []ServiceLine) Maybe[float64] {
+func inspected(lines []ServiceLine) measure.Maybe[float64] {
 	var done, planned int64
 	for _, s := range lines {
 		done, planned = done+s.Done, planned+s.Planned
 	}
-	return ratio(done, planned)
+	return measure.Ratio(done, planned)
 }
 
 // kept is the share of the faults with a settled deadline that met it.
-func kept(l LevelSum) Maybe[float64] { return ratio(l.Met, l.Met+l.Breached) }
+func kept(l LevelSum) measure.Maybe[float64] { return measure.Ratio(l.Met, l.Met+l.Breached) }
 
-func reach(v, target Maybe[float64]) Verdict {
+func reach(v, target measure.Maybe[float64]) Verdict {
 	switch {
 	case !v.Known:
 		return NoData

@@ -3,6 +3,7 @@ package report
 import (
 	"strings"
 	"time"
+	"xunjian/pkg/measure"
 
 	"xunjian/pkg/contract"
 	"xunjian/pkg/i18n"
@@ -56,21 +57,21 @@ func tables(m *Model, p *i18n.Printer, loc *time.Location) []table {
 
 func (w writer) missing() cell { return cell{text: w.nodata(), missing: true} }
 
-func (w writer) share(v Maybe[float64]) cell {
+func (w writer) share(v measure.Maybe[float64]) cell {
 	if !v.Known {
 		return w.missing()
 	}
 	return number(share(v.Value), cut(v.Value), "0.000%")
 }
 
-func (w writer) load(v Maybe[float64]) cell {
+func (w writer) load(v measure.Maybe[float64]) cell {
 	if !v.Known {
 		return w.missing()
 	}
 	return number(load(v.Value), v.Value, "0.0%")
 }
 
-func (w writer) latency(d Maybe[time.Duration]) cell {
+func (w writer) latency(d measure.Maybe[time.Duration]) cell {
 	if !d.Known {
 		return w.missing()
 	}
@@ -97,7 +98,7 @@ func (w writer) summary(m *Model) table {
 	return t
 }
 
-func (w writer) figure(u Unit, v Maybe[float64]) cell {
+func (w writer) figure(u Unit, v measure.Maybe[float64]) cell {
 	switch {
 	case !v.Known:
 		return w.missing()

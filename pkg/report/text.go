@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"xunjian/pkg/measure"
 
 	"xunjian/pkg/i18n"
 )
@@ -63,7 +64,7 @@ func (w writer) join(out []string) string {
 	return strings.Join(out, "")
 }
 
-func (w writer) maybeDuration(d Maybe[time.Duration], none string) string {
+func (w writer) maybeDuration(d measure.Maybe[time.Duration], none string) string {
 	if !d.Known {
 		return none
 	}

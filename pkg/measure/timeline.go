@@ -1,14 +1,17 @@
-package report
+package measure
 
 import (
 	"cmp"
 	"fmt"
 	"math"
 	"slices"
-	"time"
 )
 
-// state is what is known of something over a stretch of time. Absent is before it existed: not counted at all.
+// span is a stretch of time in milliseconds, half-open.
+type span struct{ from, to int64 }
+
+// state is what is known of something over a stretch of time. Absent is while it did not exist or was not to be asked: not
+// counted at all.
 type state int8
 
 const (
@@ -16,6 +19,7 @@ const (
 	up
 	down
 	absent
+	planned // a planned window: counted beside all else
 )
 
 // stretch is a run of equal results: [from, to) in milliseconds, and how many results said so.
@@ -28,18 +32,17 @@ type stretch struct {
 // timeline is the history of one vantage (one check from one agent) as stretches in order; what lies between them is
 // unknown. It grows with changes of state, not with samples.
 type timeline struct {
-	every int64 // ms between results
-	hold  int64 // ms for which a result stands when no other follows
+	pace  pace
+	hold  int64 // intervals for which a result stands when no other follows
 	runs  []stretch
 	first int64 // time of the oldest result
 	last  int64 // time of the newest result
 	seen  bool
-	phase int64 // of the grid, from the newest result
+	phase map[int64]int64 // of the grid of each interval, from the newest result
 }
 
-func newTimeline(every time.Duration, hold int) *timeline {
-	ms := max(every.Milliseconds(), 1)
-	return &timeline{every: ms, hold: ms * int64(hold)}
+func newTimeline(p pace, hold int) *timeline {
+	return &timeline{pace: p, hold: int64(hold), phase: map[int64]int64{}}
 }
 
 // add takes the result at t: it holds until the next one, at most for hold. NaN is a round that could not run: unknown.
@@ -54,7 +57,8 @@ func (l *timeline) add(t int64, v float64) error {
 		l.first = t
 	}
 	l.close(t)
-	l.last, l.seen, l.phase = t, true, t%l.every
+	every := l.pace.at(t)
+	l.last, l.seen, l.phase[every] = t, true, t%every
 	s := unknown
 	switch {
 	case v > 0:
@@ -73,7 +77,7 @@ func (l *timeline) add(t int64, v float64) error {
 // close ends what the newest result says at t or when it has held for long enough.
 func (l *timeline) close(t int64) {
 	if n := len(l.runs); n > 0 {
-		l.runs[n-1].to = min(t, l.last+l.hold)
+		l.runs[n-1].to = min(t, l.last+l.hold*l.pace.at(l.last))
 	}
 }
 
@@ -88,24 +92,24 @@ func (l *timeline) at(t int64, i int) (state, int) {
 	return unknown, i
 }
 
-// ticks counts the grid's ticks in the span.
-func (l *timeline) ticks(s span) int64 {
-	if s.to <= s.from {
-		return 0
+// ticks counts how often the check was due in the span.
+func (l *timeline) ticks(s span) (n int64) {
+	for _, p := range l.pace.within(s) {
+		before := func(t int64) int64 { return int64(math.Ceil(float64(t-l.phase[p.every]) / float64(p.every))) }
+		n += before(p.to) - before(p.from)
 	}
-	before := func(t int64) int64 { return int64(math.Ceil(float64(t-l.phase) / float64(l.every))) }
-	return before(s.to) - before(s.from)
+	return n
 }
 
-// lane is one check as the service sees it: the timelines of its vantages, and since when it exists.
+// lane is one check as the service sees it: the timelines of its vantages, and when it was there to be asked.
 type lane struct {
-	exists   span
+	exists   []span // in order
 	vantages []*timeline
 }
 
 // stateAt is what the vantages of a check agree on: up when one of them is, down when all that know anything are down.
 func (n lane) stateAt(t int64, cursors []int) state {
-	if t < n.exists.from || t >= n.exists.to {
+	if !slices.ContainsFunc(n.exists, func(s span) bool { return t >= s.from && t < s.to }) {
 		return absent
 	}
 	out := unknown
@@ -166,8 +170,10 @@ func boundaries(lanes []lane, window span) []int64 {
 		}
 	}
 	for _, n := range lanes {
-		add(n.exists.from)
-		add(n.exists.to)
+		for _, s := range n.exists {
+			add(s.from)
+			add(s.to)
+		}
 		for _, v := range n.vantages {
 			for _, r := range v.runs {
 				add(r.from)
@@ -179,70 +185,40 @@ func boundaries(lanes []lane, window span) []int64 {
 	return slices.Compact(out)
 }
 
-// tally is time by state.
-type tally struct{ up, down, unknown int64 }
-
-func (t *tally) add(s state, ms int64) {
-	switch s {
-	case up:
-		t.up += ms
-	case down:
-		t.down += ms
-	case unknown:
-		t.unknown += ms
+// plan lays planned windows over what was seen: whatever happened in them counts as planned. Both are in order.
+func plan(runs []stretch, windows []span) (out []stretch) {
+	for _, r := range runs {
+		for _, w := range windows {
+			if w.to <= r.from || w.from >= r.to {
+				continue
+			}
+			if w.from > r.from {
+				out = append(out, stretch{span{r.from, w.from}, r.state, r.results})
+			}
+			end := min(w.to, r.to)
+			out = append(out, stretch{span: span{max(r.from, w.from), end}, state: planned})
+			r.from = end
+		}
+		if r.from < r.to {
+			out = append(out, r)
+		}
 	}
+	return out
 }
 
-// share is up / (up + down); nothing known, nothing said.
-func (t tally) share() Maybe[float64] { return ratio(t.up, t.up+t.down) }
-
-// within is the part of the stretches that falls into the spans, both in order.
-func within(runs []stretch, spans []span) (t tally) {
+// clip is the part of the stretches that falls into the spans, both in order.
+func clip(runs []stretch, spans []span) (out []stretch) {
 	i := 0
 	for _, r := range runs {
 		for i > 0 && spans[i-1].to > r.from {
 			i--
 		}
 		for ; i < len(spans) && spans[i].from < r.to; i++ {
-			if d := min(r.to, spans[i].to) - max(r.from, spans[i].from); d > 0 {
-				t.add(r.state, d)
+			if from, to := max(r.from, spans[i].from), min(r.to, spans[i].to); from < to {
+				out = append(out, stretch{span{from, to}, r.state, r.results})
 			}
 		}
 	}
-	return t
-}
-
-// outage is one confirmed interruption; down is its time known to be down.
-type outage struct {
-	from, down int64
-	ended      bool
-}
-
-// outages are the stretches of down from the first failing result to the next good one; unknown time in between neither
-// ends an outage nor counts as down. Those that confirmed does not know are left out: one failed request is no outage.
-func outages(runs []stretch, confirmed func(span) bool) (out []outage) {
-	var open *outage
-	sure := false
-	flush := func(ended bool) {
-		if open != nil && sure {
-			open.ended = ended
-			out = append(out, *open)
-		}
-		open, sure = nil, false
-	}
-	for _, r := range runs {
-		switch r.state {
-		case down:
-			if open == nil {
-				open = &outage{from: r.from}
-			}
-			open.down += r.to - r.from
-			sure = sure || confirmed(r.span)
-		case up:
-			flush(true)
-		}
-	}
-	flush(false)
 	return out
 }
 

@@ -1,4 +1,4 @@
-package report
+package measure
 
 import (
 	"math"
@@ -15,7 +15,7 @@ const sec = int64(1000)
 
 // line is a timeline of results every 10 s from 0: 1 up, 0 down, x could not run, . no result.
 func line(results string, until int64) *timeline {
-	l := newTimeline(10*time.Second, 3)
+	l := newTimeline(steady(10*time.Second), 3)
 	for i, r := range results {
 		v, given := map[rune]float64{'1': 1, '0': 0, 'x': math.NaN()}[r]
 		if given {
@@ -28,13 +28,33 @@ func line(results string, until int64) *timeline {
 	return l
 }
 
+// tally is time up, down and unknown.
+type tally struct{ up, down, unknown int64 }
+
+func (t *tally) add(s state, ms int64) {
+	switch s {
+	case up:
+		t.up += ms
+	case down:
+		t.down += ms
+	case unknown:
+		t.unknown += ms
+	}
+}
+
+func within(runs []stretch, spans []span) tally {
+	var f Figures
+	f.take(clip(runs, spans), func(span) bool { return true })
+	return tally{f.Up, f.Down, f.Unknown}
+}
+
 func tallyOf(window span, lanes ...lane) tally { return within(combine(lanes, window), []span{window}) }
 
 func TestHoldRule(t *testing.T) {
 	f := func(results string, seconds, up, down, unknown int64) {
 		t.Helper()
 		window := span{0, seconds * sec}
-		got := tallyOf(window, lane{window, []*timeline{line(results, window.to)}})
+		got := tallyOf(window, lane{[]span{window}, []*timeline{line(results, window.to)}})
 		if want := (tally{up * sec, down * sec, unknown * sec}); got != want {
 			t.Errorf("%q over %d s: %+v, want %+v", results, seconds, got, want)
 		}
@@ -54,7 +74,7 @@ func TestHoldRule(t *testing.T) {
 func TestVantagesAndChecks(t *testing.T) {
 	window := span{0, 60 * sec}
 	whole := func(results ...string) lane {
-		n := lane{exists: window}
+		n := lane{exists: []span{window}}
 		for _, r := range results {
 			n.vantages = append(n.vantages, line(r, window.to))
 		}
@@ -73,24 +93,29 @@ func TestVantagesAndChecks(t *testing.T) {
 	f("an unknown check makes the service unknown", 40, 0, 20, whole("1111xx"), whole("111111"))
 	f("down weighs more than unknown", 40, 10, 10, whole("1111xx"), whole("111101"))
 	late := whole("..1111")
-	late.exists.from = 20 * sec
+	late.exists = []span{{20 * sec, window.to}}
 	f("a check that was not there yet", 60, 0, 0, late, whole("111111"))
 	f("no check at all", 0, 0, 0)
 }
 
 func TestOutages(t *testing.T) {
-	runs := combine([]lane{{span{0, 300 * sec}, []*timeline{line("1110001101100x.....0011000", 260*sec)}}}, span{0, 260 * sec})
-	got := outages(runs, func(s span) bool { return s.to-s.from >= 20*sec })
+	runs := combine([]lane{{[]span{{0, 300 * sec}}, []*timeline{line("1110001101100x.....0011000", 260*sec)}}}, span{0, 260 * sec})
+	var f Figures
+	f.take(runs, func(s span) bool { return s.to-s.from >= 20*sec })
 	// The single failure at 80 s is none; the one from 110 s lasts, unknown time left out, until the good result at 210 s.
-	want := []outage{{30 * sec, 30 * sec, true}, {110 * sec, 40 * sec, true}, {230 * sec, 30 * sec, false}}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(outage{})); diff != "" {
+	want := []Outage{
+		{30 * sec, 60 * sec, 30 * sec, true, true},
+		{110 * sec, 210 * sec, 40 * sec, true, true},
+		{230 * sec, 260 * sec, 30 * sec, false, true},
+	}
+	if diff := cmp.Diff(want, f.Interruptions()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestTicks(t *testing.T) {
-	l := newTimeline(10*time.Second, 3)
-	l.phase = 3 * sec
+	l := newTimeline(steady(10*time.Second), 3)
+	l.phase[10*sec] = 3 * sec
 	for _, c := range []struct{ from, to, want int64 }{{0, 60, 6}, {3, 4, 1}, {4, 13, 0}, {4, 14, 1}, {13, 13, 0}, {20, 10, 0}} {
 		if got := l.ticks(span{c.from * sec, c.to * sec}); got != c.want {
 			t.Errorf("ticks in [%d, %d): %d, want %d", c.from, c.to, got, c.want)
@@ -99,7 +124,7 @@ func TestTicks(t *testing.T) {
 }
 
 func TestTimelineRefusesDisorder(t *testing.T) {
-	l := newTimeline(time.Second, 3)
+	l := newTimeline(steady(time.Second), 3)
 	for _, at := range []int64{1000, 1000, 2000} {
 		if err := l.add(at, 1); err != nil {
 			t.Fatal(err)
@@ -119,7 +144,7 @@ func TestCombineByTheSecond(t *testing.T) {
 		raw := make([][]string, len(lanes))
 		for i := range lanes {
 			from := rapid.Int64Range(0, 60).Draw(t, "since")
-			lanes[i].exists = span{from * sec, seconds * sec}
+			lanes[i].exists = []span{{from * sec, seconds * sec}}
 			for range rapid.IntRange(0, 3).Draw(t, "vantages") {
 				r := rapid.StringMatching(`[10x.]{12}`).Draw(t, "results")
 				raw[i] = append(raw[i], r)
@@ -141,7 +166,7 @@ func TestCombineByTheSecond(t *testing.T) {
 func bySecond(lanes []lane, raw [][]string, s, every int64) state {
 	out := absent
 	for i, n := range lanes {
-		if s*sec < n.exists.from {
+		if s*sec < n.exists[0].from {
 			continue
 		}
 		check := unknown
@@ -214,7 +239,7 @@ func TestSketchError(t *testing.T) {
 		func() float64 { return 0.25 },
 		func() float64 { return 30 + rnd.Float64()*3000 },
 	} {
-		s, half, other := newSketch(), newSketch(), newSketch()
+		s, half, other := new(Sketch), new(Sketch), new(Sketch)
 		var all []float64
 		for i := range 20_000 {
 			v := draw() + 2e-4
@@ -229,34 +254,31 @@ func TestSketchError(t *testing.T) {
 		slices.Sort(all)
 		half.merge(other)
 		for _, q := range []float64{0, 0.01, 0.5, 0.95, 0.999, 1} {
-			want := nearest(all, q)
-			got := s.quantile(q).Value.Seconds()
+			want := all[max(int(math.Ceil(q*float64(len(all)))), 1)-1]
+			got := s.Quantile(q).Value.Seconds()
 			if e := math.Abs(got-want) / want; e > 0.01 {
 				t.Errorf("quantile %v: %v, want %v (error %.4f)", q, got, want, e)
 			}
-			if m := half.quantile(q); m != s.quantile(q) {
-				t.Errorf("quantile %v of merged halves: %v, of the whole %v", q, m, s.quantile(q))
+			if m := half.Quantile(q); m != s.Quantile(q) {
+				t.Errorf("quantile %v of merged halves: %v, of the whole %v", q, m, s.Quantile(q))
 			}
 		}
-		if got := s.largest().Value.Seconds(); math.Abs(got-all[len(all)-1]) > 1e-6 {
+		if got := s.Largest().Value.Seconds(); math.Abs(got-all[len(all)-1]) > 1e-6 {
 			t.Errorf("largest %v, want %v", got, all[len(all)-1])
 		}
 	}
 }
 
 func TestSketchTakesNoNonsense(t *testing.T) {
-	s := newSketch()
+	s := new(Sketch)
 	for _, v := range []float64{math.NaN(), math.Inf(1), -1} {
 		s.add(v)
 	}
-	if s.quantile(0.5).Known || s.largest().Known {
+	if s.Quantile(0.5).Known || s.Largest().Known {
 		t.Error("a quantile of nothing")
 	}
 	s.add(0)
-	if got := s.quantile(0.5); !got.Known || got.Value != 0 {
+	if got := s.Quantile(0.5); !got.Known || got.Value != 0 {
 		t.Errorf("quantile of a zero: %v", got)
-	}
-	if len(newSketch().counts) != 0 {
-		t.Error("not empty")
 	}
 }

@@ -1,4 +1,4 @@
-package report
+package contract
 
 import (
 	"embed"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strings"
 	"time"
 )
 
@@ -98,62 +97,5 @@ func (c *Calendar) Workday(t time.Time) (work, known bool) {
 	return t.Weekday() != time.Saturday && t.Weekday() != time.Sunday, known
 }
 
-// Hours are the office hours of a day as "08:00-12:00", in order.
-type Hours []string
-
-// span is a stretch of time in milliseconds, half-open.
-type span struct{ from, to int64 }
-
-// clockSpan is a stretch of a day.
-type clockSpan struct{ from, to time.Duration }
-
-func (h Hours) spans() ([]clockSpan, error) {
-	out := make([]clockSpan, 0, len(h))
-	for _, s := range h {
-		a, b, _ := strings.Cut(s, "-")
-		from, err := clock(a)
-		if err != nil {
-			return nil, fmt.Errorf("office hours %q: %w", s, err)
-		}
-		to, err := clock(b)
-		if err != nil {
-			return nil, fmt.Errorf("office hours %q: %w", s, err)
-		}
-		if to <= from || len(out) > 0 && from < out[len(out)-1].to {
-			return nil, fmt.Errorf("office hours %q: want them in order and without overlap", s)
-		}
-		out = append(out, clockSpan{from, to})
-	}
-	return out, nil
-}
-
-func clock(s string) (time.Duration, error) {
-	if s == "24:00" {
-		return 24 * time.Hour, nil
-	}
-	t, err := time.Parse("15:04", s)
-	if err != nil {
-		return 0, fmt.Errorf("want a time as in 08:00, have %q", s)
-	}
-	return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute, nil
-}
-
-// office lists the office hours of the month in order; known is false when some of its days are only guessed.
-func (c *Calendar) office(m Month, cfg Config) (out []span, known bool, err error) {
-	known = true
-	for d := m.From(); d.Before(m.To()); d = d.AddDate(0, 0, 1) {
-		work, sure := c.Workday(d)
-		known = known && sure
-		if !work {
-			continue
-		}
-		spans, err := cfg.hoursOf(d).spans()
-		if err != nil {
-			return nil, false, err
-		}
-		for _, s := range spans {
-			out = append(out, span{d.Add(s.from).UnixMilli(), d.Add(s.to).UnixMilli()})
-		}
-	}
-	return out, known, nil
-}
+// Span is a stretch of time in milliseconds since 1970, half-open.
+type Span struct{ From, To int64 }

@@ -1,0 +1,328 @@
+package measure
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"xunjian/pkg/contract"
+	"xunjian/pkg/metric"
+)
+
+// trio names the three series of which a subject's figures are made.
+type trio struct{ success, duration, slow string }
+
+const seriesSuccess = "probe_success"
+
+var (
+	ofCheck = trio{seriesSuccess, "probe_duration_seconds", "xunjian_probe_slow"}
+	ofSteps = trio{"xunjian_probe_step_success", "xunjian_probe_step_duration_seconds", "xunjian_probe_step_slow"}
+)
+
+// reading is one day of one check as its agents saw it.
+type reading struct {
+	*Maker
+	Check
+	window   span   // the part of the day that has passed
+	calendar [2]set // 7×24 and 5×8
+	pace     pace
+	exists   []span
+}
+
+// set is a set of spans in order.
+type set []span
+
+func (s set) has(t int64) bool {
+	i, found := slices.BinarySearchFunc(s, t, func(x span, t int64) int {
+		switch {
+		case x.to <= t:
+			return -1
+		case x.from > t:
+			return 1
+		}
+		return 0
+	})
+	return found && i < len(s)
+}
+
+// vantage is one check or step as one series sees it over a day.
+type vantage struct {
+	*timeline
+	agent  string
+	step   string
+	rounds [2]rounds // by calendar
+	cursor int       // into the timeline, while latencies are read
+}
+
+// rounds counts what came in under one calendar.
+type rounds struct {
+	done, passed, slow int64
+	latency            Sketch
+	hours              [25]Hour // of the day, in order; 25 where a clock is set back
+}
+
+// work works a day out, up to the moment given.
+func (m *Maker) work(ctx context.Context, service string, day, until time.Time, exists map[string]int64) (Sheet, error) {
+	window := span{day.UnixMilli(), max(until.UnixMilli(), day.UnixMilli())}
+	office, known, err := m.Office.Spans(m.Calendar, day, until)
+	if err != nil {
+		return Sheet{}, err
+	}
+	calendar := [2]set{{window}, spansOf(office)}
+	out := Sheet{Lines: []Line{{Subject: Subject{Service: service}}}, Provisional: !known}
+	var lanes []lane
+	var all []*vantage
+	var due [2]int64
+	for _, c := range m.Checks {
+		since, ok := exists[c.Name]
+		if c.Service != service || !ok || since >= window.to {
+			continue
+		}
+		r := reading{Maker: m, Check: c, window: window, calendar: calendar, pace: paceOf(c.Spec, window, m.Location)}
+		r.exists = r.pace.spans(span{max(window.from, since), window.to})
+		vs, err := r.read(ctx, ofCheck)
+		if err != nil {
+			return out, err
+		}
+		lanes, all = append(lanes, lane{r.exists, timelines(vs)}), append(all, vs...)
+		for i := range due {
+			due[i] += r.due(vs, calendar[i])
+		}
+		steps, err := r.read(ctx, ofSteps)
+		if err != nil {
+			return out, err
+		}
+		out.Lines = append(out.Lines, r.steps(steps)...)
+	}
+	out.Lines[0].fill(lanes, all, window, calendar, m.windows(service), m.Confirm)
+	out.Lines[0].Always.Due, out.Lines[0].Office.Due = due[0], due[1]
+	return out, nil
+}
+
+func (m *Maker) windows(service string) []span {
+	if m.Planned == nil {
+		return nil
+	}
+	return spansOf(m.Planned(service))
+}
+
+func spansOf(in []contract.Span) []span {
+	out := make([]span, 0, len(in))
+	for _, s := range in {
+		out = append(out, span{s.From, s.To})
+	}
+	return out
+}
+
+func timelines(vs []*vantage) []*timeline {
+	out := make([]*timeline, 0, len(vs))
+	for _, v := range vs {
+		out = append(out, v.timeline)
+	}
+	return out
+}
+
+// steps makes a line for each step, in the order of their names as the check's own order is not in the samples.
+func (r *reading) steps(vs []*vantage) (out []Line) {
+	by := map[string][]*vantage{}
+	var names []string
+	for _, v := range vs {
+		if by[v.step] == nil {
+			names = append(names, v.step)
+		}
+		by[v.step] = append(by[v.step], v)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		l := Line{Subject: Subject{Service: r.Service, Check: r.Name, Step: name}}
+		l.fill([]lane{{r.exists, timelines(by[name])}}, by[name], r.window, r.calendar, r.windows(r.Service), r.Confirm)
+		l.Always.Due, l.Office.Due = r.due(by[name], r.calendar[0]), r.due(by[name], r.calendar[1])
+		out = append(out, l)
+	}
+	return out
+}
+
+// fill works out both calendars from what the vantages saw.
+func (l *Line) fill(lanes []lane, vs []*vantage, window span, calendar [2]set, windows []span, confirm int) {
+	runs := plan(combine(lanes, window), windows)
+	sure := sureSpans(vs, confirm)
+	confirmed := func(s span) bool {
+		return slices.ContainsFunc(sure, func(spans []span) bool { return touches(spans, s) })
+	}
+	for i, f := range [2]*Figures{&l.Always, &l.Office} {
+		f.take(clip(runs, calendar[i]), confirmed)
+		var hours [25]Hour
+		for _, v := range vs {
+			r := &v.rounds[i]
+			f.Done, f.Passed, f.Slow = f.Done+r.done, f.Passed+r.passed, f.Slow+r.slow
+			f.Latency.merge(&r.latency)
+			for h := range hours {
+				hours[h] = Hour{window.from + int64(h)*3_600_000, hours[h].Done + r.hours[h].Done, hours[h].Passed + r.hours[h].Passed}
+			}
+		}
+		for _, h := range hours {
+			if h.Done > 0 {
+				f.Worst = worseHour(f.Worst, h)
+			}
+		}
+	}
+}
+
+// sureSpans are, for each vantage, the stretches of enough failing results in a row.
+func sureSpans(vs []*vantage, confirm int) [][]span {
+	out := make([][]span, 0, len(vs))
+	for _, v := range vs {
+		var spans []span
+		for _, r := range v.runs {
+			if r.state == down && r.results >= confirm {
+				spans = append(spans, r.span)
+			}
+		}
+		out = append(out, spans)
+	}
+	return out
+}
+
+// read reads a day's samples of a check, and results of the time before it for as long as one may stand or help to confirm.
+func (r *reading) read(ctx context.Context, of trio) ([]*vantage, error) {
+	vs := map[string]*vantage{}
+	longest := int64(0)
+	for _, s := range r.pace {
+		longest = max(longest, s.every)
+	}
+	back := millis(longest * int64(r.Hold+r.Confirm))
+	from, to, labels := time.UnixMilli(r.window.from), time.UnixMilli(r.window.to), map[string]string{LabelCheck: r.Name}
+	err := r.Samples.Select(ctx, from.Add(-back), to, of.success, labels, func(s metric.Series, t []int64, v []float64) error {
+		key := metric.Series{Labels: s.Labels}.String()
+		if vs[key] == nil {
+			vs[key] = &vantage{timeline: newTimeline(r.pace, r.Hold), agent: s.Get(LabelAgent), step: s.Get(labelStep)}
+		}
+		return r.results(vs[key], t, v)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range vs {
+		v.close(r.window.to)
+	}
+	each := func(name string, take func(v *vantage, t []int64, x []float64)) error {
+		return r.Samples.Select(ctx, from, to, name, labels, func(s metric.Series, t []int64, x []float64) error {
+			if v := vs[metric.Series{Labels: s.Labels}.String()]; v != nil {
+				take(v, t, x)
+			}
+			return nil
+		})
+	}
+	if err := each(of.duration, r.latencies); err != nil {
+		return nil, err
+	}
+	return ordered(vs), each(of.slow, r.slowness)
+}
+
+func ordered(vs map[string]*vantage) []*vantage {
+	keys := make([]string, 0, len(vs))
+	for k := range vs {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, strings.Compare)
+	out := make([]*vantage, 0, len(vs))
+	for _, k := range keys {
+		out = append(out, vs[k])
+	}
+	return out
+}
+
+func (r *reading) results(v *vantage, ts []int64, vals []float64) error {
+	for i, t := range ts {
+		fresh := !v.seen || t > v.last
+		if err := v.add(t, vals[i]); err != nil {
+			return err
+		}
+		if !fresh || t < r.window.from || math.IsNaN(vals[i]) {
+			continue
+		}
+		for c := range r.calendar {
+			if r.calendar[c].has(t) {
+				v.rounds[c].count(t-r.window.from, vals[i] > 0)
+			}
+		}
+	}
+	return nil
+}
+
+// count takes a round at a time since the day's beginning.
+func (n *rounds) count(since int64, passed bool) {
+	h := &n.hours[min(since/3_600_000, 24)]
+	n.done++
+	h.Done++
+	if passed {
+		n.passed++
+		h.Passed++
+	}
+}
+
+// latencies takes the durations of good answers.
+func (r *reading) latencies(v *vantage, ts []int64, vals []float64) {
+	for i, t := range ts {
+		var s state
+		if s, v.cursor = v.at(t, v.cursor); s != up {
+			continue
+		}
+		for c := range r.calendar {
+			if r.calendar[c].has(t) {
+				v.rounds[c].latency.add(vals[i])
+			}
+		}
+	}
+}
+
+func (r *reading) slowness(v *vantage, ts []int64, vals []float64) {
+	for i, t := range ts {
+		for c := range r.calendar {
+			if vals[i] > 0 && r.calendar[c].has(t) {
+				v.rounds[c].slow++
+			}
+		}
+	}
+}
+
+// due counts the rounds that were due: for each agent that the check names, and for each other that was heard while it
+// was heard. An agent that stands by is not due, and is not heard while it does.
+func (r *reading) due(vs []*vantage, calendar set) (n int64) {
+	heard := map[string]*vantage{}
+	for _, v := range vs {
+		heard[v.agent] = v
+	}
+	ticks := func(l *timeline, life span) {
+		for _, e := range r.exists {
+			for _, c := range calendar {
+				s := span{max(e.from, c.from, life.from), min(e.to, c.to, life.to)}
+				if s.from < s.to {
+					n += l.ticks(s)
+				}
+			}
+		}
+	}
+	always := span{math.MinInt64, math.MaxInt64}
+	for _, a := range r.Agents {
+		grid := newTimeline(r.pace, 1)
+		if v := heard[a]; v != nil {
+			grid = v.timeline
+		}
+		ticks(grid, always)
+		delete(heard, a)
+	}
+	if len(r.Agents) == 0 && len(vs) == 0 {
+		ticks(newTimeline(r.pace, 1), always) // nobody was heard, but somebody was to look
+	}
+	for _, v := range heard {
+		life := always
+		if len(r.Agents) > 0 || r.Vantages > 0 {
+			life = span{v.first, v.last + v.pace.at(v.last)}
+		}
+		ticks(v.timeline, life)
+	}
+	return n
+}
