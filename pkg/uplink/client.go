@@ -22,6 +22,9 @@ type ClientOptions struct {
 	Spool   *spool.Queue     // nil keeps everything in memory only
 	OnPlan  func(check.Plan) // called from Run when the plan's revision changes; must return soon
 
+	// OnProbeNow is called from Run when the collector wants a check asked at once; it must return soon.
+	OnProbeNow func(check, request string)
+
 	Plan    string // revision of the plan held from an earlier run
 	Version string // of the agent's software
 	Host    string // fingerprint of the machine

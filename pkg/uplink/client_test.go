@@ -395,3 +395,46 @@ func (p *planner) Plan(agent string) (check.Plan, <-chan struct{}) {
 	defer p.mu.Unlock()
 	return p.plan, p.changed
 }
+
+// TestProbeNow: what the collector wants asked at once reaches the agent at once, and only one that has a stream.
+func TestProbeNow(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		got := make(chan string, maxProbes)
+		a := r.agent("srv-1", func(o *ClientOptions) { o.OnProbeNow = func(check, request string) { got <- check + " " + request } })
+		defer a.stop()
+		time.Sleep(time.Second)
+		began := time.Now()
+		if !r.server.Connected("srv-1") || !r.server.ProbeNow("srv-1", "gate", "7") || !r.server.ProbeNow("srv-1", "seal", "8") {
+			t.Fatal("not taken")
+		}
+		if r.server.Connected("srv-2") || r.server.ProbeNow("srv-2", "gate", "9") {
+			t.Error("taken for an agent without a stream")
+		}
+		r.server.ProbeNow("srv-1", "no name!", "10")
+		for _, want := range []string{"gate 7", "seal 8"} {
+			if s := <-got; s != want {
+				t.Errorf("%q, want %q", s, want)
+			}
+		}
+		if d := time.Since(began); d > 500*time.Millisecond {
+			t.Errorf("told after %v", d)
+		}
+		time.Sleep(time.Second)
+		if len(got) > 0 {
+			t.Errorf("a name that no check has is handed on: %s", <-got)
+		}
+	})
+}
+
+// TestProbeNowIsBounded: requests do not pile up for an agent that reads nothing.
+func TestProbeNowIsBounded(t *testing.T) {
+	s := &Server{sessions: map[string]*session{"srv-1": {wake: make(chan struct{}, 1)}}}
+	for n := range maxProbes {
+		if !s.ProbeNow("srv-1", "gate", "r") {
+			t.Fatalf("request %d is refused", n)
+		}
+	}
+	if s.ProbeNow("srv-1", "gate", "r") {
+		t.Error("one too many is taken")
+	}
+}

@@ -307,7 +307,20 @@ func (d *decoder) result(m *pb.Result, probed map[string]int64) (check.Result, *
 	if !ok {
 		return r, faultf(faultTime, "%d ms", s.at)
 	}
-	return r, nil
+	return r, around(&r, m)
+}
+
+// around reads what a result tells besides its attempts.
+func around(r *check.Result, m *pb.Result) *fault {
+	if m.GetAgain() > maxAgain {
+		return faultf(faultResult, "asks again %d times, at most %d are taken", m.GetAgain(), maxAgain)
+	}
+	request, err := text("request", m.GetRequest(), maxName)
+	if err != nil {
+		return faultf(faultResult, "%v", err)
+	}
+	r.Again, r.Control, r.Request = int(m.GetAgain()), m.GetControl(), request
+	return nil
 }
 
 // attempt is the attempt that the subject's row tells of.
@@ -345,48 +358,104 @@ func attempts(r *check.Result, attempts []*pb.Attempt) *fault {
 }
 
 func attemptFromWire(w *pb.Attempt, at int64) (check.Attempt, *fault) {
-	outcome := check.Outcome(w.GetOutcome())
-	switch outcome {
-	case check.OK, check.Slow, check.Fail, check.Unknown:
-	default:
-		return check.Attempt{}, faultf(faultResult, "outcome %.40q", w.GetOutcome())
-	}
-	class, err := text("class", w.GetClass(), maxName)
-	if err != nil {
-		return check.Attempt{}, faultf(faultResult, "%v", err)
-	}
-	reason, err := text("reason", w.GetReason(), maxReason)
-	if err != nil {
-		return check.Attempt{}, faultf(faultResult, "%v", err)
-	}
 	if !sound(w) {
 		return check.Attempt{}, faultf(faultResult, "start %d µs, duration %d µs, status %d, %d bytes, %d phases",
 			w.GetStartUs(), w.GetDurationUs(), w.GetStatus(), w.GetBytes(), len(w.GetPhases()))
 	}
 	a := check.Attempt{
-		Start: time.UnixMicro(at*1000 + w.GetStartUs()).UTC(), Duration: time.Duration(w.GetDurationUs()) * time.Microsecond,
-		Outcome: outcome, Class: check.Class(class), Reason: reason, Status: int(w.GetStatus()), Bytes: w.GetBytes(),
+		Start: time.UnixMicro(at*1000 + w.GetStartUs()).UTC(), Duration: duration(w.GetDurationUs()),
+		Outcome: check.Outcome(w.GetOutcome()), Status: int(w.GetStatus()), Bytes: w.GetBytes(), CertExpiry: expiryFromWire(w.GetCertExpiry()),
 	}
-	if e := w.GetCertExpiry(); e != 0 {
-		a.CertExpiry = time.Unix(e-1, 0).UTC()
-	}
+	var t texts
+	a.Class = check.Class(t.read("class", w.GetClass(), maxName))
+	a.Reason = t.read("reason", w.GetReason(), maxReason)
+	a.Trouble = check.Trouble(t.read("trouble", w.GetTrouble(), maxName))
 	for _, p := range w.GetPhases() {
-		name, err := text("phase", p.GetName(), maxName)
-		if err != nil {
-			return check.Attempt{}, faultf(faultResult, "%v", err)
-		}
-		a.Phases = append(a.Phases, check.Phase{Name: name, Duration: time.Duration(p.GetDurationUs()) * time.Microsecond})
+		a.Phases = append(a.Phases, check.Phase{Name: t.read("phase", p.GetName(), maxName), Duration: duration(p.GetDurationUs())})
 	}
-	return a, nil
+	switch {
+	case !knownOutcome(a.Outcome):
+		return check.Attempt{}, faultf(faultResult, "outcome %.40q", w.GetOutcome())
+	case t.err != nil:
+		return check.Attempt{}, faultf(faultResult, "%v", t.err)
+	}
+	return a, details(&a, w)
+}
+
+// details reads an attempt's steps and findings.
+func details(a *check.Attempt, w *pb.Attempt) *fault {
+	if n, m := len(w.GetSteps()), len(w.GetFindings()); n > maxSteps || m > maxFindings {
+		return faultf(faultResult, "%d steps and %d findings, at most %d and %d are taken", n, m, maxSteps, maxFindings)
+	}
+	var t texts
+	for _, x := range w.GetSteps() {
+		s := check.Step{
+			Name: t.read("step", x.GetName(), maxName), Duration: duration(x.GetDurationUs()), Outcome: check.OK,
+			Class: check.Class(t.read("class", x.GetClass(), maxName)), Reason: t.read("reason", x.GetReason(), maxReason), Status: int(x.GetStatus()),
+		}
+		if len(x.GetOutcome()) > 0 {
+			s.Outcome = check.Outcome(x.GetOutcome())
+		}
+		if !soundSpan(x.GetDurationUs(), x.GetStatus()) || !knownOutcome(s.Outcome) {
+			return faultf(faultResult, "step of %d µs with status %d and outcome %.40q", x.GetDurationUs(), x.GetStatus(), x.GetOutcome())
+		}
+		a.Steps = append(a.Steps, s)
+	}
+	for _, x := range w.GetFindings() {
+		if abs(x.GetUntil()) >= lastExpiry || math.IsNaN(x.GetValue()) || math.IsInf(x.GetValue(), 0) {
+			return faultf(faultResult, "finding until %d with value %v", x.GetUntil(), x.GetValue())
+		}
+		a.Findings = append(a.Findings, check.Finding{
+			Name: t.read("finding", x.GetName(), maxName), Level: t.read("level", x.GetLevel(), maxName),
+			Reason: t.read("reason", x.GetReason(), maxReason), Until: expiryFromWire(x.GetUntil()), Value: x.GetValue(),
+		})
+	}
+	if t.err != nil {
+		return faultf(faultResult, "%v", t.err)
+	}
+	return nil
+}
+
+// texts reads texts one after the other and keeps the first error.
+type texts struct{ err error }
+
+func (t *texts) read(what string, b []byte, limit int) string {
+	s, err := text(what, b, limit)
+	if t.err == nil {
+		t.err = err
+	}
+	return s
+}
+
+func duration(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
+
+func expiryFromWire(e int64) time.Time {
+	if e == 0 {
+		return time.Time{}
+	}
+	return time.Unix(e-1, 0).UTC()
+}
+
+func knownOutcome(o check.Outcome) bool {
+	return o == check.OK || o == check.Slow || o == check.Fail || o == check.Unknown
+}
+
+const (
+	dayMicros  = int64(24 * time.Hour / time.Microsecond)
+	lastExpiry = 1 << 38 // the year 10680; certificates end in 9999 at most
+)
+
+// soundSpan says that a time taken and a status are such as a probe can see.
+func soundSpan(us, status int64) bool {
+	return us >= 0 && us <= dayMicros && status >= 0 && status < 1000
 }
 
 // sound says that an attempt's numbers are such as a probe can measure.
 func sound(w *pb.Attempt) bool {
-	const day, lastExpiry = int64(24 * time.Hour / time.Microsecond), 1 << 38 // the year 10680; certificates end in 9999 at most
-	ok := abs(w.GetStartUs()) <= day && w.GetDurationUs() >= 0 && w.GetDurationUs() <= day && w.GetStatus() >= 0 && w.GetStatus() < 1000 &&
+	ok := abs(w.GetStartUs()) <= dayMicros && soundSpan(w.GetDurationUs(), w.GetStatus()) &&
 		w.GetBytes() >= 0 && abs(w.GetCertExpiry()) < lastExpiry && len(w.GetPhases()) <= maxPhases
 	for _, p := range w.GetPhases() {
-		ok = ok && p.GetDurationUs() >= 0 && p.GetDurationUs() <= day
+		ok = ok && soundSpan(p.GetDurationUs(), 0)
 	}
 	return ok
 }

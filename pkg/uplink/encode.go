@@ -177,7 +177,10 @@ func (e *encoder) result(m *pb.Batch, r check.Result, probed map[string]int64) {
 		base = s.value.at
 	}
 	s.value.at = at
-	out := &pb.Result{Subject: s.id, AtStep: at - base}
+	out := &pb.Result{Subject: s.id, AtStep: at - base, Again: uint32(max(r.Again, 0)), Control: r.Control}
+	if r.Request != "" {
+		out.Request = []byte(fit(r.Request, maxName))
+	}
 	if compact(r) {
 		row := compactRow(r, at)
 		out.Values = append([]byte{rowMark}, appendRow(nil, s.value.cols, func(i int) float64 { return float64(row[i]) })...)
@@ -222,13 +225,14 @@ const (
 	rowMark = 1
 )
 
-// compact says that a result can be written as a row: its only attempt was ok.
+// compact says that a result can be written as a row: its only attempt was ok and has nothing beside its numbers to tell.
 func compact(r check.Result) bool {
 	if len(r.Attempts) != 1 {
 		return false
 	}
 	a := r.First()
-	if a.Outcome != check.OK || a.Class != "" || a.Reason != "" || len(a.Phases) > maxPhases {
+	if a.Outcome != check.OK || a.Class != "" || a.Reason != "" || a.Trouble != "" ||
+		len(a.Steps)+len(a.Findings) > 0 || len(a.Phases) > maxPhases {
 		return false
 	}
 	for _, v := range compactRow(r, r.At.UnixMilli()) {
@@ -271,7 +275,44 @@ func attemptToWire(a check.Attempt, at int64) *pb.Attempt {
 	for _, p := range a.Phases[:min(len(a.Phases), maxPhases)] {
 		out.Phases = append(out.Phases, &pb.Phase{Name: []byte(p.Name), DurationUs: micros(p.Duration)})
 	}
+	out.Trouble = bytesOf(string(a.Trouble))
+	for _, s := range a.Steps[:min(len(a.Steps), maxSteps)] {
+		out.Steps = append(out.Steps, stepToWire(s))
+	}
+	for _, f := range a.Findings[:min(len(a.Findings), maxFindings)] {
+		out.Findings = append(out.Findings, &pb.Finding{
+			Name: []byte(fit(f.Name, maxName)), Level: bytesOf(f.Level), Reason: bytesOf(fit(f.Reason, maxReason)),
+			Until: expiryToWire(f.Until), Value: finite(f.Value),
+		})
+	}
 	return out
+}
+
+func stepToWire(s check.Step) *pb.Step {
+	out := &pb.Step{
+		Name: []byte(fit(s.Name, maxName)), DurationUs: micros(s.Duration), Class: bytesOf(string(s.Class)),
+		Reason: bytesOf(fit(s.Reason, maxReason)), Status: int64(s.Status),
+	}
+	if s.Outcome != check.OK {
+		out.Outcome = []byte(s.Outcome)
+	}
+	return out
+}
+
+// finite is v where v is a number that JSON can hold.
+func finite(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return v
+}
+
+// bytesOf leaves an empty text out of the message.
+func bytesOf(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
 }
 
 // roughSize is a bound on the encoded size of a batch, definitions included.
@@ -286,11 +327,17 @@ func roughSize(b Batch) (n int) {
 		}
 	}
 	for _, r := range b.Results {
-		n += 128 + len(r.Check) + len(r.Service) + len(r.Target)
+		n += 128 + len(r.Check) + len(r.Service) + len(r.Target) + min(len(r.Request), maxName)
 		for _, a := range r.Attempts {
 			n += 128 + min(len(a.Reason), maxReason) + 48*len(a.Phases)
 			for _, p := range a.Phases {
 				n += 2 * len(p.Name)
+			}
+			for _, s := range a.Steps[:min(len(a.Steps), maxSteps)] {
+				n += 64 + min(len(s.Name), maxName) + min(len(s.Reason), maxReason)
+			}
+			for _, f := range a.Findings[:min(len(a.Findings), maxFindings)] {
+				n += 64 + min(len(f.Name), maxName) + min(len(f.Reason), maxReason)
 			}
 		}
 	}
@@ -305,7 +352,10 @@ func memory(b Batch) (n int64) {
 	for _, r := range b.Results {
 		n += 160
 		for _, a := range r.Attempts {
-			n += 200 + int64(len(a.Reason)) + 24*int64(len(a.Phases))
+			n += 200 + int64(len(a.Reason)) + 24*int64(len(a.Phases)) + 120*int64(len(a.Steps)+len(a.Findings))
+			for _, s := range a.Steps {
+				n += int64(len(s.Reason))
+			}
 		}
 	}
 	return n

@@ -23,6 +23,9 @@ const (
 	maxReason          = 1024
 	maxAttempts        = 16
 	maxPhases          = 16
+	maxSteps           = 64 // of an attempt
+	maxFindings        = 32 // of an attempt
+	maxAgain           = 64
 	maxEvery           = 7 * 24 * time.Hour
 )
 

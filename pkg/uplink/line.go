@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
+	"xunjian/pkg/check"
 	"xunjian/pkg/spool"
 	pb "xunjian/proto/uplink/v1"
 )
@@ -201,6 +202,7 @@ func (c *Client) listen(l *line) error {
 			return err
 		}
 		c.adopt(down.GetPlan())
+		c.hurry(down.GetProbeNow())
 		frames, refusal, err := c.heard(l, down)
 		if err != nil {
 			return err
@@ -227,6 +229,18 @@ func (c *Client) adopt(m *pb.Plan) {
 	c.mu.Unlock()
 	if news && c.opts.OnPlan != nil {
 		c.opts.OnPlan(p)
+	}
+}
+
+// hurry hands on what the collector wants asked at once.
+func (c *Client) hurry(wanted []*pb.ProbeNow) {
+	if c.opts.OnProbeNow == nil {
+		return
+	}
+	for _, w := range wanted[:min(len(wanted), maxProbes)] {
+		if request := w.GetRequest(); check.ValidName(w.GetCheck()) && len(request) <= maxName {
+			c.opts.OnProbeNow(w.GetCheck(), request)
+		}
 	}
 }
 

@@ -47,6 +47,7 @@ type session struct {
 	said     uint64 // last acknowledgement sent
 	refusals []*pb.Refuse
 	plan     *pb.Plan
+	probes   []*pb.ProbeNow // at most maxProbes
 	welcome  *pb.Welcome
 	final    error // how to end once all that was read is settled and told; nil while reading goes on
 	over     bool  // nothing is settled any more
@@ -276,6 +277,35 @@ func (x *session) offerPlan(held *string) <-chan struct{} {
 	return changed
 }
 
+// maxProbes is how many checks that an agent shall ask at once may wait for its stream.
+const maxProbes = 256
+
+// ProbeNow wants the agent to ask a check of its plan at once, and returns at once itself: the result comes as results do,
+// with the request in it. It is false when the agent has no stream, or is behind with what it was told.
+func (s *Server) ProbeNow(agent, check, request string) bool {
+	s.mu.Lock()
+	x := s.sessions[agent]
+	s.mu.Unlock()
+	if x == nil {
+		return false
+	}
+	x.mu.Lock()
+	full := len(x.probes) >= maxProbes
+	if !full {
+		x.probes = append(x.probes, &pb.ProbeNow{Check: check, Request: request})
+	}
+	x.mu.Unlock()
+	x.stir()
+	return !full
+}
+
+// Connected says whether the agent has a stream.
+func (s *Server) Connected(agent string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[agent] != nil
+}
+
 func planFromWire(m *pb.Plan) (check.Plan, error) {
 	var p check.Plan
 	if err := json.Unmarshal(m.GetJson(), &p); err != nil {
@@ -341,12 +371,12 @@ func (x *session) owed(beat bool) (*pb.Down, error) {
 	if waiting > 0 {
 		final = nil
 	}
-	d := &pb.Down{Welcome: x.welcome, Plan: x.plan, Refuse: x.refusals, Alive: beat && waiting > 0}
-	x.welcome, x.plan, x.refusals = nil, nil, nil
+	d := &pb.Down{Welcome: x.welcome, Plan: x.plan, Refuse: x.refusals, ProbeNow: x.probes, Alive: beat && waiting > 0}
+	x.welcome, x.plan, x.refusals, x.probes = nil, nil, nil, nil
 	if n := x.ledger.acked(); n > x.said {
 		d.Ack, x.said = n, n
 	}
-	if d.Ack == 0 && d.Welcome == nil && d.Plan == nil && len(d.Refuse) == 0 && !d.Alive {
+	if d.Ack == 0 && d.Welcome == nil && d.Plan == nil && len(d.Refuse)+len(d.ProbeNow) == 0 && !d.Alive {
 		return nil, final
 	}
 	return d, final

@@ -70,12 +70,31 @@ func TestWireKeepsEverything(t *testing.T) {
 		{Reports: []metric.Report{r}, Results: results(full, ok, full)},
 		{Reports: []metric.Report{alone}, Results: results(ok)},
 		{Results: results(ok)},
+		{Results: results(inSteps(ok))},
+		{Results: []check.Result{{Check: "gate", Service: "网关", Target: "https://gw/", At: now, Attempts: []check.Attempt{ok}, Again: 4, Request: "r-1"}}},
+		{Results: []check.Result{{Check: "gate", Service: "网关", Target: "https://gw/", At: now, Attempts: []check.Attempt{full}, Control: true}}},
 		{Results: results(check.Attempt{Start: now, Outcome: check.Unknown, Class: check.ClassSetup})},
 	}
 	got, _ := overWire(t, 9, in)
 	if diff := cmp.Diff(in, got, cmpopts.EquateEmpty(), cmpopts.EquateNaNs()); diff != "" {
 		t.Errorf("(-sent +came)\n%s", diff)
 	}
+}
+
+// inSteps is an attempt with all that a flow can tell besides.
+func inSteps(a check.Attempt) check.Attempt {
+	a.Outcome, a.Class, a.Reason, a.Trouble = check.Fail, check.ClassContent, "签名不符", check.Wrong
+	a.Steps = []check.Step{
+		{Name: "login", Duration: time.Millisecond, Outcome: check.OK, Status: 302},
+		{Name: "sign", Duration: 2 * time.Second, Outcome: check.Slow},
+		{Name: "verify", Outcome: check.Fail, Class: check.ClassContent, Reason: "验签失败", Status: 200},
+		{Name: "document", Outcome: check.Unknown, Class: check.ClassSetup},
+	}
+	a.Findings = []check.Finding{
+		{Name: "certificate", Level: "general", Reason: "7 天后到期", Until: time.Unix(1_800_000_000, 0).UTC(), Value: 6.5},
+		{Name: "cleanup"},
+	}
+	return a
 }
 
 func TestWireProperty(t *testing.T) {
@@ -129,8 +148,19 @@ func drawResult(t *rapid.T) check.Result {
 		for _, p := range []string{"connect", "tls"}[:rapid.IntRange(0, 2).Draw(t, "phases")] {
 			a.Phases = append(a.Phases, check.Phase{Name: p, Duration: time.Duration(rapid.IntRange(0, 1e6).Draw(t, "phase")) * time.Microsecond})
 		}
+		for range rapid.SampledFrom([]int{0, 0, 0, 2}).Draw(t, "steps") {
+			a.Steps = append(a.Steps, check.Step{
+				Name: "s", Duration: time.Duration(rapid.IntRange(0, 1e6).Draw(t, "step")) * time.Microsecond,
+				Outcome: rapid.SampledFrom([]check.Outcome{check.OK, check.Fail}).Draw(t, "made"), Reason: rapid.StringN(0, 30, 120).Draw(t, "why"),
+			})
+		}
+		if rapid.IntRange(0, 5).Draw(t, "finding") == 0 {
+			a.Findings = []check.Finding{{Name: "quota", Level: "minor", Value: rapid.Float64Range(-1e9, 1e9).Draw(t, "left")}}
+		}
 		r.Attempts = append(r.Attempts, a)
 	}
+	r.Again, r.Control = rapid.IntRange(0, maxAgain).Draw(t, "again"), rapid.Bool().Draw(t, "control")
+	r.Request = rapid.StringN(0, 20, maxName).Draw(t, "request")
 	return r
 }
 
@@ -227,6 +257,16 @@ func TestDecodeRefuses(t *testing.T) {
 		"certificate of the year 100000": {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), CertExpiry: math.MinInt64})},
 		"negative bytes":                 {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Bytes: -5})},
 		"many phases in an attempt":      {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Phases: make([]*pb.Phase, 17)})},
+		"trouble not UTF-8":              {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("fail"), Trouble: []byte{0xff}})},
+		"many steps":                     {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Steps: make([]*pb.Step, maxSteps+1)})},
+		"many findings":                  {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Findings: make([]*pb.Finding, maxFindings+1)})},
+		"step not UTF-8":                 {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Steps: []*pb.Step{{Name: []byte{0xff}}}})},
+		"step of no time":                {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Steps: []*pb.Step{{DurationUs: -1}}})},
+		"step's outcome":                 {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Steps: []*pb.Step{{Outcome: []byte("great")}}})},
+		"finding too long":               {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Findings: []*pb.Finding{{Reason: bytes.Repeat([]byte("x"), 2000)}}})},
+		"finding no number":              {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Findings: []*pb.Finding{{Value: math.NaN()}}})},
+		"asks for ever":                  {faultResult, false, func(m *pb.Batch) { m.Results[0].Again = maxAgain + 1 }},
+		"request not UTF-8":              {faultResult, false, func(m *pb.Batch) { m.Results[0].Request = []byte{0xff} }},
 		"phase not UTF-8":                {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Phases: []*pb.Phase{{Name: []byte{0xff}}}})},
 	}
 	for name, c := range spoil {
@@ -388,6 +428,10 @@ func FuzzMessage(f *testing.F) {
 	_, m := wireOf(1)
 	f.Add(must(proto.Marshal(&pb.Up{Body: &pb.Up_Batch{Batch: m}})))
 	frame := must(pack(3, []Batch{host(1), probe("gate", 1, check.Fail)}))
+	deep := probe("gate", 2, check.OK)
+	deep.Results[0].Attempts[0] = inSteps(deep.Results[0].Attempts[0])
+	deep.Results[0].Again, deep.Results[0].Control, deep.Results[0].Request = 1, true, "r-1"
+	f.Add(must(proto.Marshal(&pb.Up{Body: &pb.Up_Batch{Batch: newEncoder().encode(deep)}})))
 	f.Add(must(proto.Marshal(&pb.Up{Body: &pb.Up_Packed{Packed: &pb.Packed{Frames: [][]byte{frame}}}})))
 	f.Add(must(proto.Marshal(&pb.Up{Body: &pb.Up_Hello{Hello: &pb.Hello{Boot: 1}}})))
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -753,6 +753,9 @@ type Result struct {
 	AtStep        int64                  `protobuf:"zigzag64,2,opt,name=at_step,json=atStep,proto3" json:"at_step,omitempty"` // time in ms minus that of the last report before it in this message, or of the last result of this subject
 	Values        []byte                 `protobuf:"bytes,3,opt,name=values,proto3" json:"values,omitempty"`
 	Attempts      []*Attempt             `protobuf:"bytes,4,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	Again         uint32                 `protobuf:"varint,5,opt,name=again,proto3" json:"again,omitempty"`     // how often a round of this check asks again, when that is not the usual two
+	Control       bool                   `protobuf:"varint,6,opt,name=control,proto3" json:"control,omitempty"` // the daily negative control: it says nothing of the service
+	Request       []byte                 `protobuf:"bytes,7,opt,name=request,proto3" json:"request,omitempty"`  // of the collector's ProbeNow that this round answers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -815,6 +818,27 @@ func (x *Result) GetAttempts() []*Attempt {
 	return nil
 }
 
+func (x *Result) GetAgain() uint32 {
+	if x != nil {
+		return x.Again
+	}
+	return 0
+}
+
+func (x *Result) GetControl() bool {
+	if x != nil {
+		return x.Control
+	}
+	return false
+}
+
+func (x *Result) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
 type Attempt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	StartUs       int64                  `protobuf:"zigzag64,1,opt,name=start_us,json=startUs,proto3" json:"start_us,omitempty"` // since the result's time
@@ -826,6 +850,9 @@ type Attempt struct {
 	Status        int64                  `protobuf:"zigzag64,7,opt,name=status,proto3" json:"status,omitempty"`
 	CertExpiry    int64                  `protobuf:"zigzag64,8,opt,name=cert_expiry,json=certExpiry,proto3" json:"cert_expiry,omitempty"` // seconds since 1970 plus one, 0 when no certificate was shown
 	Bytes         int64                  `protobuf:"zigzag64,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Trouble       []byte                 `protobuf:"bytes,10,opt,name=trouble,proto3" json:"trouble,omitempty"` // what a failure means, when the class does not say it
+	Steps         []*Step                `protobuf:"bytes,11,rep,name=steps,proto3" json:"steps,omitempty"`
+	Findings      []*Finding             `protobuf:"bytes,12,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -923,6 +950,27 @@ func (x *Attempt) GetBytes() int64 {
 	return 0
 }
 
+func (x *Attempt) GetTrouble() []byte {
+	if x != nil {
+		return x.Trouble
+	}
+	return nil
+}
+
+func (x *Attempt) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Attempt) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
 type Phase struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -975,6 +1023,166 @@ func (x *Phase) GetDurationUs() int64 {
 	return 0
 }
 
+type Step struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	DurationUs    int64                  `protobuf:"zigzag64,2,opt,name=duration_us,json=durationUs,proto3" json:"duration_us,omitempty"`
+	Outcome       []byte                 `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"` // empty: ok
+	Class         []byte                 `protobuf:"bytes,4,opt,name=class,proto3" json:"class,omitempty"`
+	Reason        []byte                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Status        int64                  `protobuf:"zigzag64,6,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_uplink_v1_uplink_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_uplink_v1_uplink_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Step) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Step) GetDurationUs() int64 {
+	if x != nil {
+		return x.DurationUs
+	}
+	return 0
+}
+
+func (x *Step) GetOutcome() []byte {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *Step) GetClass() []byte {
+	if x != nil {
+		return x.Class
+	}
+	return nil
+}
+
+func (x *Step) GetReason() []byte {
+	if x != nil {
+		return x.Reason
+	}
+	return nil
+}
+
+func (x *Step) GetStatus() int64 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+type Finding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Level         []byte                 `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"` // minor, general or urgent; empty: all is well again
+	Reason        []byte                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Until         int64                  `protobuf:"zigzag64,4,opt,name=until,proto3" json:"until,omitempty"` // seconds since 1970 plus one, 0 when it has no end
+	Value         float64                `protobuf:"fixed64,5,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_uplink_v1_uplink_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_uplink_v1_uplink_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Finding) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Finding) GetLevel() []byte {
+	if x != nil {
+		return x.Level
+	}
+	return nil
+}
+
+func (x *Finding) GetReason() []byte {
+	if x != nil {
+		return x.Reason
+	}
+	return nil
+}
+
+func (x *Finding) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *Finding) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
 // Down is what the collector says. Fields of later versions are skipped by agents that do not know them.
 type Down struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -982,15 +1190,15 @@ type Down struct {
 	Welcome       *Welcome               `protobuf:"bytes,2,opt,name=welcome,proto3" json:"welcome,omitempty"` // the first message of a stream
 	Plan          *Plan                  `protobuf:"bytes,3,opt,name=plan,proto3" json:"plan,omitempty"`       // when it differs from the revision held
 	Refuse        []*Refuse              `protobuf:"bytes,4,rep,name=refuse,proto3" json:"refuse,omitempty"`
-	Alive         bool                   `protobuf:"varint,5,opt,name=alive,proto3" json:"alive,omitempty"`                      // nothing to say yet, but messages are still being worked on
-	ProbeNow      *ProbeNow              `protobuf:"bytes,6,opt,name=probe_now,json=probeNow,proto3" json:"probe_now,omitempty"` // for later: ask a check at once
+	Alive         bool                   `protobuf:"varint,5,opt,name=alive,proto3" json:"alive,omitempty"` // nothing to say yet, but messages are still being worked on
+	ProbeNow      []*ProbeNow            `protobuf:"bytes,6,rep,name=probe_now,json=probeNow,proto3" json:"probe_now,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[13]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1210,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[13]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1223,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{13}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Down) GetAck() uint64 {
@@ -1053,7 +1261,7 @@ func (x *Down) GetAlive() bool {
 	return false
 }
 
-func (x *Down) GetProbeNow() *ProbeNow {
+func (x *Down) GetProbeNow() []*ProbeNow {
 	if x != nil {
 		return x.ProbeNow
 	}
@@ -1070,7 +1278,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[14]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1290,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[14]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1303,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{14}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Welcome) GetWallMs() int64 {
@@ -1122,7 +1330,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[15]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1342,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[15]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1355,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{15}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Plan) GetRevision() string {
@@ -1176,7 +1384,7 @@ type Refuse struct {
 
 func (x *Refuse) Reset() {
 	*x = Refuse{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[16]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1396,7 @@ func (x *Refuse) String() string {
 func (*Refuse) ProtoMessage() {}
 
 func (x *Refuse) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[16]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1409,7 @@ func (x *Refuse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refuse.ProtoReflect.Descriptor instead.
 func (*Refuse) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{16}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Refuse) GetMessage() uint64 {
@@ -1225,17 +1433,18 @@ func (x *Refuse) GetDetail() string {
 	return ""
 }
 
+// ProbeNow wants a check asked at once, out of turn. An agent that is busy with the check, or does not know it, says nothing.
 type ProbeNow struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Check         string                 `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
-	Request       string                 `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	Request       string                 `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"` // comes back with the result
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProbeNow) Reset() {
 	*x = ProbeNow{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[17]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1456,7 @@ func (x *ProbeNow) String() string {
 func (*ProbeNow) ProtoMessage() {}
 
 func (x *ProbeNow) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[17]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1469,7 @@ func (x *ProbeNow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeNow.ProtoReflect.Descriptor instead.
 func (*ProbeNow) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{17}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ProbeNow) GetCheck() string {
@@ -1332,12 +1541,15 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\aservice\x18\x03 \x01(\fR\aservice\x12\x16\n" +
 	"\x06target\x18\x04 \x01(\fR\x06target\x12\x16\n" +
 	"\x06phases\x18\x05 \x03(\fR\x06phases\x12\x16\n" +
-	"\x06before\x18\x06 \x01(\rR\x06before\"\x8b\x01\n" +
+	"\x06before\x18\x06 \x01(\rR\x06before\"\xd5\x01\n" +
 	"\x06Result\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\rR\asubject\x12\x17\n" +
 	"\aat_step\x18\x02 \x01(\x12R\x06atStep\x12\x16\n" +
 	"\x06values\x18\x03 \x01(\fR\x06values\x126\n" +
-	"\battempts\x18\x04 \x03(\v2\x1a.xunjian.uplink.v1.AttemptR\battempts\"\x8e\x02\n" +
+	"\battempts\x18\x04 \x03(\v2\x1a.xunjian.uplink.v1.AttemptR\battempts\x12\x14\n" +
+	"\x05again\x18\x05 \x01(\rR\x05again\x12\x18\n" +
+	"\acontrol\x18\x06 \x01(\bR\acontrol\x12\x18\n" +
+	"\arequest\x18\a \x01(\fR\arequest\"\x8f\x03\n" +
 	"\aAttempt\x12\x19\n" +
 	"\bstart_us\x18\x01 \x01(\x12R\astartUs\x12\x1f\n" +
 	"\vduration_us\x18\x02 \x01(\x12R\n" +
@@ -1349,18 +1561,36 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\x06status\x18\a \x01(\x12R\x06status\x12\x1f\n" +
 	"\vcert_expiry\x18\b \x01(\x12R\n" +
 	"certExpiry\x12\x14\n" +
-	"\x05bytes\x18\t \x01(\x12R\x05bytes\"<\n" +
+	"\x05bytes\x18\t \x01(\x12R\x05bytes\x12\x18\n" +
+	"\atrouble\x18\n" +
+	" \x01(\fR\atrouble\x12-\n" +
+	"\x05steps\x18\v \x03(\v2\x17.xunjian.uplink.v1.StepR\x05steps\x126\n" +
+	"\bfindings\x18\f \x03(\v2\x1a.xunjian.uplink.v1.FindingR\bfindings\"<\n" +
 	"\x05Phase\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x1f\n" +
 	"\vduration_us\x18\x02 \x01(\x12R\n" +
-	"durationUs\"\xfe\x01\n" +
+	"durationUs\"\x9b\x01\n" +
+	"\x04Step\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12\x1f\n" +
+	"\vduration_us\x18\x02 \x01(\x12R\n" +
+	"durationUs\x12\x18\n" +
+	"\aoutcome\x18\x03 \x01(\fR\aoutcome\x12\x14\n" +
+	"\x05class\x18\x04 \x01(\fR\x05class\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\fR\x06reason\x12\x16\n" +
+	"\x06status\x18\x06 \x01(\x12R\x06status\"w\n" +
+	"\aFinding\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12\x14\n" +
+	"\x05level\x18\x02 \x01(\fR\x05level\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\fR\x06reason\x12\x14\n" +
+	"\x05until\x18\x04 \x01(\x12R\x05until\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\x01R\x05value\"\xfe\x01\n" +
 	"\x04Down\x12\x10\n" +
 	"\x03ack\x18\x01 \x01(\x04R\x03ack\x124\n" +
 	"\awelcome\x18\x02 \x01(\v2\x1a.xunjian.uplink.v1.WelcomeR\awelcome\x12+\n" +
 	"\x04plan\x18\x03 \x01(\v2\x17.xunjian.uplink.v1.PlanR\x04plan\x121\n" +
 	"\x06refuse\x18\x04 \x03(\v2\x19.xunjian.uplink.v1.RefuseR\x06refuse\x12\x14\n" +
 	"\x05alive\x18\x05 \x01(\bR\x05alive\x128\n" +
-	"\tprobe_now\x18\x06 \x01(\v2\x1b.xunjian.uplink.v1.ProbeNowR\bprobeNow\"C\n" +
+	"\tprobe_now\x18\x06 \x03(\v2\x1b.xunjian.uplink.v1.ProbeNowR\bprobeNow\"C\n" +
 	"\aWelcome\x12\x17\n" +
 	"\awall_ms\x18\x01 \x01(\x12R\x06wallMs\x12\x1f\n" +
 	"\vmax_message\x18\x02 \x01(\rR\n" +
@@ -1391,7 +1621,7 @@ func file_uplink_v1_uplink_proto_rawDescGZIP() []byte {
 	return file_uplink_v1_uplink_proto_rawDescData
 }
 
-var file_uplink_v1_uplink_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_uplink_v1_uplink_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_uplink_v1_uplink_proto_goTypes = []any{
 	(*EnrollRequest)(nil),  // 0: xunjian.uplink.v1.EnrollRequest
 	(*EnrollResponse)(nil), // 1: xunjian.uplink.v1.EnrollResponse
@@ -1406,11 +1636,13 @@ var file_uplink_v1_uplink_proto_goTypes = []any{
 	(*Result)(nil),         // 10: xunjian.uplink.v1.Result
 	(*Attempt)(nil),        // 11: xunjian.uplink.v1.Attempt
 	(*Phase)(nil),          // 12: xunjian.uplink.v1.Phase
-	(*Down)(nil),           // 13: xunjian.uplink.v1.Down
-	(*Welcome)(nil),        // 14: xunjian.uplink.v1.Welcome
-	(*Plan)(nil),           // 15: xunjian.uplink.v1.Plan
-	(*Refuse)(nil),         // 16: xunjian.uplink.v1.Refuse
-	(*ProbeNow)(nil),       // 17: xunjian.uplink.v1.ProbeNow
+	(*Step)(nil),           // 13: xunjian.uplink.v1.Step
+	(*Finding)(nil),        // 14: xunjian.uplink.v1.Finding
+	(*Down)(nil),           // 15: xunjian.uplink.v1.Down
+	(*Welcome)(nil),        // 16: xunjian.uplink.v1.Welcome
+	(*Plan)(nil),           // 17: xunjian.uplink.v1.Plan
+	(*Refuse)(nil),         // 18: xunjian.uplink.v1.Refuse
+	(*ProbeNow)(nil),       // 19: xunjian.uplink.v1.ProbeNow
 }
 var file_uplink_v1_uplink_proto_depIdxs = []int32{
 	3,  // 0: xunjian.uplink.v1.Up.hello:type_name -> xunjian.uplink.v1.Hello
@@ -1423,19 +1655,21 @@ var file_uplink_v1_uplink_proto_depIdxs = []int32{
 	7,  // 7: xunjian.uplink.v1.Schema.series:type_name -> xunjian.uplink.v1.Series
 	11, // 8: xunjian.uplink.v1.Result.attempts:type_name -> xunjian.uplink.v1.Attempt
 	12, // 9: xunjian.uplink.v1.Attempt.phases:type_name -> xunjian.uplink.v1.Phase
-	14, // 10: xunjian.uplink.v1.Down.welcome:type_name -> xunjian.uplink.v1.Welcome
-	15, // 11: xunjian.uplink.v1.Down.plan:type_name -> xunjian.uplink.v1.Plan
-	16, // 12: xunjian.uplink.v1.Down.refuse:type_name -> xunjian.uplink.v1.Refuse
-	17, // 13: xunjian.uplink.v1.Down.probe_now:type_name -> xunjian.uplink.v1.ProbeNow
-	0,  // 14: xunjian.uplink.v1.Uplink.Enroll:input_type -> xunjian.uplink.v1.EnrollRequest
-	2,  // 15: xunjian.uplink.v1.Uplink.Stream:input_type -> xunjian.uplink.v1.Up
-	1,  // 16: xunjian.uplink.v1.Uplink.Enroll:output_type -> xunjian.uplink.v1.EnrollResponse
-	13, // 17: xunjian.uplink.v1.Uplink.Stream:output_type -> xunjian.uplink.v1.Down
-	16, // [16:18] is the sub-list for method output_type
-	14, // [14:16] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	13, // 10: xunjian.uplink.v1.Attempt.steps:type_name -> xunjian.uplink.v1.Step
+	14, // 11: xunjian.uplink.v1.Attempt.findings:type_name -> xunjian.uplink.v1.Finding
+	16, // 12: xunjian.uplink.v1.Down.welcome:type_name -> xunjian.uplink.v1.Welcome
+	17, // 13: xunjian.uplink.v1.Down.plan:type_name -> xunjian.uplink.v1.Plan
+	18, // 14: xunjian.uplink.v1.Down.refuse:type_name -> xunjian.uplink.v1.Refuse
+	19, // 15: xunjian.uplink.v1.Down.probe_now:type_name -> xunjian.uplink.v1.ProbeNow
+	0,  // 16: xunjian.uplink.v1.Uplink.Enroll:input_type -> xunjian.uplink.v1.EnrollRequest
+	2,  // 17: xunjian.uplink.v1.Uplink.Stream:input_type -> xunjian.uplink.v1.Up
+	1,  // 18: xunjian.uplink.v1.Uplink.Enroll:output_type -> xunjian.uplink.v1.EnrollResponse
+	15, // 19: xunjian.uplink.v1.Uplink.Stream:output_type -> xunjian.uplink.v1.Down
+	18, // [18:20] is the sub-list for method output_type
+	16, // [16:18] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_uplink_v1_uplink_proto_init() }
@@ -1454,7 +1688,7 @@ func file_uplink_v1_uplink_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uplink_v1_uplink_proto_rawDesc), len(file_uplink_v1_uplink_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
