@@ -51,10 +51,11 @@ var (
 	uplinkTurned   = uplinkDesc("handshakes_refused_total", "Connections turned away before anything was said, by reason.", "reason")
 	uplinkMessages = uplinkDesc("messages_total", "Messages taken from agents, those refused included.")
 	uplinkRefused  = uplinkDesc("messages_refused_total", "Messages refused for good, by reason.", "reason")
+	uplinkWithheld = uplinkDesc("withheld_total", "Batches judged and not acknowledged, as nothing could be stored: their agents keep them and send them again.")
 )
 
 func (u uplinkStats) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{uplinkStreams, uplinkOpened, uplinkReplaced, uplinkRejected, uplinkTurned, uplinkMessages, uplinkRefused} {
+	for _, d := range []*prometheus.Desc{uplinkStreams, uplinkOpened, uplinkReplaced, uplinkRejected, uplinkTurned, uplinkMessages, uplinkRefused, uplinkWithheld} {
 		out <- d
 	}
 }
@@ -67,6 +68,7 @@ func (u uplinkStats) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(uplinkStreams, prometheus.GaugeValue, float64(st.Streams))
 	counter(uplinkOpened, st.Opened)
 	counter(uplinkMessages, st.Messages)
+	counter(uplinkWithheld, st.Withheld)
 	for d, by := range map[*prometheus.Desc]map[string]uint64{
 		uplinkReplaced: st.Replaced, uplinkRejected: st.Rejected, uplinkTurned: st.Handshakes, uplinkRefused: st.Refused,
 	} {

@@ -5,6 +5,7 @@ package uplink
 type ledger struct {
 	first uint64 // number of open[0]
 	open  []owed
+	gap   uint64 // the first message that was read and not stored, 0 for none: it and those after it are never acknowledged here
 }
 
 // owed is what a message still waits for, and what it holds until then.
@@ -45,7 +46,19 @@ func (l *ledger) abandon() (held []load) {
 	return held
 }
 
-// acked is the last message up to which all are settled.
-func (l *ledger) acked() uint64 { return l.first - 1 }
+// miss notes that message n, which is not settled yet, will not be stored.
+func (l *ledger) miss(n uint64) {
+	if l.gap == 0 || n < l.gap {
+		l.gap = n
+	}
+}
+
+// acked is the last message up to which all are settled and none was missed.
+func (l *ledger) acked() uint64 {
+	if l.gap > 0 {
+		return min(l.first, l.gap) - 1
+	}
+	return l.first - 1
+}
 
 func (l *ledger) waiting() int { return len(l.open) }

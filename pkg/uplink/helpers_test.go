@@ -107,6 +107,7 @@ type receiver struct {
 	order     []string
 	results   []check.Result
 	twice     int
+	rounds    map[time.Time]bool // of checks that Receive was given, stored or not
 	calls     int
 	life      int // of the collector; what was not durable at its end is lost
 	heard     []Hello
@@ -119,7 +120,7 @@ type receiver struct {
 }
 
 func newReceiver() *receiver {
-	return &receiver{seen: make(map[string]metric.Report), seenNames: make(map[string]int)}
+	return &receiver{seen: make(map[string]metric.Report), seenNames: make(map[string]int), rounds: make(map[time.Time]bool)}
 }
 
 func (r *receiver) Seen(agent string, _ time.Time) {
@@ -131,6 +132,9 @@ func (r *receiver) Seen(agent string, _ time.Time) {
 func (r *receiver) Receive(ctx context.Context, agent string, b Batch, durable func(error)) error {
 	r.mu.Lock()
 	r.calls++
+	for _, x := range b.Results {
+		r.rounds[x.At] = true
+	}
 	refuse, before, slow, life, busy := r.refuse, r.before, r.slow, r.life, r.busy
 	r.mu.Unlock()
 	if busy {
@@ -211,6 +215,12 @@ func (r *receiver) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.seen)
+}
+
+func (r *receiver) judged() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.rounds)
 }
 
 func (r *receiver) reports() (out []metric.Report) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -201,44 +200,78 @@ func TestCrowded(t *testing.T) {
 	})
 }
 
-// A collector that cannot store for a while is left alone for as long as it asks, and then gets everything once.
+// A collector that cannot store for a while keeps its agents' streams, judges what comes as soon as it comes, holds none of
+// it, and gets everything once when it can store again.
 func TestBusyCollector(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
-		var mu sync.Mutex
-		var dials []time.Time
-		a := r.agent("srv-1", func(o *ClientOptions) {
-			o.Spool = testSpool(t)
-			o.Dial = func(ctx ctxT, addr string) (net.Conn, error) {
-				mu.Lock()
-				dials = append(dials, time.Now())
-				mu.Unlock()
-				return r.dial(ctx, addr)
-			}
-		})
+		a := r.agent("srv-1", func(o *ClientOptions) { o.Spool = testSpool(t) })
 		defer a.stop()
+		a.Send(host(0), false)
+		time.Sleep(time.Second)
 		r.recv.set(func() { r.recv.busy = true })
-		for n := range 30 {
-			a.Send(host(n), false)
-			time.Sleep(2 * time.Second)
-		}
-		mu.Lock()
-		for i := 1; i < len(dials); i++ {
-			if gap := dials[i].Sub(dials[i-1]); gap < busyWait {
-				t.Errorf("came back after %v, was asked to stay away for %v at least", gap, busyWait)
+		const more = 500 // far more than a stream's window
+		for n := range more {
+			a.Send(probe("web", n, check.Fail), true)
+			time.Sleep(time.Second)
+			if got := r.recv.judged(); got != n+1 {
+				t.Errorf("%d rounds of %d were judged within a second: %+v %+v", got, n+1, r.server.Stats(), a.Stats())
+				break
 			}
 		}
-		if n := len(dials); n < 3 || n > 12 {
-			t.Errorf("called %d times within a minute", n)
+		if st := r.server.Stats(); st.Opened != 1 || st.Held != 0 || st.Withheld < more {
+			t.Errorf("while nothing could be stored: %+v", st)
 		}
-		mu.Unlock()
+		if st := a.Stats(); st.Acked != 1 || st.Bytes > 2*4<<20 {
+			t.Errorf("the agent while nothing could be stored: %+v", st)
+		}
 		r.recv.set(func() { r.recv.busy = false })
+		a.Send(host(more), false)
 		time.Sleep(3 * time.Minute)
-		wantSeqs(t, r.recv.seqs(), 30)
-		if st := r.server.Stats(); st.Rejected["busy"] == 0 || st.Held != 0 {
+		wantSeqs(t, r.recv.seqs(), more+2)
+		if st := r.server.Stats(); st.Rejected["busy"] != 1 || st.Opened != 2 || st.Held != 0 {
+			t.Errorf("afterwards: %+v", st)
+		}
+		if st := a.Stats(); st.Waiting != 0 || st.Spool.Bytes > 4<<10 {
+			t.Errorf("the agent afterwards: %+v", st)
+		}
+	})
+}
+
+// An agent that says nothing after the disk had no room gets rid of what it holds all the same.
+func TestBusyThenSilent(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.recv.set(func() { r.recv.busy = true })
+		a := r.agent("srv-1", nil)
+		defer a.stop()
+		a.Send(host(0), false)
+		time.Sleep(time.Second)
+		r.recv.set(func() { r.recv.busy = false })
+		time.Sleep(2 * busyMost)
+		wantSeqs(t, r.recv.seqs(), 1)
+		if st := a.Stats(); st.Waiting != 0 {
 			t.Errorf("%+v", st)
 		}
-		if r.recv.seenNames["srv-1"] == 0 {
-			t.Error("an agent that was told to come back later counts as silent")
+	})
+}
+
+// A disk that has room now and then ends no stream before nothing was refused for a while.
+func TestBusyNowAndThen(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		a := r.agent("srv-1", nil)
+		defer a.stop()
+		for n := range 120 {
+			r.recv.set(func() { r.recv.busy = n%3 == 0 })
+			a.Send(host(n), true)
+			time.Sleep(time.Second)
+		}
+		if st := r.server.Stats(); st.Opened != 1 {
+			t.Errorf("%d streams", st.Opened)
+		}
+		r.recv.set(func() { r.recv.busy = false })
+		time.Sleep(2 * busyMost)
+		wantSeqs(t, r.recv.seqs(), 120)
+		if r.recv.twice == 0 {
+			t.Error("nothing was sent twice: what came after a gap was acknowledged, or the test shows nothing")
 		}
 	})
 }

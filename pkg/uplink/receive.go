@@ -167,18 +167,15 @@ func (p *part) done(x *session, n uint64, err error) {
 		switch {
 		case err == nil:
 			x.settle(n)
+			x.heal()
 		case errors.Is(err, ErrBusy):
-			x.server.rejected.add("busy")
-			x.end(x.server.later(x.stream, x.id.agent, busyWait, err))
+			x.withhold(n)
 		default:
 			x.server.rejected.add("not_stored")
 			x.end(status.Errorf(codes.Unavailable, "the collector could not store: %v", clip(err.Error(), 200)))
 		}
 	})
 }
-
-// busyWait is after how long it is worth asking again whether the collector can store.
-const busyWait = 5 * time.Second
 
 // opener reads a part of a message.
 type opener func() (Batch, *fault)
@@ -294,6 +291,9 @@ func (x *session) settle(n uint64) {
 func (x *session) letGo() {
 	x.mu.Lock()
 	x.over = true
+	if x.resend != nil {
+		x.resend.Stop()
+	}
 	held := x.ledger.abandon()
 	x.mu.Unlock()
 	for _, l := range held {

@@ -104,6 +104,7 @@ type ServerStats struct {
 	Messages   uint64
 	Held       int64             // bytes of messages that are read and not settled
 	Throttled  uint64            // times that an agent had to wait for having sent too much
+	Withheld   uint64            // parts of messages that were judged and not acknowledged, as they could not be stored
 	Refused    map[string]uint64 // messages, by reason
 	Enrolments map[string]uint64 // by outcome
 }
@@ -122,7 +123,7 @@ type Server struct {
 	stopping chan struct{}
 	readers  sync.WaitGroup // what sessions started
 
-	messages, throttled atomic.Uint64
+	messages, throttled, withheld atomic.Uint64
 
 	mu       sync.Mutex
 	stopped  bool
@@ -220,6 +221,7 @@ func (s *Server) Stats() ServerStats {
 	st := ServerStats{Streams: len(s.sessions), Opened: s.opened}
 	s.mu.Unlock()
 	st.Messages, st.Throttled, st.Held = s.messages.Load(), s.throttled.Load(), s.budget.held.Load()
+	st.Withheld = s.withheld.Load()
 	st.Replaced, st.Handshakes, st.Addresses = s.replaced.snapshot(), s.handshakes.snapshot(), s.addresses.snapshot()
 	st.Rejected, st.Refused, st.Enrolments = s.rejected.snapshot(), s.refused.snapshot(), s.enrolments.snapshot()
 	return st

@@ -51,6 +51,8 @@ type session struct {
 	welcome  *pb.Welcome
 	final    error // how to end once all that was read is settled and told; nil while reading goes on
 	over     bool  // nothing is settled any more
+	resend   *time.Timer
+	healing  bool // resend runs because something was stored again
 }
 
 // Stream serves one agent until its stream ends.
@@ -358,7 +360,9 @@ func (x *session) write() {
 			x.end(final)
 			return
 		}
-		alive.Reset(aliveEvery)
+		if beat || down != nil { // waking for nothing is no sign of life
+			alive.Reset(aliveEvery)
+		}
 	}
 }
 
@@ -371,7 +375,10 @@ func (x *session) owed(beat bool) (*pb.Down, error) {
 	if waiting > 0 {
 		final = nil
 	}
-	d := &pb.Down{Welcome: x.welcome, Plan: x.plan, Refuse: x.refusals, ProbeNow: x.probes, Alive: beat && waiting > 0}
+	d := &pb.Down{
+		Welcome: x.welcome, Plan: x.plan, Refuse: x.refusals, ProbeNow: x.probes,
+		Alive: beat && (waiting > 0 || x.ledger.gap > 0),
+	}
 	x.welcome, x.plan, x.refusals, x.probes = nil, nil, nil, nil
 	if n := x.ledger.acked(); n > x.said {
 		d.Ack, x.said = n, n

@@ -21,7 +21,7 @@ type Batch struct {
 type Receiver interface {
 	// Receive is called in the order of the agent's stream, never twice at once for one agent. Each call that returned nil
 	// must call durable exactly once, from any goroutine: nil when the batch is on disk, an error when it could not be stored
-	// and is to be sent again, after a while when it wraps ErrBusy. A returned error refuses the batch for good. Receive may block:
+	// and is to be sent again: at once, or when there is room again if it wraps ErrBusy. A returned error refuses the batch for good. Receive may block:
 	// that pushes back on this agent only. The reports' samples are the caller's again once Receive has returned.
 	Receive(ctx context.Context, agent string, b Batch, durable func(error)) error
 }
@@ -47,7 +47,8 @@ type Poison struct {
 	Bytes  []byte // as sent; a spool frame that stands alone where the message could be read
 }
 
-// ErrBusy says that a batch cannot be stored for a while; its agent is told to come back later, and keeps it until then.
+// ErrBusy says that a batch cannot be stored for a while. Its agent's stream stays, so that what follows is judged, and
+// nothing is acknowledged: the agent keeps it all, and sends it again when something could be stored.
 var ErrBusy = errors.New("the collector cannot store anything at present")
 
 // Hello is what is known of an agent once its stream is open.
