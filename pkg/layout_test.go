@@ -21,7 +21,7 @@ var rows = [][]string{
 	{"metric", "contract", "check"},
 	{"symptom"},
 	// tools
-	{"config", "spool", "store", "disk", "i18n"},
+	{"config", "spool", "store", "disk", "i18n", "ses", "tlcp"},
 	// parts
 	{"host", "probe", "uplink", "tsdb", "fleet", "rule", "access"},
 	// duties
@@ -51,12 +51,13 @@ var owners = map[string][]string{
 	"golang.org/x/crypto/argon2":       {"access"},
 	"github.com/alexedwards/scs":       {"console"},
 	"github.com/alecthomas/kong":       {},
+	"github.com/emmansun/gmsm":         {"flow", "probe", "ses", "simulator", "tlcp"},
 }
 
 // agentMayReach is all of our code that the agent may link, and agentNever what it must not drag in:
 // it is to be small and light on machines that have other work.
 var (
-	agentMayReach = []string{"agent", "check", "config", "host", "i18n", "metric", "probe", "spool", "uplink"}
+	agentMayReach = []string{"agent", "check", "config", "host", "i18n", "metric", "probe", "ses", "spool", "tlcp", "uplink"}
 	agentNever    = []string{"github.com/prometheus/", "go.etcd.io/bbolt", "github.com/klauspost/"}
 )
 
