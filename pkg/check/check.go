@@ -28,8 +28,16 @@ type Spec struct {
 	Again    *int              `yaml:"again,omitempty" json:"again,omitempty"`   // how often a round asks again; default 2
 	Allow    []string          `yaml:"allow,omitempty" json:"allow,omitempty"`   // networks (CIDR) that are refused otherwise: link-local, metadata
 
+	// Module is a module of blackbox_exporter that says how to ask; the collector writes it out in the sections below.
+	Module     string `yaml:"module,omitempty" json:"-"`
+	IPProtocol string `yaml:"preferred_ip_protocol,omitempty" json:"preferred_ip_protocol,omitempty"` // ip4 or ip6; default: the resolver's order
+	IPFallback *bool  `yaml:"ip_protocol_fallback,omitempty" json:"ip_protocol_fallback,omitempty"`   // to the other one; default true
+
 	HTTP HTTP  `yaml:"http,omitempty" json:"http,omitzero"`
 	TCP  TCP   `yaml:"tcp,omitempty" json:"tcp,omitzero"`
+	DNS  DNS   `yaml:"dns,omitempty" json:"dns,omitzero"`
+	ICMP ICMP  `yaml:"icmp,omitempty" json:"icmp,omitzero"`
+	GRPC GRPC  `yaml:"grpc,omitempty" json:"grpc,omitzero"`
 	TLS  TLS   `yaml:"tls,omitempty" json:"tls,omitzero"`
 	Flow *Flow `yaml:"flow,omitempty" json:"flow,omitempty"`
 }
@@ -46,41 +54,6 @@ type Hours struct {
 	To        string        `yaml:"to,omitempty" json:"to,omitempty"`               // 20:00; before From: over midnight
 	Workdays  bool          `yaml:"workdays,omitempty" json:"workdays,omitempty"`   // Monday to Friday only
 	Otherwise time.Duration `yaml:"otherwise,omitempty" json:"otherwise,omitempty"` // the pace outside; 0: not asked, which is no gap
-}
-
-// HTTP is the request and what its answer must hold.
-type HTTP struct {
-	Method  string            `yaml:"method,omitempty" json:"method,omitempty"` // default GET
-	Headers map[string]string `yaml:"headers,omitempty" json:"headers,omitempty"`
-	Body    string            `yaml:"body,omitempty" json:"body,omitempty"`
-	Status  []int             `yaml:"status,omitempty" json:"status,omitempty"` // default: any 2xx
-	Expect  []Expect          `yaml:"expect,omitempty" json:"expect,omitempty"`
-}
-
-// Expect is one assertion on an HTTP answer: exactly one of Header, JSON and Body names what is looked at.
-type Expect struct {
-	Header string  `yaml:"header,omitempty" json:"header,omitempty"` // a header's name
-	JSON   string  `yaml:"json,omitempty" json:"json,omitempty"`     // a gjson path into the body
-	Body   bool    `yaml:"body,omitempty" json:"body,omitempty"`     // the whole body
-	Equals *string `yaml:"equals,omitempty" json:"equals,omitempty"`
-	Match  string  `yaml:"match,omitempty" json:"match,omitempty"`   // regular expression (RE2) that must match
-	Refuse string  `yaml:"refuse,omitempty" json:"refuse,omitempty"` // regular expression that must not match
-	Exists bool    `yaml:"exists,omitempty" json:"exists,omitempty"` // must be there, whatever its value
-}
-
-// TCP is what is said to and heard from a plain connection.
-type TCP struct {
-	Send   string `yaml:"send,omitempty" json:"send,omitempty"`
-	Expect string `yaml:"expect,omitempty" json:"expect,omitempty"` // regular expression on the first bytes heard
-	TLS    bool   `yaml:"tls,omitempty" json:"tls,omitempty"`
-}
-
-// TLS says whom to trust.
-type TLS struct {
-	CAFile     string `yaml:"ca_file,omitempty" json:"-"`       // read by the collector when it loads its configuration
-	CA         string `yaml:"ca,omitempty" json:"ca,omitempty"` // PEM, sent with the plan
-	ServerName string `yaml:"server_name,omitempty" json:"server_name,omitempty"`
-	SkipVerify bool   `yaml:"skip_verify,omitempty" json:"skip_verify,omitempty"`
 }
 
 // Outcome is what one probe says of its target.

@@ -2,12 +2,11 @@ package check
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -18,10 +17,20 @@ import (
 
 // kinds says of each kind what is wrong with a check of it. The name and the times have been looked at.
 var kinds = map[string]func(s Spec, fail func(path, format string, args ...any)){
-	"http": func(s Spec, fail func(path, format string, args ...any)) { s.validateURL(fail); s.HTTP.validate(fail) },
+	"http": Spec.validateHTTP,
 	"tcp": func(s Spec, fail func(path, format string, args ...any)) {
 		s.validateAddress(fail)
 		s.TCP.validate(fail)
+	},
+	"dns": func(s Spec, fail func(path, format string, args ...any)) { s.validateHost(fail); s.DNS.validate(fail) },
+	"icmp": func(s Spec, fail func(path, format string, args ...any)) {
+		s.validateBareHost(fail)
+		s.ICMP.validate(fail)
+	},
+	"tls": func(s Spec, fail func(path, format string, args ...any)) { s.validateAddress(fail) },
+	"grpc": func(s Spec, fail func(path, format string, args ...any)) {
+		s.validateAddress(fail)
+		s.GRPC.validate(fail)
 	},
 }
 
@@ -49,10 +58,8 @@ const (
 )
 
 var (
-	nameForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-	labelForm  = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
-	methodForm = regexp.MustCompile(`^[A-Z]{1,16}$`)
-	headerForm = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+	nameForm  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	labelForm = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 )
 
 // ownLabels are set by the probe or the receiver and not to be overridden.
@@ -86,6 +93,7 @@ func (s Spec) Validate(fail func(path, format string, args ...any)) {
 		fail("kind", "%q is not a kind of check: want one of %s", s.Kind, strings.Join(Kinds(), ", "))
 	}
 	s.validateWhen(fail)
+	s.validateFamily(fail)
 	s.TLS.validate(fail)
 }
 
@@ -146,52 +154,41 @@ func (s Spec) validateAddress(fail func(path, format string, args ...any)) {
 	}
 }
 
+// validateHost takes host or host:port.
+func (s Spec) validateHost(fail func(path, format string, args ...any)) {
+	host, port, err := net.SplitHostPort(s.Target)
+	if err != nil {
+		host, port = s.Target, ""
+	}
+	if host == "" || len(s.Target) > maxTarget || strings.ContainsAny(host, "/ ") || !validPort(port, err != nil) {
+		fail("target", "%q: want host or host:port", s.Target)
+	}
+}
+
+func (s Spec) validateBareHost(fail func(path, format string, args ...any)) {
+	if _, err := netip.ParseAddr(s.Target); err == nil {
+		return
+	}
+	if s.Target == "" || len(s.Target) > maxTarget || strings.ContainsAny(s.Target, "/: ") {
+		fail("target", "%q: want a host name or an address, no port", s.Target)
+	}
+}
+
+func (s Spec) validateFamily(fail func(path, format string, args ...any)) {
+	if s.IPProtocol != "" && s.IPProtocol != "ip4" && s.IPProtocol != "ip6" {
+		fail("preferred_ip_protocol", "%q: want ip4 or ip6", s.IPProtocol)
+	}
+	if s.IPFallback != nil && s.IPProtocol == "" {
+		fail("ip_protocol_fallback", "means nothing without preferred_ip_protocol")
+	}
+}
+
 func validPort(port string, empty bool) bool {
 	if port == "" {
 		return empty
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
-}
-
-func (h HTTP) validate(fail func(path, format string, args ...any)) {
-	if !methodForm.MatchString(h.Method) {
-		fail("http.method", "%q: want an HTTP method in capitals", h.Method)
-	}
-	if len(h.Headers) > maxHeaders {
-		fail("http.headers", "%d headers: want at most %d", len(h.Headers), maxHeaders)
-	}
-	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
-		value := h.Headers[name]
-		if !headerForm.MatchString(name) || strings.ContainsAny(value, "\r\n\x00") || len(value) > maxTarget {
-			fail("http.headers."+name, "not a header")
-		}
-	}
-	if len(h.Body) > maxSent {
-		fail("http.body", "longer than %d bytes", maxSent)
-	}
-	for i, code := range h.Status {
-		if code < 200 || code > 599 {
-			fail(fmt.Sprintf("http.status[%d]", i), "%d: want 200 to 599", code)
-		}
-	}
-	if len(h.Expect) > maxExpects {
-		fail("http.expect", "%d assertions: want at most %d", len(h.Expect), maxExpects)
-	}
-	for i, e := range h.Expect {
-		e.validate(fail, fmt.Sprintf("http.expect[%d]", i))
-	}
-}
-
-func (e Expect) validate(fail func(path, format string, args ...any), path string) {
-	if n := count(e.Header != "", e.JSON != "", e.Body); n != 1 {
-		fail(path, "names %d of header, json and body: want exactly one", n)
-	}
-	if count(e.Equals != nil, e.Match != "", e.Refuse != "", e.Exists) == 0 {
-		fail(path, "asserts nothing: want equals, match, refuse or exists")
-	}
-	validatePattern(fail, path+".match", e.Match)
-	validatePattern(fail, path+".refuse", e.Refuse)
 }
 
 func count(set ...bool) int {
@@ -211,25 +208,6 @@ func validatePattern(fail func(path, format string, args ...any), path, pattern 
 	}
 	if _, err := regexp.Compile(pattern); err != nil {
 		fail(path, "%v", err)
-	}
-}
-
-func (t TCP) validate(fail func(path, format string, args ...any)) {
-	if len(t.Send) > maxSent {
-		fail("tcp.send", "longer than %d bytes", maxSent)
-	}
-	validatePattern(fail, "tcp.expect", t.Expect)
-}
-
-func (t TLS) validate(fail func(path, format string, args ...any)) {
-	switch {
-	case len(t.CA) > maxCA:
-		fail("tls.ca", "longer than %d bytes", maxCA)
-	case t.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(t.CA)):
-		fail("tls.ca", "holds no PEM certificate")
-	}
-	if t.SkipVerify && (t.CA != "" || t.CAFile != "") {
-		fail("tls.skip_verify", "trusts everybody although a CA is given: want one of the two")
 	}
 }
 

@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"xunjian/pkg/check"
@@ -47,49 +48,77 @@ func isForbidden(a netip.Addr) bool {
 	return false
 }
 
-// dialer opens connections to one host.
+// dialer opens connections to one host, each guarded anew: what a name means may have changed since.
 type dialer struct {
-	env  Env
-	host string
-	port string
-	tls  *tls.Config // nil for none
+	env      Env
+	host     string
+	port     string
+	network  string      // tcp or udp
+	tls      *tls.Config // nil for none
+	allow    []netip.Prefix
+	family   string // ip4 or ip6 first; empty: in the resolver's order
+	only     bool   // no other family
+	names    []string
+	expiry   check.Expiry
+	starttls func(l *link) error // what is said before TLS begins; nil for nothing
+}
+
+// newDialer takes from the check all that concerns its connections.
+func newDialer(spec check.Spec, env Env, host, port string) (dialer, error) {
+	d := dialer{
+		env: env, host: host, port: port, network: "tcp", family: spec.IPProtocol,
+		only: spec.IPFallback != nil && !*spec.IPFallback, names: spec.TLS.Names, expiry: spec.TLS.Expiry.WithDefaults(),
+	}
+	for _, a := range spec.Allow {
+		p, err := netip.ParsePrefix(a)
+		if err != nil {
+			return d, fmt.Errorf("allow: %w", err)
+		}
+		d.allow = append(d.allow, p)
+	}
+	return d, nil
 }
 
 // link is an open connection and what was learnt in opening it.
 type link struct {
 	net.Conn          // with TLS when there is any
 	raw      net.Conn // below it
+	addr     netip.Addr
 	reader   *bufio.Reader
 	meter    meter
 	used     bool // an answer has come over it before
 	opened   time.Time
-	expiry   time.Time // earliest end of the certificates shown
+	shown    shown // in the handshake
 }
 
-// open resolves, connects and shakes hands, each a lap of the watch.
+// open resolves, connects and shakes hands, each a lap of the watch. When the handshake fails, the link tells what it showed.
 func (d *dialer) open(ctx context.Context, w *stopwatch) (*link, *fault) {
 	addrs, bad := d.resolve(ctx)
 	w.lap("resolve")
 	if bad != nil {
 		return nil, bad
 	}
-	raw, bad := d.connect(ctx, addrs)
+	l, bad := d.connect(ctx, addrs)
 	w.lap("connect")
 	if bad != nil {
 		return nil, bad
 	}
-	l := &link{Conn: raw, raw: raw, opened: time.Now()}
 	if d.tls != nil {
-		bad = l.handshake(ctx, d.tls)
+		bad = d.secure(ctx, l)
 		w.lap("tls")
 	}
 	if bad != nil {
-		raw.Close()
+		l.raw.Close()
 		return l, bad
 	}
+	l.listen()
+	return l, nil
+}
+
+// listen reads through the meter from now on.
+func (l *link) listen() {
 	l.meter.src = l.Conn
 	l.reader = bufio.NewReader(&l.meter)
-	return l, nil
 }
 
 func (d *dialer) resolve(ctx context.Context) ([]netip.Addr, *fault) {
@@ -97,16 +126,46 @@ func (d *dialer) resolve(ctx context.Context) ([]netip.Addr, *fault) {
 	if bad != nil {
 		return nil, bad
 	}
+	if addrs, bad = d.ofFamily(addrs); bad != nil {
+		return nil, bad
+	}
 	allowed := make([]netip.Addr, 0, maxAddresses)
 	for _, a := range addrs {
-		if !isForbidden(a) && len(allowed) < maxAddresses {
+		if (!isForbidden(a) || d.allows(a)) && len(allowed) < maxAddresses {
 			allowed = append(allowed, a)
 		}
 	}
 	if len(allowed) == 0 {
-		return nil, unable(check.ClassSetup, "refused to connect to %v: link-local and metadata addresses are not probed", addrs[0])
+		return nil, unable(check.ClassSetup, "refused to connect to %v: link-local and metadata addresses are not probed unless the check's allow names their network", addrs[0])
 	}
 	return allowed, nil
+}
+
+func (d *dialer) allows(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(d.allow, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// ofFamily keeps the addresses of the preferred family, or the others when there is none of it and the check says so.
+func (d *dialer) ofFamily(addrs []netip.Addr) ([]netip.Addr, *fault) {
+	if d.family == "" {
+		return addrs, nil
+	}
+	var preferred, others []netip.Addr
+	for _, a := range addrs {
+		if a.Unmap().Is4() == (d.family == "ip4") {
+			preferred = append(preferred, a)
+		} else {
+			others = append(others, a)
+		}
+	}
+	switch {
+	case len(preferred) > 0:
+		return preferred, nil
+	case d.only:
+		return nil, failed(check.ClassDNS, "resolve %s: no %s address", d.host, d.family)
+	}
+	return others, nil
 }
 
 // lookup tells a name that does not exist from a name server that does not answer: only the first is the target's fault.
@@ -135,7 +194,7 @@ func (d *dialer) lookup(ctx context.Context) ([]netip.Addr, *fault) {
 }
 
 // connect tries address after address, each with its share of the time left.
-func (d *dialer) connect(ctx context.Context, addrs []netip.Addr) (net.Conn, *fault) {
+func (d *dialer) connect(ctx context.Context, addrs []netip.Addr) (*link, *fault) {
 	var bad *fault
 	for i, a := range addrs {
 		if ctx.Err() != nil && bad != nil {
@@ -143,7 +202,7 @@ func (d *dialer) connect(ctx context.Context, addrs []netip.Addr) (net.Conn, *fa
 		}
 		conn, err := d.try(ctx, a, len(addrs)-i)
 		if err == nil {
-			return conn, nil
+			return &link{Conn: conn, raw: conn, addr: a, opened: time.Now()}, nil
 		}
 		bad = blame(ctx, "connect", err, check.ClassConnect)
 	}
@@ -156,35 +215,7 @@ func (d *dialer) try(ctx context.Context, a netip.Addr, left int) (net.Conn, err
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
 		defer cancel()
 	}
-	return d.env.Dial(ctx, "tcp", net.JoinHostPort(a.String(), d.port))
-}
-
-func (l *link) handshake(ctx context.Context, config *tls.Config) *fault {
-	stop := l.endWith(ctx)
-	defer stop()
-	c := tls.Client(l.raw, config)
-	l.Conn = c
-	err := c.Handshake()
-	l.expiry = earliestExpiry(c.ConnectionState().PeerCertificates, err)
-	if err != nil {
-		return blame(ctx, "TLS handshake", err, check.ClassTLS)
-	}
-	return nil
-}
-
-// earliestExpiry finds the certificates even when they are the reason why the handshake failed.
-func earliestExpiry(chain []*x509.Certificate, err error) time.Time {
-	var refused *tls.CertificateVerificationError
-	if errors.As(err, &refused) {
-		chain = refused.UnverifiedCertificates
-	}
-	var first time.Time
-	for _, c := range chain {
-		if first.IsZero() || c.NotAfter.Before(first) {
-			first = c.NotAfter
-		}
-	}
-	return first
+	return d.env.Dial(ctx, d.network, net.JoinHostPort(a.String(), d.port))
 }
 
 // endWith makes reads and writes fail once ctx ends. The returned stop says whether the connection can still be used.
@@ -211,7 +242,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stopwatch cuts an attempt into phases.
+// stopwatch cuts an attempt into phases; those of one name, as of several redirects, are summed.
 type stopwatch struct {
 	last   time.Time
 	phases []check.Phase
@@ -223,30 +254,13 @@ func startWatch() *stopwatch {
 
 func (w *stopwatch) lap(name string) {
 	now := time.Now()
-	w.phases = append(w.phases, check.Phase{Name: name, Duration: now.Sub(w.last)})
+	d := now.Sub(w.last)
 	w.last = now
-}
-
-// tlsConfig is nil when the check speaks no TLS.
-func tlsConfig(spec check.Spec, host string) (*tls.Config, error) {
-	if !overTLS(spec) {
-		return nil, nil
-	}
-	c := &tls.Config{
-		ServerName:         spec.TLS.ServerName,
-		InsecureSkipVerify: spec.TLS.SkipVerify,
-		// Every server knows one of these. The post-quantum exchange would cost a fifth of the handshake and a greeting of two
-		// packets, at which old middleboxes stumble.
-		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
-	}
-	if c.ServerName == "" {
-		c.ServerName = host
-	}
-	if spec.TLS.CA != "" {
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM([]byte(spec.TLS.CA)) {
-			return nil, errors.New("tls.ca holds no PEM certificate")
+	for i := range w.phases {
+		if w.phases[i].Name == name {
+			w.phases[i].Duration += d
+			return
 		}
 	}
-	return c, nil
+	w.phases = append(w.phases, check.Phase{Name: name, Duration: d})
 }

@@ -37,6 +37,14 @@ func setup(err error) check.Attempt {
 	return check.Attempt{Outcome: check.Unknown, Class: check.ClassSetup, Reason: err.Error()}
 }
 
+// verdict is an attempt that ended with the fault, or ok without one.
+func verdict(bad *fault) check.Attempt {
+	if bad == nil {
+		return check.Attempt{Outcome: check.OK}
+	}
+	return check.Attempt{Outcome: bad.outcome, Class: bad.class, Reason: bad.reason}
+}
+
 // own are the errors of a machine that cannot ask, which say nothing of the target.
 var own = []error{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL,

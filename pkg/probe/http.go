@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,9 +20,9 @@ import (
 // What an answer may cost at most.
 const (
 	maxHead  = 64 << 10 // status line and headers
-	maxBody  = 1 << 20
-	maxExtra = 1 << 20 // framing around the body: chunk sizes, trailers
-	maxEarly = 5       // answers 1xx before the real one
+	maxBody  = 1 << 20  // as sent, and again when uncompressed
+	maxExtra = 64 << 10 // framing around the body: chunk sizes, trailers
+	maxEarly = 5        // answers 1xx before the real one
 )
 
 // httpAsker speaks HTTP/1.1 on connections of its own: every byte is read by the goroutine that asks, under one deadline,
@@ -35,9 +32,14 @@ type httpAsker struct {
 	request  *http.Request // for reading the answer
 	wire     []byte        // the request as sent
 	hole     []byte        // where the nonce goes, nil when the check has none
+	body     string        // as configured, for a redirect that repeats it
 	judge    judge
 	secrets  secrets
+	refs     httpSecrets
 	keepable bool
+	series   bool        // of TLS, too
+	hopTLS   *tls.Config // of redirects, with the name of each hop's host
+	follow   int         // redirects that are followed
 
 	mu     sync.Mutex
 	kept   *link
@@ -49,15 +51,18 @@ func newHTTP(spec check.Spec, env Env) (Asker, error) {
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("target %s: not an http or https URL", maskTarget(spec.Target))
 	}
-	h := &httpAsker{dialer: dialer{env: env, host: u.Hostname(), port: u.Port()}}
-	if h.port == "" {
-		h.port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	if h.tls, err = tlsConfig(spec, cmp.Or(hostHeader(spec), u.Hostname())); err != nil {
+	h := &httpAsker{body: spec.HTTP.Body, series: overTLS(spec), follow: spec.HTTP.Redirects}
+	if h.dialer, err = newDialer(spec, env, u.Hostname(), portOf(u)); err != nil {
 		return nil, err
 	}
-	if h.tls != nil {
-		h.tls.NextProtos = []string{"http/1.1"}
+	if h.hopTLS, err = tlsConfig(spec, cmp.Or(hostHeader(spec), u.Hostname())); err != nil {
+		return nil, err
+	}
+	if h.hopTLS != nil {
+		h.hopTLS.NextProtos = []string{"http/1.1"}
+	}
+	if u.Scheme == "https" {
+		h.tls = h.hopTLS
 	}
 	if h.judge, err = newJudge(spec); err != nil {
 		return nil, err
@@ -65,8 +70,13 @@ func newHTTP(spec check.Spec, env Env) (Asker, error) {
 	if err := h.write(spec); err != nil {
 		return nil, err
 	}
+	h.refs = newHTTPSecrets(spec, env)
 	h.keepable = spec.Every < env.FullEvery && (h.request.Method == "GET" || h.request.Method == "HEAD")
 	return h, nil
+}
+
+func portOf(u *url.URL) string {
+	return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 }
 
 // hostHeader is the name that the check asks for when it differs from the one it connects to.
@@ -92,6 +102,9 @@ func (h *httpAsker) write(spec check.Spec) error {
 		return fmt.Errorf("request: %w", err)
 	}
 	req.Header.Set("User-Agent", "Xunjian-Probe/1")
+	if spec.HTTP.Compression != "" {
+		req.Header.Set("Accept-Encoding", spec.HTTP.Compression)
+	}
 	if u := req.URL.User; u != nil {
 		password, _ := u.Password()
 		req.SetBasicAuth(u.Username(), password)
@@ -133,45 +146,91 @@ func (h *httpAsker) learnSecrets(req *http.Request) {
 	}
 }
 
-func newNonce() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
-}
-
 // Ask sends the request on the kept connection when there is one and it may be used, else on a new one.
 func (h *httpAsker) Ask(ctx context.Context, fresh bool) check.Attempt {
+	s := shot{hop: hop{request: h.request, wire: h.wire}}
+	if err := h.arm(&s); err != nil {
+		return setup(err)
+	}
 	if l := h.take(fresh); l != nil {
-		a, stale := h.exchange(ctx, l, startWatch())
+		s.watch = startWatch()
+		stale := h.exchange(ctx, l, &s)
 		if !stale {
-			return a
+			return h.end(ctx, &s)
 		}
 		// The peer hung up on an idle connection just as it was used again: that says nothing of its health.
+		s.bad = nil
 	}
-	w := startWatch()
-	l, bad := h.open(ctx, w)
-	if bad != nil {
-		a := check.Attempt{Phases: w.phases}
-		if l != nil {
-			a.CertExpiry = l.expiry
-		}
-		return h.verdict(a, bad)
+	s.watch = startWatch()
+	if s.link, s.bad = h.open(ctx, s.watch); s.bad == nil {
+		h.exchange(ctx, s.link, &s)
 	}
-	a, _ := h.exchange(ctx, l, w)
+	return h.end(ctx, &s)
+}
+
+// shot is one attempt under way: the hop that it is at, and what came of it so far.
+type shot struct {
+	hop
+	secrets   secrets // of this attempt alone
+	watch     *stopwatch
+	link      *link // of the last hop
+	kept      bool  // that link was shaken hands on before
+	resp      *http.Response
+	body      body
+	redirects int
+	bad       *fault
+	elsewhere bool // the last answer is a redirect that is to be followed
+}
+
+// hop is one request.
+type hop struct {
+	request *http.Request
+	wire    []byte
+	nonce   string
+}
+
+// arm puts nonce and secrets into the request.
+func (h *httpAsker) arm(s *shot) error {
+	if h.hole != nil {
+		s.nonce = newNonce()
+		s.wire = bytes.ReplaceAll(s.wire, h.hole, []byte(s.nonce))
+	}
+	header, found, err := h.refs.header()
+	if err != nil || header == "" {
+		return err
+	}
+	s.secrets = found
+	// Before the blank line that ends the head.
+	head, rest, _ := bytes.Cut(s.wire, []byte("\r\n\r\n"))
+	s.wire = bytes.Join([][]byte{head, []byte("\r\nAuthorization: " + header + "\r\n\r\n"), rest}, nil)
+	return nil
+}
+
+// end follows what redirects are left to follow, and makes the attempt of it.
+func (h *httpAsker) end(ctx context.Context, s *shot) check.Attempt {
+	for s.elsewhere && s.bad == nil {
+		h.goElsewhere(ctx, s)
+	}
+	defer s.body.release()
+	a := verdict(s.bad)
+	a.Reason = s.secrets.hide(h.secrets.hide(a.Reason))
+	a.Phases = s.watch.phases
+	if s.resp != nil {
+		a.Status, a.Bytes = s.resp.StatusCode, s.body.length
+	}
+	a.Values = netValues(httpValues(s), s.link, h.series)
+	if s.kept {
+		a.CertExpiry = s.link.shown.expiry
+	} else {
+		s.link.tell(&a, h.expiry)
+	}
 	return a
 }
 
-func (h *httpAsker) verdict(a check.Attempt, bad *fault) check.Attempt {
-	a.Outcome = check.OK
-	if bad != nil {
-		a.Outcome, a.Class, a.Reason = bad.outcome, bad.class, h.secrets.hide(bad.reason)
-	}
-	return a
-}
-
-// exchange sends, reads and judges. Stale says that a kept connection ended before the answer's first byte.
-func (h *httpAsker) exchange(ctx context.Context, l *link, w *stopwatch) (a check.Attempt, stale bool) {
-	used := l.used
+// exchange sends, reads and judges, and keeps the connection if it may. Stale says that a kept connection ended before the
+// answer's first byte.
+func (h *httpAsker) exchange(ctx context.Context, l *link, s *shot) (stale bool) {
+	s.link, s.kept = l, l.used
 	l.used = true
 	stop := l.endWith(ctx)
 	keep := false
@@ -182,43 +241,39 @@ func (h *httpAsker) exchange(ctx context.Context, l *link, w *stopwatch) (a chec
 			l.raw.Close()
 		}
 	}()
-	nonce, resp, bad := h.converse(ctx, l) //nolint:bodyclose // the body is read off our own connection, which put or Close ends
-	w.lap("processing")
-	a = check.Attempt{Phases: w.phases, CertExpiry: l.expiry}
-	if bad != nil {
-		return h.verdict(a, bad), used && bad.class == check.ClassReset && l.meter.left == maxHead
+	s.resp, s.bad = s.converse(ctx, l)
+	s.watch.lap("processing")
+	if s.bad != nil {
+		return s.kept && s.bad.class == check.ClassReset && l.meter.left == maxHead
 	}
-	body, badBody := readBody(ctx, resp)
-	defer body.release()
-	w.lap("transfer")
-	a.Phases, a.Status, a.Bytes = w.phases, resp.StatusCode, int64(len(body.bytes()))
-	bad = h.judge.judge(answer{resp, body.bytes(), nonce}, badBody)
-	keep = bad == nil && !resp.Close && l.reader.Buffered() == 0
-	return h.verdict(a, bad), false
+	if s.elsewhere = s.redirects < h.follow && leadsElsewhere(s.resp); s.elsewhere {
+		return false
+	}
+	var badBody *fault
+	s.body, badBody = h.judge.read(ctx, s.resp)
+	s.watch.lap("transfer")
+	s.bad = h.judge.judge(answer{s.resp, s.body.bytes(), s.nonce, l.Conn != l.raw}, badBody)
+	keep = s.bad == nil && s.redirects == 0 && !s.resp.Close && l.reader.Buffered() == 0
+	return false
 }
 
 // converse ends at the headers of the answer.
-func (h *httpAsker) converse(ctx context.Context, l *link) (string, *http.Response, *fault) {
-	wire, nonce := h.wire, ""
-	if h.hole != nil {
-		nonce = newNonce()
-		wire = bytes.ReplaceAll(wire, h.hole, []byte(nonce))
-	}
+func (h *hop) converse(ctx context.Context, l *link) (*http.Response, *fault) {
 	l.meter.left = maxHead
-	if _, err := l.Write(wire); err != nil {
-		return nonce, nil, blame(ctx, "send request", err, check.ClassReset)
+	if _, err := l.Write(h.wire); err != nil {
+		return nil, blame(ctx, "send request", err, check.ClassReset)
 	}
 	for range maxEarly {
 		resp, err := http.ReadResponse(l.reader, h.request)
 		if err != nil {
-			return nonce, nil, l.blameHead(ctx, err)
+			return nil, l.blameHead(ctx, err)
 		}
 		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			l.meter.left = maxBody + maxExtra
-			return nonce, resp, nil
+			return resp, nil
 		}
 	}
-	return nonce, nil, failed(check.ClassContent, "read answer: more than %d interim answers", maxEarly)
+	return nil, failed(check.ClassContent, "read answer: more than %d interim answers", maxEarly)
 }
 
 // blameHead looks at the connection before it believes the parser, to which a head cut short is only a malformed one.
@@ -242,7 +297,7 @@ func (h *httpAsker) take(fresh bool) *link {
 		return nil
 	}
 	now := time.Now()
-	expired := !l.expiry.IsZero() && !now.Before(l.expiry)
+	expired := !l.shown.expiry.IsZero() && !now.Before(l.shown.expiry)
 	if fresh || expired || now.Sub(l.opened) >= h.env.FullEvery || !alive(l.raw) {
 		l.raw.Close()
 		return nil
@@ -276,42 +331,4 @@ func (h *httpAsker) Close() error {
 	h.mu.Unlock()
 	h.take(true)
 	return nil
-}
-
-// body is what was read of an answer's body, in a buffer that is used again.
-type body struct{ buf *bytes.Buffer }
-
-// maxPooled keeps the buffers of a few large answers from staying for ever.
-const maxPooled = 64 << 10
-
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-func (b body) bytes() []byte { return b.buf.Bytes() }
-
-func (b body) release() {
-	if b.buf.Cap() <= maxPooled {
-		b.buf.Reset()
-		buffers.Put(b.buf)
-	}
-}
-
-// readBody reads to the end or the cap, compressed bodies as they are.
-func readBody(ctx context.Context, resp *http.Response) (body, *fault) {
-	b := body{buffers.Get().(*bytes.Buffer)}
-	n, err := b.buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
-	switch {
-	case n > maxBody, errors.Is(err, errTooMuch):
-		b.buf.Truncate(int(min(n, maxBody)))
-		return b, failed(check.ClassContent, "body over %d bytes", maxBody)
-	case err != nil:
-		return b, blame(ctx, "read body", err, check.ClassContent)
-	}
-	return b, nil
-}
-
-func formatStatus(code int) string {
-	if text := http.StatusText(code); text != "" {
-		return strconv.Itoa(code) + " " + text
-	}
-	return strconv.Itoa(code)
 }

@@ -299,7 +299,7 @@ func TestKeptConnectionEndsWithItsCertificate(t *testing.T) {
 	var dials counting
 	p := newTestProber(t, spec, Options{Dial: dials.dial})
 	wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
-	p.asker.(*httpAsker).kept.expiry = time.Now().Add(-time.Second)
+	p.asker.(*httpAsker).kept.shown.expiry = time.Now().Add(-time.Second)
 	wantAttempt(t, p.attempt(t.Context(), false), check.OK, "", "")
 	if dials.n.Load() != 2 {
 		t.Error("went on over a connection whose certificate has run out")

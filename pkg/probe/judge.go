@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -27,13 +28,19 @@ type judge struct {
 	readsJSON  bool
 	readsBody  bool // an assertion on the content: then a login page is what it says it is
 	login      bool // the target itself is a login page
+
+	versions    []string
+	compression string
+	limit       int64 // of the body
+	plain, ssl  bool  // what the last answer must have come over
 }
 
 // answer is what there is to judge.
 type answer struct {
 	*http.Response
-	body  []byte
-	nonce string
+	body   []byte
+	nonce  string
+	secure bool
 }
 
 type assertion struct {
@@ -42,7 +49,11 @@ type assertion struct {
 }
 
 func newJudge(spec check.Spec) (judge, error) {
-	j := judge{status: spec.HTTP.Status, login: isLoginURL(spec.Target)}
+	j := judge{
+		status: spec.HTTP.Status, login: isLoginURL(spec.Target),
+		versions: spec.HTTP.Versions, compression: spec.HTTP.Compression,
+		limit: int64(cmp.Or(spec.HTTP.MaxBody, maxBody)), plain: spec.HTTP.FailIfSSL, ssl: spec.HTTP.FailIfNotSSL,
+	}
 	for i, e := range spec.HTTP.Expect {
 		a := assertion{Expect: e}
 		var err error
@@ -73,6 +84,14 @@ func (j judge) judge(a answer, badBody *fault) *fault {
 	}
 	if badBody != nil {
 		return badBody
+	}
+	switch {
+	case j.plain && a.secure:
+		return failed(check.ClassContent, "the answer came over TLS")
+	case j.ssl && !a.secure:
+		return failed(check.ClassContent, "the answer came without TLS")
+	case len(j.versions) > 0 && !slices.Contains(j.versions, a.Proto):
+		return failed(check.ClassContent, "answer of %s, want one of %v", clipTo(a.Proto, 16), j.versions)
 	}
 	if bad := j.content(a); bad != nil {
 		if !j.login && isLoginPage(a.Header.Get("Content-Type"), a.body) {
@@ -138,18 +157,21 @@ func shortURL(location string) string {
 func (j judge) content(a answer) *fault {
 	if j.readsJSON {
 		if err := validJSON(a.body); err != nil {
-			return failed(check.ClassContent, "%v%s", err, encoded(a))
+			return failed(check.ClassContent, "%v%s", err, j.encoded(a))
 		}
 	}
 	for _, s := range j.assertions {
 		if err := s.hold(a); err != nil {
-			return failed(check.ClassContent, "%v%s", err, encoded(a))
+			return failed(check.ClassContent, "%v%s", err, j.encoded(a))
 		}
 	}
 	return nil
 }
 
-func encoded(a answer) string {
+func (j judge) encoded(a answer) string {
+	if j.compression != "" {
+		return ""
+	}
 	if e := a.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return fmt.Sprintf(" (the body came %s-encoded unasked and is not decoded)", clipTo(e, 16))
 	}
@@ -192,6 +214,8 @@ func depth(body []byte) int {
 func (s assertion) hold(a answer) error {
 	values, what := s.subject(a)
 	switch {
+	case len(values) == 0 && s.Missing:
+		return nil
 	case len(values) == 0 && s.positive():
 		return fmt.Errorf("%s is missing", what)
 	case s.Equals != nil && !slices.Contains(values, strings.ReplaceAll(*s.Equals, check.Nonce, a.nonce)):

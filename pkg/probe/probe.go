@@ -25,8 +25,12 @@ type Kind struct {
 
 // Kinds lists what can be asked; one more kind is one file and one line here.
 var Kinds = map[string]Kind{
-	"http": {New: newHTTP},
-	"tcp":  {New: newTCP},
+	"dns":  {New: newDNS, Series: dnsSeries},
+	"grpc": {New: newGRPC, Series: grpcSeries},
+	"http": {New: newHTTP, Series: httpSeries},
+	"icmp": {New: newICMP, Series: icmpSeries},
+	"tcp":  {New: newTCP, Series: netSeries},
+	"tls":  {New: newTLS, Series: netSeries},
 }
 
 // Asker makes attempts at one target; safe for concurrent use.

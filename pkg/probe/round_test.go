@@ -366,7 +366,7 @@ func TestSamplesKeepTheirSchema(t *testing.T) {
 	if diff := cmp.Diff(series(good), series(bad)); diff != "" {
 		t.Error(diff)
 	}
-	if len(good) > 14 {
+	if len(good) > 21 {
 		t.Errorf("%d series", len(good))
 	}
 	want := `probe_success{check="test",instance="http://` + addr + `",service="svc",site="fuzhou"}`
@@ -401,7 +401,7 @@ func series(samples []metric.Sample) []string {
 
 func TestSamplesOfTCPAndTLS(t *testing.T) {
 	tcp := check.Spec{Name: "c", Service: "s", Kind: "tcp", Target: "h:1"}
-	if n := len(newSchema(tcp)); n != 7 {
+	if n := len(newSchema(tcp)); n != 9 {
 		t.Errorf("%d series of a tcp check", n)
 	}
 	tcp.TCP.TLS = true
@@ -417,7 +417,7 @@ func TestSamplesOfTCPAndTLS(t *testing.T) {
 		t.Error("a slow answer is a success that is slow")
 	}
 	https := check.Spec{Name: "c", Service: "s", Kind: "http", Target: "https://h/"}
-	if n := len(newSchema(https)); n > 14 {
+	if n := len(newSchema(https)); n > 25 {
 		t.Errorf("%d series of an https check", n)
 	}
 	for _, c := range append(newSchema(https), newSchema(tcp)...) {

@@ -3,6 +3,7 @@ package probe
 import (
 	"math"
 	"net/url"
+	"slices"
 	"time"
 
 	"xunjian/pkg/check"
@@ -18,8 +19,20 @@ type column struct {
 // schema is a check's fixed list of series.
 type schema []column
 
-// phases in the order in which they happen, under blackbox_exporter's names.
+// phases are those of HTTP in the order in which they happen, under blackbox_exporter's names.
 var phases = []string{"resolve", "connect", "tls", "processing", "transfer"}
+
+// timed names the series of each kind's phases, as blackbox_exporter does where it has them.
+var timed = map[string]struct {
+	name   string
+	phases []string
+}{
+	"http": {"probe_http_duration_seconds", phases},
+	"dns":  {"probe_dns_duration_seconds", []string{"resolve", "connect", "request"}},
+	"icmp": {"probe_icmp_duration_seconds", []string{"resolve", "setup", "rtt"}},
+	"grpc": {"probe_grpc_duration_seconds", []string{"resolve", "connect", "tls", "check"}},
+	"tls":  {"xunjian_probe_tls_duration_seconds", []string{"resolve", "connect", "tls"}},
+}
 
 func newSchema(spec check.Spec) schema {
 	s := schema{
@@ -30,13 +43,12 @@ func newSchema(spec check.Spec) schema {
 		{metric.New("xunjian_probe_failures"), failures},
 		{metric.New("xunjian_probe_slow"), slow},
 	}
+	for _, name := range timed[spec.Kind].phases {
+		s = append(s, column{metric.New(timed[spec.Kind].name, "phase", name), phase(name)})
+	}
+	s = append(s, column{metric.New("probe_dns_lookup_time_seconds"), phase("resolve")})
 	if spec.Kind == "http" {
-		for _, name := range phases {
-			s = append(s, column{metric.New("probe_http_duration_seconds", "phase", name), phase(name)})
-		}
 		s = append(s, column{metric.New("probe_http_status_code"), status}, column{metric.New("probe_http_uncompressed_body_length"), length})
-	} else {
-		s = append(s, column{metric.New("probe_dns_lookup_time_seconds"), phase("resolve")})
 	}
 	if overTLS(spec) {
 		s = append(s, column{metric.New("probe_ssl_earliest_cert_expiry"), expiry})
@@ -134,11 +146,18 @@ func (s schema) samples(r check.Result) []metric.Sample {
 }
 
 func overTLS(spec check.Spec) bool {
-	if spec.Kind == "tcp" {
-		return spec.TCP.TLS
+	switch spec.Kind {
+	case "tls":
+		return true
+	case "tcp":
+		return spec.TCP.TLS || spec.TCP.StartTLS != "" || slices.ContainsFunc(spec.TCP.Dialogue, func(e check.Exchange) bool { return e.StartTLS })
+	case "dns":
+		return spec.DNS.TLS
+	case "grpc":
+		return spec.GRPC.TLS
 	}
 	u, err := url.Parse(spec.Target)
-	return err == nil && u.Scheme == "https"
+	return err == nil && u.Scheme == "https" || spec.Kind == "http" && spec.HTTP.Redirects > 0
 }
 
 // success is of the scheduled attempt, as blackbox_exporter's; a probe that could not run is neither up nor down.

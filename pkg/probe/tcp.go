@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"xunjian/pkg/check"
@@ -19,51 +17,85 @@ const maxHeard = 4 << 10
 // tcpAsker connects, says something, and waits for what it expects to hear.
 type tcpAsker struct {
 	dialer
-	send   string
+	secure   bool // TLS at some time
+	send     string
+	expect   *regexp.Regexp
+	dialogue []turn
+}
+
+// turn is one exchange of a dialogue.
+type turn struct {
+	check.Exchange
 	expect *regexp.Regexp
 }
 
 func newTCP(spec check.Spec, env Env) (Asker, error) {
-	host, port, err := net.SplitHostPort(spec.Target)
-	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || host == "" {
-		return nil, fmt.Errorf("target %s: not host:port", maskTarget(spec.Target))
+	host, port, err := hostPort(spec)
+	if err != nil {
+		return nil, err
 	}
-	t := &tcpAsker{dialer: dialer{env: env, host: host, port: port}, send: spec.TCP.Send}
+	t := &tcpAsker{send: spec.TCP.Send, secure: overTLS(spec)}
+	if t.dialer, err = newDialer(spec, env, host, port); err != nil {
+		return nil, err
+	}
 	if t.tls, err = tlsConfig(spec, host); err != nil {
+		return nil, err
+	}
+	if t.starttls, err = startTLS(spec.TCP.StartTLS); err != nil {
 		return nil, err
 	}
 	if t.expect, err = compile(spec.TCP.Expect); err != nil {
 		return nil, fmt.Errorf("tcp.expect: %w", err)
+	}
+	for i, e := range spec.TCP.Dialogue {
+		re, err := compile(e.Expect)
+		if err != nil {
+			return nil, fmt.Errorf("tcp.query_response[%d].expect: %w", i, err)
+		}
+		t.dialogue = append(t.dialogue, turn{e, re})
 	}
 	return t, nil
 }
 
 // Ask always opens a new connection: opening it is what is being tried.
 func (t *tcpAsker) Ask(ctx context.Context, _ bool) check.Attempt {
-	w := startWatch()
-	l, bad := t.open(ctx, w)
-	a := check.Attempt{Phases: w.phases}
-	if l != nil {
-		a.CertExpiry = l.expiry
+	w, d := startWatch(), t.dialer
+	if t.turnsLater() {
+		d.tls = nil
 	}
+	l, bad := d.open(ctx, w)
+	var heard int64
 	if bad == nil {
-		a.Bytes, bad = t.talk(ctx, l)
-		if t.send != "" || t.expect != nil {
+		heard, bad = t.talk(ctx, l)
+		if t.send != "" || t.expect != nil || t.dialogue != nil {
 			w.lap("processing")
 		}
-		a.Phases = w.phases
 	}
-	a.Outcome = check.OK
-	if bad != nil {
-		a.Outcome, a.Class, a.Reason = bad.outcome, bad.class, bad.reason
-	}
+	a := verdict(bad)
+	a.Phases, a.Bytes, a.Values = w.phases, heard, netValues(nil, l, t.secure)
+	l.tell(&a, t.expiry)
 	return a
+}
+
+// turnsLater says that TLS begins in the middle of the dialogue.
+func (t *tcpAsker) turnsLater() bool {
+	for _, e := range t.dialogue {
+		if e.StartTLS {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *tcpAsker) talk(ctx context.Context, l *link) (int64, *fault) {
 	defer l.raw.Close()
 	stop := l.endWith(ctx)
 	defer stop()
+	if t.dialogue != nil {
+		l.meter.left = maxHead
+		bad := t.converse(ctx, l)
+		return maxHead - l.meter.left, bad
+	}
 	if t.send != "" {
 		if _, err := io.WriteString(l, strings.ReplaceAll(t.send, check.Nonce, newNonce())); err != nil {
 			return 0, blame(ctx, "send", err, check.ClassReset)
@@ -73,6 +105,79 @@ func (t *tcpAsker) talk(ctx context.Context, l *link) (int64, *fault) {
 		return 0, nil
 	}
 	return t.listen(ctx, l)
+}
+
+// converse goes through the dialogue as blackbox_exporter does: an expectation skips the lines before it, what is sent may name
+// groups of the line that matched and gets a line feed.
+func (t *tcpAsker) converse(ctx context.Context, l *link) *fault {
+	nonce := newNonce()
+	for i, e := range t.dialogue {
+		said := e.Send
+		switch {
+		case e.expect != nil:
+			line, match, bad := t.await(ctx, l, i, e.expect)
+			if bad != nil {
+				return bad
+			}
+			said = string(e.expect.Expand(nil, []byte(e.Send), line, match))
+		case e.ExpectBytes != "":
+			if bad := t.awaitBytes(ctx, l, i, e.ExpectBytes); bad != nil {
+				return bad
+			}
+		}
+		if said != "" {
+			if !strings.Contains(said, "\x00") { // bytes of a binary protocol, which a line feed would break
+				said += "\n"
+			}
+			if _, err := io.WriteString(l, strings.ReplaceAll(said, check.Nonce, nonce)); err != nil {
+				return blame(ctx, fmt.Sprintf("send %d", i+1), err, check.ClassReset)
+			}
+		}
+		if e.StartTLS {
+			if bad := t.handshake(ctx, l); bad != nil {
+				return bad
+			}
+			l.listen()
+		}
+	}
+	return nil
+}
+
+func (t *tcpAsker) await(ctx context.Context, l *link, i int, want *regexp.Regexp) (line []byte, match []int, bad *fault) {
+	last := ""
+	for {
+		line, err := readLine(l.reader)
+		if err == nil {
+			if match := want.FindSubmatchIndex(line); match != nil {
+				return line, match, nil
+			}
+			last = string(line)
+			continue
+		}
+		switch {
+		case ctx.Err() != nil:
+			bad = blame(ctx, fmt.Sprintf("expect %d", i+1), err, check.ClassReset)
+		case errors.Is(err, io.EOF) && last != "":
+			bad = failed(check.ClassContent, "expect %d: heard %q last, want a match of %s", i+1, clipTo(last, maxSeen), clipTo(want.String(), maxSeen))
+		case l.meter.left <= 0:
+			bad = failed(check.ClassContent, "expect %d: %d KiB heard without a match of %s", i+1, maxHead>>10, clipTo(want.String(), maxSeen))
+		default:
+			bad = blame(ctx, fmt.Sprintf("expect %d", i+1), err, check.ClassContent)
+		}
+		return nil, nil, bad
+	}
+}
+
+func (t *tcpAsker) awaitBytes(ctx context.Context, l *link, i int, want string) *fault {
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(l.reader, got)
+	switch {
+	case err != nil && n == 0, ctx.Err() != nil:
+		return blame(ctx, fmt.Sprintf("expect %d", i+1), err, check.ClassReset)
+	case string(got) != want:
+		return failed(check.ClassContent, "expect %d: heard %q, want %q", i+1, clipTo(string(got[:n]), maxSeen), clipTo(want, maxSeen))
+	}
+	return nil
 }
 
 func (t *tcpAsker) listen(ctx context.Context, l *link) (int64, *fault) {

@@ -1,0 +1,232 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"strconv"
+
+	"golang.org/x/net/http2"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/metric"
+)
+
+// grpcAsker asks by the gRPC health protocol: one HTTP/2 request of a known form, over a connection that is guarded, timed and
+// metered as every other. The gRPC client would bring its own resolver, balancer, retries and goroutines for the same bytes.
+type grpcAsker struct {
+	dialer
+	secure   bool
+	url      string
+	body     []byte
+	metadata http.Header
+	pool     http2.Transport
+}
+
+// maxHealth bounds an answer's message: a status is two bytes.
+const maxHealth = 4 << 10
+
+// servingStatus are the statuses of grpc.health.v1, by number.
+var servingStatus = []string{"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"}
+
+func newGRPC(spec check.Spec, env Env) (Asker, error) {
+	host, port, err := hostPort(spec)
+	if err != nil {
+		return nil, err
+	}
+	g := &grpcAsker{secure: overTLS(spec), body: healthRequest(spec.GRPC.Service), metadata: http.Header{}}
+	if g.dialer, err = newDialer(spec, env, host, port); err != nil {
+		return nil, err
+	}
+	if g.tls, err = tlsConfig(spec, host); err != nil {
+		return nil, err
+	}
+	scheme := "http"
+	if g.tls != nil {
+		scheme, g.tls.NextProtos = "https", []string{"h2"}
+	}
+	g.url = scheme + "://" + net.JoinHostPort(host, port) + "/grpc.health.v1.Health/Check"
+	for name, value := range spec.GRPC.Metadata {
+		g.metadata.Set(name, value)
+	}
+	g.metadata.Set("Content-Type", "application/grpc")
+	g.metadata.Set("Te", "trailers")
+	g.metadata.Set("User-Agent", "Xunjian-Probe/1")
+	g.pool = http2.Transport{AllowHTTP: true, DisableCompression: true, MaxHeaderListSize: maxHead, StrictMaxConcurrentStreams: true}
+	return g, nil
+}
+
+// healthRequest is a HealthCheckRequest in the frame of an uncompressed message: its only field is the service's name.
+func healthRequest(service string) []byte {
+	var m []byte
+	if service != "" {
+		m = append([]byte{1<<3 | 2}, binary.AppendUvarint(nil, uint64(len(service)))...)
+		m = append(m, service...)
+	}
+	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(m))), m...)
+}
+
+// healthStatus reads a HealthCheckResponse out of its frame.
+func healthStatus(frame []byte) (int, error) {
+	switch {
+	case len(frame) < 5:
+		return 0, io.ErrUnexpectedEOF
+	case frame[0] != 0:
+		return 0, errors.New("the message is compressed unasked")
+	case uint64(binary.BigEndian.Uint32(frame[1:5])) != uint64(len(frame)-5):
+		return 0, errors.New("the message's length is wrong")
+	}
+	status := 0
+	for m := frame[5:]; len(m) > 0; {
+		tag, n := binary.Uvarint(m)
+		if n <= 0 {
+			return 0, errors.New("not a message")
+		}
+		m = m[n:]
+		v, n := binary.Uvarint(m)
+		switch {
+		case n <= 0:
+			return 0, errors.New("not a message")
+		case tag&7 == 0: // a number
+			m = m[n:]
+			if tag>>3 == 1 {
+				status = int(min(v, math.MaxInt32))
+			}
+		case tag&7 == 2 && v <= uint64(len(m)-n): // a field that later versions may add
+			m = m[n+int(v):]
+		default:
+			return 0, errors.New("not a message")
+		}
+	}
+	return status, nil
+}
+
+// health is what a server answered.
+type health struct {
+	status int // of grpc.health.v1, -1 for none
+	code   int // of gRPC
+}
+
+// Ask always opens a new connection.
+func (g *grpcAsker) Ask(ctx context.Context, _ bool) check.Attempt {
+	w := startWatch()
+	l, bad := g.open(ctx, w)
+	h := health{-1, 2} // what a client says that could not ask: UNKNOWN
+	if bad == nil {
+		h, bad = g.exchange(ctx, l)
+		w.lap("check")
+	}
+	a := verdict(bad)
+	a.Phases, a.Values = w.phases, netValues(g.values(h), l, g.secure)
+	l.tell(&a, g.expiry)
+	return a
+}
+
+// metered is a connection whose reads go through the link's meter.
+type metered struct{ *link }
+
+func (m metered) Read(p []byte) (int, error) { return m.meter.Read(p) }
+
+func (g *grpcAsker) exchange(ctx context.Context, l *link) (health, *fault) {
+	none := health{-1, 14}
+	defer l.raw.Close()
+	stop := l.endWith(ctx)
+	defer stop()
+	l.meter.left = maxBody
+	conn, err := g.pool.NewClientConn(metered{l})
+	if err != nil {
+		return none, l.blameHTTP2(ctx, err)
+	}
+	defer conn.Close()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url, bytes.NewReader(g.body))
+	if err != nil {
+		return none, unable(check.ClassSetup, "request: %v", err)
+	}
+	req.Header = g.metadata
+	resp, err := conn.RoundTrip(req)
+	if err != nil {
+		return none, l.blameHTTP2(ctx, err)
+	}
+	defer resp.Body.Close()
+	frame, err := io.ReadAll(io.LimitReader(resp.Body, maxHealth+1))
+	switch {
+	case err != nil:
+		return none, l.blameHTTP2(ctx, err)
+	case len(frame) > maxHealth:
+		return none, failed(check.ClassContent, "answer over %d bytes", maxHealth)
+	}
+	return judgeHealth(resp, frame)
+}
+
+func judgeHealth(resp *http.Response, frame []byte) (health, *fault) {
+	h := health{-1, 2}
+	if resp.StatusCode != http.StatusOK {
+		return h, failed(check.ClassStatus, "%s, want gRPC", formatStatus(resp.StatusCode))
+	}
+	text, message := resp.Trailer.Get("Grpc-Status"), resp.Trailer.Get("Grpc-Message")
+	if text == "" { // an answer of trailers only
+		text, message = resp.Header.Get("Grpc-Status"), resp.Header.Get("Grpc-Message")
+	}
+	code, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return h, failed(check.ClassContent, "not a gRPC answer: no grpc-status")
+	}
+	if h.code = int(code); code != 0 {
+		return h, failed(check.ClassStatus, "gRPC status %d %s", code, clipTo(message, maxSeen))
+	}
+	if h.status, err = healthStatus(frame); err != nil {
+		h.status = -1
+		return h, failed(check.ClassContent, "read health: %v", err)
+	}
+	if h.status != 1 {
+		return h, failed(check.ClassContent, "health is %s", nameOfStatus(h.status))
+	}
+	return h, nil
+}
+
+func nameOfStatus(s int) string {
+	if s < len(servingStatus) {
+		return servingStatus[s]
+	}
+	return fmt.Sprint(s)
+}
+
+func (l *link) blameHTTP2(ctx context.Context, err error) *fault {
+	switch {
+	case ctx.Err() != nil:
+	case l.meter.left <= 0:
+		return failed(check.ClassContent, "more than %d KiB for an answer of a few bytes", maxBody>>10)
+	case l.meter.ended:
+		err = io.ErrUnexpectedEOF
+	}
+	return blame(ctx, "ask for health", err, check.ClassContent)
+}
+
+func grpcSeries(spec check.Spec) []metric.Series {
+	out := []metric.Series{metric.New("probe_grpc_ssl"), metric.New("probe_grpc_status_code")}
+	for _, s := range servingStatus {
+		out = append(out, metric.New("probe_grpc_healthcheck_response", "serving_status", s))
+	}
+	return append(out, netSeries(spec)...)
+}
+
+// values are those of grpcSeries before netSeries.
+func (g *grpcAsker) values(h health) []float64 {
+	out := []float64{0, float64(h.code), 0, 0, 0, 0}
+	if g.secure {
+		out[0] = 1
+	}
+	if h.status >= 0 && h.status < len(servingStatus) {
+		out[2+h.status] = 1
+	}
+	return out
+}
+
+// Close has nothing to give back.
+func (g *grpcAsker) Close() error { return nil }
