@@ -133,18 +133,33 @@ func (o Options) env() Env {
 // Run makes one round and blocks until its verdict; at is the planned tick. Samples keep their order and number from round
 // to round, NaN for what this one lacks.
 func (p *Prober) Run(ctx context.Context, at time.Time) (check.Result, []metric.Sample) {
-	r := check.Result{
-		Check:    p.spec.Name,
-		Service:  p.spec.Service,
-		Target:   p.target,
-		At:       at,
-		Attempts: p.round(ctx),
-	}
+	return p.RunAtMost(ctx, at, p.again+1)
+}
+
+// RunAtMost is Run with at most so many attempts, at least one: what is left of a budget.
+func (p *Prober) RunAtMost(ctx context.Context, at time.Time, attempts int) (check.Result, []metric.Sample) {
+	r := p.result(at, p.round(ctx, min(p.again, max(attempts-1, 0)))...)
+	return r, p.schema.samples(r)
+}
+
+func (p *Prober) result(at time.Time, attempts ...check.Attempt) check.Result {
+	r := check.Result{Check: p.spec.Name, Service: p.spec.Service, Target: p.target, At: at, Attempts: attempts}
 	if p.again != check.DefaultAgain {
 		r.Again = p.again
 	}
+	return r
+}
+
+// Skip is the round that was not made, for the reason given: a gap that is told.
+func (p *Prober) Skip(at time.Time, reason error) (check.Result, []metric.Sample) {
+	a := setup(reason)
+	a.Start, a.Reason = at, clip(a.Reason)
+	r := p.result(at, a)
 	return r, p.schema.samples(r)
 }
+
+// Attempts is how many attempts a round makes at most.
+func (p *Prober) Attempts() int { return p.again + 1 }
 
 // Close gives back what the prober keeps between rounds.
 func (p *Prober) Close() error { return p.asker.Close() }
@@ -152,10 +167,20 @@ func (p *Prober) Close() error { return p.asker.Close() }
 // Spec is the check, defaults filled in.
 func (p *Prober) Spec() check.Spec { return p.spec }
 
-// attempt asks once and grades the answer by the time it took. A panic in a kind costs that attempt, not the agent.
-func (p *Prober) attempt(ctx context.Context, fresh bool) (a check.Attempt) {
+// attempt asks once and grades the answer by the time it took.
+func (p *Prober) attempt(ctx context.Context, fresh bool) check.Attempt {
+	a := p.guarded(ctx, p.spec.Timeout, func(ctx context.Context) check.Attempt { return p.asker.Ask(ctx, fresh) })
+	if a.Outcome == check.OK && a.Duration > p.spec.Slow {
+		a.Outcome = check.Slow
+		a.Reason = fmt.Sprintf("answered after %v, slow from %v", round(a.Duration), p.spec.Slow)
+	}
+	return a
+}
+
+// guarded times what a kind does and ends it in time. A panic in a kind costs that attempt, not the agent.
+func (p *Prober) guarded(ctx context.Context, timeout time.Duration, ask func(context.Context) check.Attempt) (a check.Attempt) {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	defer func() {
 		if v := recover(); v != nil {
@@ -164,12 +189,14 @@ func (p *Prober) attempt(ctx context.Context, fresh bool) (a check.Attempt) {
 		}
 		a.Start, a.Duration = start, time.Since(start)
 		a.Reason = clip(a.Reason)
-		if a.Outcome == check.OK && a.Duration > p.spec.Slow {
-			a.Outcome = check.Slow
-			a.Reason = fmt.Sprintf("answered after %v, slow from %v", round(a.Duration), p.spec.Slow)
+		for i := range a.Steps {
+			a.Steps[i].Reason = clip(a.Steps[i].Reason)
+		}
+		for i := range a.Findings {
+			a.Findings[i].Reason = clip(a.Findings[i].Reason)
 		}
 	}()
-	return p.asker.Ask(ctx, fresh)
+	return ask(ctx)
 }
 
 type refusal struct{ reason error }

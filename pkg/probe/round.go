@@ -29,15 +29,15 @@ func (p *Prober) gap() time.Duration { return min(300*time.Millisecond, p.spec.E
 // lateGap is the same for late answers, where Slow already lies between the first attempt and the others.
 func (p *Prober) lateGap() time.Duration { return min(100*time.Millisecond, p.spec.Slow/10) }
 
-func (p *Prober) round(ctx context.Context) []check.Attempt {
+func (p *Prober) round(ctx context.Context, again int) []check.Attempt {
 	hurried, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	enough := time.Now().Add(p.spec.Slow + p.lateGap() + p.spec.Slow)
 	others := make(chan func() []check.Attempt, 1)
-	if p.inTurn || p.again == 0 {
-		return p.roundInTurn(ctx)
+	if p.inTurn || again == 0 {
+		return p.roundInTurn(ctx, again)
 	}
-	late := time.AfterFunc(p.spec.Slow, func() { others <- p.askAgain(hurried, p.lateGap()) })
+	late := time.AfterFunc(p.spec.Slow, func() { others <- p.askAgain(hurried, again, p.lateGap()) })
 
 	first := p.attempt(ctx, !p.sound.Load())
 	p.sound.Store(first.Outcome == check.OK)
@@ -53,14 +53,14 @@ func (p *Prober) round(ctx context.Context) []check.Attempt {
 		defer patience.Stop()
 		return p.gradeLate(first, (<-others)())
 	}
-	return append([]check.Attempt{first}, p.askAgain(ctx, p.gap())()...)
+	return append([]check.Attempt{first}, p.askAgain(ctx, again, p.gap())()...)
 }
 
 // roundInTurn makes attempt after attempt until one is good, cannot run, or enough were made.
-func (p *Prober) roundInTurn(ctx context.Context) []check.Attempt {
+func (p *Prober) roundInTurn(ctx context.Context, again int) []check.Attempt {
 	out := []check.Attempt{p.attempt(ctx, !p.sound.Load())}
 	p.sound.Store(out[0].Outcome == check.OK)
-	for len(out) <= p.again && !decided(out[len(out)-1]) {
+	for len(out) <= again && !decided(out[len(out)-1]) {
 		out = append(out, p.after(ctx, p.gap()))
 	}
 	return out
@@ -85,9 +85,9 @@ func (p *Prober) gradeLate(first check.Attempt, rest []check.Attempt) []check.At
 }
 
 // askAgain starts the re-probes, gap apart, and returns what waits for them.
-func (p *Prober) askAgain(ctx context.Context, gap time.Duration) func() []check.Attempt {
-	answers := make([]check.Attempt, p.again)
-	done := make(chan struct{}, p.again)
+func (p *Prober) askAgain(ctx context.Context, again int, gap time.Duration) func() []check.Attempt {
+	answers := make([]check.Attempt, again)
+	done := make(chan struct{}, again)
 	for i := range answers {
 		go func() {
 			defer func() { done <- struct{}{} }()
