@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ type section struct {
 	records                     func(*dns.Msg) []dns.RR
 	refuse, all, match, contain []*regexp.Regexp
 }
+
+// maxStrangers bounds the packets that are not the answer.
+const maxStrangers = 64
 
 // defaultRecords is asked for when a check names no type: ANY, which blackbox_exporter asks for, is refused by many (RFC 8482).
 const defaultRecords = "A"
@@ -66,10 +70,10 @@ func (d *dnsAsker) compile(spec check.DNS) error {
 		return fmt.Errorf("dns.query_name %q: not a name", spec.Name)
 	}
 	var ok bool
-	if d.question.Qtype, ok = dns.StringToType[orElse(spec.Type, defaultRecords)]; !ok {
+	if d.question.Qtype, ok = dns.StringToType[cmp.Or(spec.Type, defaultRecords)]; !ok {
 		return fmt.Errorf("dns.query_type %q: no such type of record", spec.Type)
 	}
-	if d.question.Qclass, ok = dns.StringToClass[orElse(spec.Class, "IN")]; !ok {
+	if d.question.Qclass, ok = dns.StringToClass[cmp.Or(spec.Class, "IN")]; !ok {
 		return fmt.Errorf("dns.query_class %q: no such class", spec.Class)
 	}
 	rcodes := spec.Rcodes
@@ -101,13 +105,6 @@ func (d *dnsAsker) compile(spec check.DNS) error {
 		d.sections = append(d.sections, sec)
 	}
 	return nil
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 func compileAll(into *[]*regexp.Regexp, patterns []string) error {
@@ -146,11 +143,11 @@ func (d *dnsAsker) exchange(ctx context.Context, l *link) (*dns.Msg, *fault) {
 	defer stop()
 	m := &dns.Msg{Question: []dns.Question{d.question}}
 	m.Id, m.RecursionDesired = dns.Id(), d.recursion
-	conn := &dns.Conn{Conn: l.Conn, UDPSize: dns.MinMsgSize}
+	conn := &dns.Conn{Conn: l.Conn, UDPSize: dns.DefaultMsgSize}
 	if err := conn.WriteMsg(m); err != nil {
 		return nil, blame(ctx, "ask", err, check.ClassReset)
 	}
-	for {
+	for range maxStrangers {
 		answer, err := conn.ReadMsg()
 		switch {
 		case err != nil && answer != nil && answer.Id == m.Id, err != nil && answer == nil:
@@ -161,11 +158,12 @@ func (d *dnsAsker) exchange(ctx context.Context, l *link) (*dns.Msg, *fault) {
 			return nil, failed(check.ClassContent, "read answer: it is to another question")
 		}
 	}
+	return nil, failed(check.ClassContent, "read answer: %d packets, none of them the answer", maxStrangers)
 }
 
 func (d *dnsAsker) judge(answer *dns.Msg) *fault {
 	if !slices.Contains(d.rcodes, answer.Rcode) {
-		return failed(check.ClassStatus, "answer %s", orElse(dns.RcodeToString[answer.Rcode], fmt.Sprint(answer.Rcode)))
+		return failed(check.ClassStatus, "answer %s", cmp.Or(dns.RcodeToString[answer.Rcode], fmt.Sprint(answer.Rcode)))
 	}
 	for _, s := range d.sections {
 		if bad := s.judge(s.records(answer)); bad != nil {

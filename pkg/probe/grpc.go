@@ -107,8 +107,8 @@ func healthStatus(frame []byte) (int, error) {
 	return status, nil
 }
 
-// health is what a server answered.
-type health struct {
+// healthSaid is what a server answered.
+type healthSaid struct {
 	status int // of grpc.health.v1, -1 for none
 	code   int // of gRPC
 }
@@ -117,7 +117,7 @@ type health struct {
 func (g *grpcAsker) Ask(ctx context.Context, _ bool) check.Attempt {
 	w := startWatch()
 	l, bad := g.open(ctx, w)
-	h := health{-1, 2} // what a client says that could not ask: UNKNOWN
+	h := healthSaid{-1, 2} // what a client says that could not ask: UNKNOWN
 	if bad == nil {
 		h, bad = g.exchange(ctx, l)
 		w.lap("check")
@@ -133,8 +133,8 @@ type metered struct{ *link }
 
 func (m metered) Read(p []byte) (int, error) { return m.meter.Read(p) }
 
-func (g *grpcAsker) exchange(ctx context.Context, l *link) (health, *fault) {
-	none := health{-1, 14}
+func (g *grpcAsker) exchange(ctx context.Context, l *link) (healthSaid, *fault) {
+	none := healthSaid{-1, 14}
 	defer l.raw.Close()
 	stop := l.endWith(ctx)
 	defer stop()
@@ -164,8 +164,8 @@ func (g *grpcAsker) exchange(ctx context.Context, l *link) (health, *fault) {
 	return judgeHealth(resp, frame)
 }
 
-func judgeHealth(resp *http.Response, frame []byte) (health, *fault) {
-	h := health{-1, 2}
+func judgeHealth(resp *http.Response, frame []byte) (healthSaid, *fault) {
+	h := healthSaid{-1, 2}
 	if resp.StatusCode != http.StatusOK {
 		return h, failed(check.ClassStatus, "%s, want gRPC", formatStatus(resp.StatusCode))
 	}
@@ -217,7 +217,7 @@ func grpcSeries(spec check.Spec) []metric.Series {
 }
 
 // values are those of grpcSeries before netSeries.
-func (g *grpcAsker) values(h health) []float64 {
+func (g *grpcAsker) values(h healthSaid) []float64 {
 	out := []float64{0, float64(h.code), 0, 0, 0, 0}
 	if g.secure {
 		out[0] = 1
