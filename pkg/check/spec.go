@@ -27,7 +27,8 @@ var kinds = map[string]func(s Spec, fail func(path, format string, args ...any))
 		s.validateBareHost(fail)
 		s.ICMP.validate(fail)
 	},
-	"tls": func(s Spec, fail func(path, format string, args ...any)) { s.validateAddress(fail) },
+	"tls":  func(s Spec, fail func(path, format string, args ...any)) { s.validateAddress(fail) },
+	"tlcp": Spec.validateTLCP,
 	"grpc": func(s Spec, fail func(path, format string, args ...any)) {
 		s.validateAddress(fail)
 		s.GRPC.validate(fail)
@@ -94,7 +95,7 @@ func (s Spec) Validate(fail func(path, format string, args ...any)) {
 	}
 	s.validateWhen(fail)
 	s.validateFamily(fail)
-	s.TLS.validate(fail)
+	s.TLS.validate(fail, s.Kind)
 }
 
 func (s Spec) validateNames(fail func(path, format string, args ...any)) {

@@ -2,6 +2,7 @@ package check
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"time"
 )
@@ -44,13 +45,8 @@ func (e Expiry) WithDefaults() Expiry {
 // TLSVersions are the words for versions, as blackbox_exporter's configuration writes them.
 var TLSVersions = map[string]uint16{"TLS10": 0x0301, "TLS11": 0x0302, "TLS12": 0x0303, "TLS13": 0x0304}
 
-func (t TLS) validate(fail func(path, format string, args ...any)) {
-	switch {
-	case len(t.CA) > maxCA:
-		fail("tls.ca", "longer than %d bytes", maxCA)
-	case t.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(t.CA)):
-		fail("tls.ca", "holds no PEM certificate")
-	}
+func (t TLS) validate(fail func(path, format string, args ...any), kind string) {
+	validateCA(fail, "tls.ca", t.CA, kind == "tlcp")
 	if t.SkipVerify && (t.CA != "" || t.CAFile != "") {
 		fail("tls.skip_verify", "trusts everybody although a CA is given: want one of the two")
 	}
@@ -73,5 +69,20 @@ func (t TLS) validate(fail func(path, format string, args ...any)) {
 	validateStartTLS(fail, "tls.starttls", t.StartTLS)
 	if e := t.Expiry.WithDefaults(); e.Minor < e.General || e.General < e.Urgent || e.Urgent < 0 {
 		fail("tls.expiry", "minor %v, general %v, urgent %v: want each at least as long as the next", e.Minor, e.General, e.Urgent)
+	}
+}
+
+// validateCA wants PEM certificates. Those of the national algorithms cannot be read here, for which the standard library has no
+// curve: the agent does.
+func validateCA(fail func(path, format string, args ...any), path, text string, national bool) {
+	if text == "" {
+		return
+	}
+	block, _ := pem.Decode([]byte(text))
+	switch {
+	case len(text) > maxCA:
+		fail(path, "longer than %d bytes", maxCA)
+	case block == nil || block.Type != "CERTIFICATE", !national && !x509.NewCertPool().AppendCertsFromPEM([]byte(text)):
+		fail(path, "holds no PEM certificate")
 	}
 }

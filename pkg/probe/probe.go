@@ -30,6 +30,7 @@ var Kinds = map[string]Kind{
 	"http": {New: newHTTP, Series: httpSeries},
 	"icmp": {New: newICMP, Series: icmpSeries},
 	"tcp":  {New: newTCP, Series: netSeries},
+	"tlcp": {New: newTLCP, Series: tlcpSeries},
 	"tls":  {New: newTLS, Series: netSeries},
 }
 

@@ -32,6 +32,7 @@ var timed = map[string]struct {
 	"icmp": {"probe_icmp_duration_seconds", []string{"resolve", "setup", "rtt"}},
 	"grpc": {"probe_grpc_duration_seconds", []string{"resolve", "connect", "tls", "check"}},
 	"tls":  {"xunjian_probe_tls_duration_seconds", []string{"resolve", "connect", "tls"}},
+	"tlcp": {"xunjian_probe_tls_duration_seconds", []string{"resolve", "connect", "tls"}},
 }
 
 func newSchema(spec check.Spec) schema {

@@ -160,10 +160,15 @@ func (l *link) tell(a *check.Attempt, limits check.Expiry) {
 
 const day = 24 * time.Hour
 
-// finding grades how long the certificates are still good for. Its value is in days.
+// finding grades how long the certificates are still good for.
 func (s shown) finding(limits check.Expiry, now time.Time) check.Finding {
-	left := s.expiry.Sub(now)
-	f := check.Finding{Name: "certificate", Until: s.expiry, Value: math.Floor(left.Hours() / 24)}
+	return expiryFinding("certificate", s.whose, s.expiry, limits, now)
+}
+
+// expiryFinding grades how long a certificate is still good for. Its value is in days.
+func expiryFinding(name, whose string, end time.Time, limits check.Expiry, now time.Time) check.Finding {
+	left := end.Sub(now)
+	f := check.Finding{Name: name, Until: end, Value: math.Floor(left.Hours() / 24)}
 	switch {
 	case left <= limits.Urgent:
 		f.Level = "urgent"
@@ -174,11 +179,11 @@ func (s shown) finding(limits check.Expiry, now time.Time) check.Finding {
 	default:
 		return f
 	}
-	end, name := s.expiry.UTC().Format(time.RFC3339), clipTo(s.whose, maxSeen)
-	if left <= 0 {
-		f.Reason = fmt.Sprintf("certificate of %s ended %s", name, end)
+	stamp := end.UTC().Format(time.RFC3339)
+	if whose = clipTo(whose, maxSeen); left <= 0 {
+		f.Reason = fmt.Sprintf("certificate of %s ended %s", whose, stamp)
 	} else {
-		f.Reason = fmt.Sprintf("certificate of %s ends %s, %d days left", name, end, int(left/day))
+		f.Reason = fmt.Sprintf("certificate of %s ends %s, %d days left", whose, stamp, int(left/day))
 	}
 	return f
 }

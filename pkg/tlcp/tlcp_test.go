@@ -1,25 +1,21 @@
 package tlcp
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/emmansun/gmsm/smx509"
 	"golang.org/x/crypto/cryptobyte"
 
 	"xunjian/pkg/ses"
+	"xunjian/pkg/tlcp/tlcptest"
 )
 
 // server is one side of a handshake as far as it goes in the clear; fields change what it does.
@@ -239,11 +235,8 @@ func TestGreeting(t *testing.T) {
 
 // TestPeer shakes hands with a server made with another library.
 func TestPeer(t *testing.T) {
-	if os.Getenv("XUNJIAN_WITHOUT_PEERS") != "" {
-		t.Skip("the peer's module may not install here")
-	}
 	s := newServer(t, Suites[1])
-	addr := startPeer(t, s)
+	addr := tlcptest.Start(t, s.signing, s.encryption)
 	for _, name := range []string{"", "localhost"} {
 		conn, err := net.Dial("tcp", addr)
 		must(t, err)
@@ -256,38 +249,6 @@ func TestPeer(t *testing.T) {
 			t.Errorf("got %v and %d certificates", h.Suite, len(h.Chain))
 		}
 	}
-}
-
-func startPeer(t *testing.T, s server) string {
-	t.Helper()
-	dir := t.TempDir()
-	files := []string{}
-	for name, id := range map[string]ses.Identity{"a": s.signing, "b": s.encryption} {
-		key, err := smx509.MarshalPKCS8PrivateKey(id.Key)
-		must(t, err)
-		must(t, os.WriteFile(filepath.Join(dir, name+".pem"), id.PEM(), 0o600))
-		must(t, os.WriteFile(filepath.Join(dir, name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
-	}
-	for _, name := range []string{"a.pem", "a.key", "b.pem", "b.key"} {
-		files = append(files, filepath.Join(dir, name))
-	}
-	program := filepath.Join(dir, "gmtls")
-	build := exec.Command("go", "build", "-o", program, ".")
-	build.Dir = filepath.Join("..", "..", "test", "gmtls")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the peer: %v\n%s", err, out)
-	}
-	cmd := exec.Command(program, files...)
-	stdin, err := cmd.StdinPipe()
-	must(t, err)
-	stdout, err := cmd.StdoutPipe()
-	must(t, err)
-	cmd.Stderr = os.Stderr
-	must(t, cmd.Start())
-	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	must(t, err)
-	return strings.TrimSpace(line)
 }
 
 func FuzzFlight(f *testing.F) {
