@@ -53,6 +53,8 @@ var owners = map[string][]string{
 	"go.yaml.in/yaml":                  {"config"},
 	"golang.org/x/crypto/argon2":       {"access"},
 	"github.com/alexedwards/scs":       {"console"},
+	"github.com/linxGnu/gosmpp":        {"probe", "simulator"},
+	"github.com/bigwhite/gocmpp":       {"probe", "simulator"},
 	"github.com/alecthomas/kong":       {},
 	"github.com/emmansun/gmsm":         {"flow", "probe", "ses", "simulator", "tlcp"},
 }

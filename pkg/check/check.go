@@ -40,6 +40,7 @@ type Spec struct {
 	GRPC GRPC  `yaml:"grpc,omitempty" json:"grpc,omitzero"`
 	TLS  TLS   `yaml:"tls,omitempty" json:"tls,omitzero"`
 	Flow *Flow `yaml:"flow,omitempty" json:"flow,omitempty"`
+	SMS  *SMS  `yaml:"sms,omitempty" json:"sms,omitempty"`
 }
 
 // Ref refers to a secret on the agent's host, so that neither configuration nor plan nor record ever holds its value.

@@ -33,6 +33,8 @@ var kinds = map[string]func(s Spec, fail func(path, format string, args ...any))
 		s.validateAddress(fail)
 		s.GRPC.validate(fail)
 	},
+	"smpp": Spec.validateSMS,
+	"cmpp": Spec.validateSMS,
 }
 
 // Kinds names the kinds of check that agents know, in order.

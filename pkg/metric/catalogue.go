@@ -156,6 +156,8 @@ var catalogue = map[string]Desc{
 	"xunjian_probe_step_slow":             {Gauge, "Whether a step of the check held, but later than it may."},
 	"xunjian_probe_step_duration_seconds": {Gauge, "How long a step of the check took."},
 
+	"xunjian_sms_balance": {Gauge, "Messages left on the account of a short message platform."},
+
 	"xunjian_report_dropped_series": {Gauge, "Series of this report that the collector left out: more than its caps allow, or none."},
 
 	"xunjian_agent_collector_duration_seconds": {Gauge, "How long the agent took to read this part of the host."},

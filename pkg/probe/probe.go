@@ -25,10 +25,12 @@ type Kind struct {
 
 // Kinds lists what can be asked; one more kind is one file and one line here.
 var Kinds = map[string]Kind{
+	"cmpp": {New: newCMPP, Series: smsSeries, Steps: smsSteps, InTurn: true},
 	"dns":  {New: newDNS, Series: dnsSeries},
 	"grpc": {New: newGRPC, Series: grpcSeries},
 	"http": {New: newHTTP, Series: httpSeries},
 	"icmp": {New: newICMP, Series: icmpSeries},
+	"smpp": {New: newSMPP, Series: smsSeries, Steps: smsSteps, InTurn: true},
 	"tcp":  {New: newTCP, Series: netSeries},
 	"tlcp": {New: newTLCP, Series: tlcpSeries},
 	"tls":  {New: newTLS, Series: netSeries},
