@@ -40,12 +40,12 @@ func (b *builder) build(ctx context.Context) (*Model, error) {
 		Month: b.month.String(), From: b.month.From().UTC(), To: b.month.To().UTC(), AsOf: b.asOf.UTC(),
 		Zone: b.month.loc.String(), loc: b.month.loc, Unfinished: b.asOf.Before(b.month.To()), Rules: b.rules(),
 	}
-	before, _, err := b.services(ctx, b.month.Previous())
+	before, _, _, err := b.services(ctx, b.month.Previous())
 	if err != nil {
 		return nil, err
 	}
 	var known bool
-	if m.Services, known, err = b.services(ctx, b.month); err != nil {
+	if m.Services, m.Steps, known, err = b.services(ctx, b.month); err != nil {
 		return nil, err
 	}
 	m.Provisional = !known

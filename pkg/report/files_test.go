@@ -201,7 +201,7 @@ func TestExcelReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	want := []string{"本月概况", "关键服务巡检", "服务器巡检", "故障清单", "故障统计", "数据说明"}
+	want := []string{"本月概况", "关键服务巡检", "速度与稳定性", "核心功能巡检", "服务器巡检", "故障清单", "故障统计", "数据说明"}
 	if got := x.GetSheetList(); !slices.Equal(got, want) {
 		t.Fatalf("sheets %v", got)
 	}
@@ -234,7 +234,10 @@ func TestExcelReadBack(t *testing.T) {
 	is("故障清单", "G4", "2026-10-31\n22:16:02\n王𬭎")
 	is("故障清单", "C7", "公文流转 用户报障：用户反映附件上传按钮位置不便，希望调整到正文上方 <建议>")
 	is("关键服务巡检", "B4", "86,400")
-	is("关键服务巡检", "E5", "99.548%")
+	is("关键服务巡检", "E5", "99.537%")
+	is("核心功能巡检", "B4", "登录签章平台")
+	is("核心功能巡检", "H5", "6（最多）")
+	is("速度与稳定性", "B5", "5×8")
 	if panes, err := x.GetPanes("故障清单"); err != nil || !panes.Freeze || panes.YSplit != headRow {
 		t.Errorf("panes %+v (%v)", panes, err)
 	}
@@ -264,6 +267,8 @@ func TestEmptyMonthInWords(t *testing.T) {
 		"services": none(13),
 		"hosts":    none(13),
 		"levels":   none(6 * 4),
+
+		"stability": "7×24 " + none(12) + "5×8 " + none(12),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -101,10 +101,25 @@ func (f form) inspections() string {
 	cells := []string{"service", "planned}}/{{done", "success", "always", "office", "p50}}/{{p95}}/{{max", "outages", "longest", "mttr", "unknown", "verdict"}
 	out := para("Heading1", f.t("form.h2")) + para("Heading2", f.t("form.h21")) + para("Caption", f.t("form.c21")) +
 		table1("services", cols, heads, cells, 1) + para("Note", f.t("form.n21"))
+	out += f.stability() + f.functions()
 	cols = []int{1300, 1350, 1320, 2080, 1450, 1700, 850, 1250, 1000, 1000, 1270}
 	heads = f.heads("form.hosts", []string{"host", "ip", "role", "cpu", "memory", "mount", "used", "growth", "full", "online", "verdict"})
 	cells = []string{"=host", "=ip", "=role", "=cpu_mean}}/{{cpu_p95}}/{{cpu_peak", "=mem_mean}}/{{mem_peak", "mount", "used", "growth", "full", "=online", "=verdict"}
 	return out + para("Heading2", f.t("form.h23")) + para("Caption", f.t("form.c23")) + table1("hosts", cols, heads, cells, 1) + para("Note", f.t("form.n23"))
+}
+
+func (f form) stability() string {
+	cols := f.widths([]int{1350, 850, 1760, 950, 800, 700, 700, 1350, 1500, 1350, 1900, 1360}, []int{1350, 850, 1760, 950, 900, 850, 750, 1300, 1400, 1300, 1850, 1310})
+	heads := f.heads("form.stability", []string{"service", "calendar", "latency", "slow", "variation", "outages", "flaps", "longest", "mtbf", "mttr", "worst", "planned"})
+	cells := []string{"=service", "calendar", "p50}}/{{p95}}/{{max", "slow", "variation", "outages", "flaps", "longest", "mtbf", "mttr", "worst", "planned"}
+	return para("Caption", f.t("form.c21b")) + table1("stability", cols, heads, cells, 1) + para("Note", f.t("form.n21b"))
+}
+
+func (f form) functions() string {
+	cols := []int{2700, 2570, 1000, 1100, 1100, 1100, 1300, 1300, 1300, 1100}
+	keys := []string{"function", "step", "done", "success", "p95", "slow", "always", "failed", "checked_by", "verdict"}
+	cells := append([]string{"=function"}, keys[1:]...)
+	return para("Heading2", f.t("form.h22")) + para("Caption", f.t("form.c22")) + table1("steps", cols, f.heads("steps", keys), cells, 2) + para("Note", f.t("form.n22"))
 }
 
 // incidents lays the sixteen columns of 3.1 over two rows for each incident: thirteen short ones side by side, and the three

@@ -26,6 +26,7 @@ type Model struct {
 	Rules    Rules         `json:"rules"`
 	Summary  []Headline    `json:"summary"`
 	Services []ServiceLine `json:"services"`
+	Steps    []StepLine    `json:"steps"`
 	Hosts    []HostLine    `json:"hosts"`
 	Faults   []Fault       `json:"faults"`
 	Levels   []LevelSum    `json:"levels"` // one for each level, then their total
@@ -123,6 +124,9 @@ type ServiceLine struct {
 	MTTR    measure.Maybe[time.Duration] `json:"mttr"`    // of the outages that ended
 	Lasting bool                         `json:"lasting"` // the last outage had not ended
 	Verdict Verdict                      `json:"verdict"`
+
+	Detail       Stability `json:"detail"`        // 7×24
+	OfficeDetail Stability `json:"detail_office"` // 5×8
 }
 
 // HostLine is a server's month (2.3). Loads are shares, by the minute.

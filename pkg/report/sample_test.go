@@ -146,6 +146,7 @@ func makeSample(t testing.TB) (Config, Sources, Month, time.Time) {
 		{Name: "gateway", ZH: "网关服务", EN: "Gateway", Key: true},
 	}}
 	sampleChecks(t, f, &src, month)
+	sampleSteps(t, f, &src, month)
 	sampleHosts(t, f, &src, month)
 	src.Faults = sampleFaults(t)
 	return cfg, src, month, at(t, "2026-12-01 08:30:00")
@@ -175,6 +176,40 @@ func sampleChecks(t testing.TB, f *feed, src *Sources, m Month) {
 				return 0.03*float64(i+1) + 0.05*noise(x, int64(i)) + 1.4*math.Pow(noise(x, int64(i+9)), 40), !in(blind[s.Name], x)
 			})
 		}
+	}
+}
+
+// sampleSteps is a transaction every half hour whose second step fails now and then, and once all of a night.
+func sampleSteps(t testing.TB, f *feed, src *Sources, m Month) {
+	flow := &check.Flow{Steps: []check.FlowStep{
+		{Name: "login", ZH: "登录签章平台", EN: "Sign in"},
+		{Name: "sign", ZH: "对随机摘要签名", EN: "Sign a random digest"},
+		{Name: "verify", ZH: "本地验证签名", EN: "Verify here"},
+	}}
+	src.Checks = append(src.Checks, measure.Check{Spec: check.Spec{Name: "signature-flow", Service: "signature", Every: 30 * time.Minute, Flow: flow}})
+	bad := []trouble{{at(t, "2026-11-03 09:10:00"), at(t, "2026-11-03 12:25:00")}}
+	name := []string{measure.LabelCheck, "signature-flow", measure.LabelAgent, "app-01", "service", "signature"}
+	always := func(v float64) func(time.Time) (float64, bool) {
+		return func(time.Time) (float64, bool) { return v, true }
+	}
+	f.sampled(metric.New("probe_success", name...), m.From(), m.To(), 30*time.Minute, func(x time.Time) (float64, bool) {
+		if in(bad, x) {
+			return 0, true
+		}
+		return 1, true
+	})
+	for i, s := range flow.Steps {
+		labels := append(slices.Clone(name), "step", s.Name)
+		f.sampled(metric.New("xunjian_probe_step_success", labels...), m.From(), m.To(), 30*time.Minute, func(x time.Time) (float64, bool) {
+			if in(bad, x) && i > 0 {
+				return 0, i == 1 // what comes after a failed critical step is not made
+			}
+			return 1, true
+		})
+		f.sampled(metric.New("xunjian_probe_step_duration_seconds", labels...), m.From(), m.To(), 30*time.Minute, func(x time.Time) (float64, bool) {
+			return 0.1*float64(i+1) + 0.05*noise(x, int64(i)), true
+		})
+		f.sampled(metric.New("xunjian_probe_step_slow", labels...), m.From(), m.To(), 30*time.Minute, always(0))
 	}
 }
 

@@ -10,18 +10,18 @@ import (
 	"xunjian/pkg/measure"
 )
 
-// services works out 2.1 for a month, by measure's rules.
-func (b *builder) services(ctx context.Context, m Month) (out []ServiceLine, known bool, err error) {
+// services works out 2.1 and 2.2 for a month, by measure's rules.
+func (b *builder) services(ctx context.Context, m Month) (out []ServiceLine, steps []StepLine, known bool, err error) {
 	known = true
 	for _, s := range b.src.Services {
 		sheet, err := b.sheet(ctx, s, m)
 		if err != nil {
-			return nil, false, err
+			return nil, nil, false, err
 		}
 		known = known && !sheet.Provisional
-		out = append(out, b.line(s, sheet))
+		out, steps = append(out, b.line(s, sheet)), append(steps, b.steps(s, sheet)...)
 	}
-	return out, known, nil
+	return out, steps, known, nil
 }
 
 // sheet is a service's month so far.
@@ -60,6 +60,7 @@ func (b *builder) line(s check.Service, sheet *measure.Sheet) ServiceLine {
 		line.Outages = measure.Known(int64(len(always.Interruptions())))
 		line.Longest, line.MTTR, line.Lasting = always.Longest(), always.MTTR(), always.Lasting()
 	}
+	line.Detail, line.OfficeDetail = stability(always), stability(office)
 	line.Verdict = b.verdict(&line)
 	return line
 }
