@@ -111,13 +111,13 @@ type reportCmd struct {
 	Out   string `help:"${out}" default:"." type:"path"`
 }
 
-// Run writes the month's record as docx and xlsx.
+// Run writes the month's record as docx and xlsx, and its figures as json.
 func (r reportCmd) Run(ctx context.Context, p *i18n.Printer) error {
 	return r.with(ctx, p, func(c *api.Client) error {
 		if err := os.MkdirAll(r.Out, 0o755); err != nil {
 			return err
 		}
-		for _, format := range []string{"docx", "xlsx"} {
+		for _, format := range []string{"docx", "xlsx", "json"} {
 			b, err := c.MonthReport(ctx, r.Month, format)
 			if err != nil {
 				return err

@@ -57,7 +57,7 @@ type Access interface {
 	Revoke(now time.Time, id, by string) (access.Token, error)
 }
 
-// Reports writes a month's record; format is docx or xlsx, month as 2026-11. It may return *Invalid or ErrNotFound.
+// Reports writes a month's record; format is docx, xlsx or json, month as 2026-11. It may return *Invalid or ErrNotFound.
 type Reports interface {
 	Report(ctx context.Context, month, format, lang string) ([]byte, error)
 }

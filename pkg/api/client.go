@@ -164,7 +164,7 @@ func (c *Client) Status(ctx context.Context) (out Status, err error) {
 	return out, c.json(ctx, http.MethodGet, Prefix+"/status", nil, &out)
 }
 
-// MonthReport is a month's record as a file; format is docx or xlsx.
+// MonthReport is a month's record as a file; format is docx, xlsx or json.
 func (c *Client) MonthReport(ctx context.Context, month, format string) ([]byte, error) {
 	return c.do(ctx, http.MethodGet, Prefix+"/reports/"+url.PathEscape(month+"."+format), nil, maxReport)
 }

@@ -179,6 +179,7 @@ func (s *server) status(c *call) (answer, error) {
 var formats = map[string]string{
 	"docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
 	"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+	"json": "application/json",
 }
 
 func (s *server) getReport(c *call) (answer, error) {

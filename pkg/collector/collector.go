@@ -267,7 +267,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	g, parts := errgroup.WithContext(parts)
 	for name, run := range map[string]func(context.Context) error{
 		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "pages": c.pages.run,
-		"records": c.watchRecords, "disk": c.disk.Run, "backups": c.backups.wait,
+		"records": c.watchRecords, "disk": c.disk.Run, "backups": c.backups.wait, "figures": c.keepFigures,
 		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.tick) },
 		"reloads": c.followReloads,
 		"uplink":  func(context.Context) error { return c.uplink.Serve(c.doors.grpc) },

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -42,6 +43,8 @@ func (r reports) Report(ctx context.Context, month, format, lang string) ([]byte
 	}
 	p := i18n.For(lang)
 	switch format {
+	case "json":
+		return json.MarshalIndent(model, "", "  ")
 	case "xlsx":
 		return report.Excel(model, p)
 	case "docx":
@@ -97,7 +100,10 @@ func (r reports) sources(cfg Config) (report.Sources, error) {
 	if err != nil {
 		return report.Sources{}, err
 	}
-	src := report.Sources{Samples: samples{r.c.series}, Services: cfg.Services, Calendar: calendar, Faults: faults}
+	src := report.Sources{
+		Samples: samples{r.c.series}, Services: cfg.Services, Calendar: calendar, Faults: faults,
+		Planned: cfg.Report.PlannedOf, Kept: measure.Book{DB: r.c.records},
+	}
 	for _, s := range cfg.Checks {
 		src.Checks = append(src.Checks, measure.Check{Spec: s})
 	}

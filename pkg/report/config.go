@@ -1,9 +1,13 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
+
 	"xunjian/pkg/contract"
 )
 
@@ -24,7 +28,36 @@ type Config struct {
 	SummerHours    contract.Hours `yaml:"summer_hours"`    // from SummerFrom to SummerTo; empty: the same all year
 	SummerFrom     string         `yaml:"summer_from"`     // "06-01"
 	SummerTo       string         `yaml:"summer_to"`       // "09-30", inclusive
+	Planned        []Planned      `yaml:"planned"`         // planned windows, in no figure but their own
 	CalendarFolder string         `yaml:"calendar_folder"` // holiday notices laid over those that come with the program
+}
+
+// Planned is a planned window (计划维护): agreed beforehand, it counts neither as up nor as down.
+type Planned struct {
+	Services []string  `yaml:"services"` // empty: all
+	From     time.Time `yaml:"from"`
+	To       time.Time `yaml:"to"`
+	Reason   string    `yaml:"reason"`
+}
+
+// PlannedOf are the planned windows of a service in order, overlapping ones as one.
+func (c Config) PlannedOf(service string) (out []contract.Span) {
+	for _, p := range c.Planned {
+		if len(p.Services) == 0 || slices.Contains(p.Services, service) {
+			out = append(out, contract.Span{From: p.From.UnixMilli(), To: p.To.UnixMilli()})
+		}
+	}
+	slices.SortFunc(out, func(a, b contract.Span) int { return cmp.Compare(a.From, b.From) })
+	n := 0
+	for _, s := range out {
+		if n > 0 && s.From <= out[n-1].To {
+			out[n-1].To = max(out[n-1].To, s.To)
+			continue
+		}
+		out[n] = s
+		n++
+	}
+	return out[:n]
 }
 
 // DefaultConfig names nobody and judges by DOMAIN's defaults.
@@ -69,8 +102,23 @@ func (c Config) Validate(fail func(path, format string, args ...any)) {
 	if c.Hold < 1 || c.Hold > 100 {
 		fail("hold", "%d: want 1 to 100 intervals", c.Hold)
 	}
+	for i, p := range c.Planned {
+		at := fmt.Sprintf("planned[%d]", i)
+		switch {
+		case p.From.IsZero() || !p.From.Before(p.To):
+			fail(at, "want from and to, one after the other, as 2026-11-28T22:00:00+08:00")
+		case p.To.Sub(p.From) > maxPlanned:
+			fail(at+".to", "%v after its beginning: want at most %v", p.To.Sub(p.From), maxPlanned)
+		}
+		if strings.TrimSpace(p.Reason) == "" {
+			fail(at+".reason", "missing: a planned window has a reason that can be shown")
+		}
+	}
 	c.validateHours(fail)
 }
+
+// maxPlanned keeps a slip of the pen from hiding a month.
+const maxPlanned = 7 * 24 * time.Hour
 
 const maxName = 100
 

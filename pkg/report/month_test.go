@@ -101,6 +101,10 @@ func TestConfigFaults(t *testing.T) {
 	want("office_hours", func(c *Config) { c.OfficeHours = contract.Hours{"12:00-08:00"} })
 	want("office_hours", func(c *Config) { c.OfficeHours = contract.Hours{"08:00-12:00", "11:00-17:00"} })
 	want("office_hours", func(c *Config) { c.OfficeHours = contract.Hours{"8-12"} })
+	window := Planned{From: at(t, "2026-11-28 22:00:00"), To: at(t, "2026-11-29 02:00:00"), Reason: "升级"}
+	want("planned[0]", func(c *Config) { w := window; w.To = w.From; c.Planned = []Planned{w} })
+	want("planned[0].to", func(c *Config) { w := window; w.To = w.From.AddDate(0, 1, 0); c.Planned = []Planned{w} })
+	want("planned[0].reason", func(c *Config) { w := window; w.Reason = " "; c.Planned = []Planned{w} })
 	want("summer_from", func(c *Config) {
 		c.SummerHours, c.SummerFrom, c.SummerTo = contract.Hours{"08:00-12:00"}, "02-30", "09-30"
 	})

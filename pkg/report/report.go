@@ -30,6 +30,27 @@ type Sources struct {
 	Faults   []incident.Record                    // those that touch the month or the one before; others are passed over
 }
 
+// Keep works out the days of the last fortnight, so that those which are final are kept.
+func (s Sources) Keep(ctx context.Context, cfg Config, loc *time.Location, now time.Time) error {
+	y, m, d := now.In(loc).Date()
+	today := time.Date(y, m, d, 0, 0, 0, 0, loc)
+	for _, service := range s.Services {
+		maker := s.maker(cfg, loc)
+		if _, err := maker.Between(ctx, service.Name, today.AddDate(0, 0, -14), today, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Sources) maker(cfg Config, loc *time.Location) *measure.Maker {
+	return &measure.Maker{
+		Rules:   measure.Rules{Confirm: cfg.Confirm, Hold: cfg.Hold},
+		Samples: s.Samples, Checks: s.Checks, Calendar: s.Calendar, Office: cfg.office(), Location: loc,
+		Planned: s.Planned, Kept: s.Kept,
+	}
+}
+
 // Build works out the figures of a month as they stand at asOf. Nothing but its arguments and the records goes in.
 func Build(ctx context.Context, cfg Config, src Sources, month Month, asOf time.Time) (*Model, error) {
 	b := builder{cfg: cfg, src: src, month: month, asOf: asOf.Truncate(time.Second)}

@@ -26,11 +26,7 @@ func (b *builder) services(ctx context.Context, m Month) (out []ServiceLine, ste
 
 // sheet is a service's month so far.
 func (b *builder) sheet(ctx context.Context, s check.Service, m Month) (*measure.Sheet, error) {
-	maker := measure.Maker{
-		Rules:   measure.Rules{Confirm: b.cfg.Confirm, Hold: b.cfg.Hold},
-		Samples: b.src.Samples, Checks: b.src.Checks, Calendar: b.src.Calendar, Office: b.cfg.office(), Location: m.loc,
-		Planned: b.src.Planned, Kept: b.src.Kept,
-	}
+	maker := b.src.maker(b.cfg, m.loc)
 	sheet, err := maker.Between(ctx, s.Name, m.From(), earlier(m.To(), b.asOf), b.asOf)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,255 @@
+package measure
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/contract"
+	"xunjian/pkg/metric"
+	"xunjian/pkg/store"
+)
+
+var shanghai = time.FixedZone("Asia/Shanghai", 8*3600)
+
+func at(t testing.TB, s string) time.Time {
+	t.Helper()
+	out, err := time.ParseInLocation("2006-01-02 15:04", s, shanghai)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// memory hands out samples from memory.
+type memory []series
+
+type series struct {
+	metric.Series
+	t []int64
+	v []float64
+}
+
+func (m memory) Select(_ context.Context, from, to time.Time, name string, labels map[string]string, fn func(metric.Series, []int64, []float64) error) error {
+	for _, s := range m {
+		if s.Name != name || slices.ContainsFunc([]string{LabelCheck, LabelAgent}, func(k string) bool { return labels[k] != "" && s.Get(k) != labels[k] }) {
+			continue
+		}
+		a, _ := slices.BinarySearch(s.t, from.UnixMilli())
+		b, _ := slices.BinarySearch(s.t, to.UnixMilli())
+		if a < b {
+			if err := fn(s.Series, s.t[a:b], s.v[a:b]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// every writes a series on a grid.
+func every(name string, from, to time.Time, step time.Duration, value func(time.Time) float64, labels ...string) series {
+	s := series{Series: metric.New(name, append([]string{LabelCheck, "c", LabelAgent, "a1"}, labels...)...)}
+	for x := from; x.Before(to); x = x.Add(step) {
+		if v := value(x); !math.IsInf(v, 0) { // infinite: no sample
+			s.t, s.v = append(s.t, x.UnixMilli()), append(s.v, v)
+		}
+	}
+	return s
+}
+
+func maker(t testing.TB, spec check.Spec, samples memory) *Maker {
+	t.Helper()
+	cal, err := contract.LoadCalendar(shanghai)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Name, spec.Service = "c", "s"
+	return &Maker{
+		Rules: Rules{Confirm: 3, Hold: 3}, Samples: samples, Checks: []Check{{Spec: spec}}, Calendar: cal, Location: shanghai,
+		Office: contract.Office{Hours: contract.Hours{"08:00-12:00", "14:30-17:30"}},
+	}
+}
+
+func between(t testing.TB, m *Maker, from, to string) *Sheet {
+	t.Helper()
+	s, err := m.Between(t.Context(), "s", at(t, from), at(t, to), at(t, to).AddDate(1, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// An outage over midnight is one outage, whose confirming results may lie on both days.
+func TestOutageOverMidnight(t *testing.T) {
+	from, to := at(t, "2026-11-02 00:00"), at(t, "2026-11-04 00:00")
+	bad := func(x time.Time) float64 {
+		if !x.Before(at(t, "2026-11-02 23:58")) && x.Before(at(t, "2026-11-03 00:02")) {
+			return 0
+		}
+		return 1
+	}
+	m := maker(t, check.Spec{Every: time.Minute}, memory{every("probe_success", from, to, time.Minute, bad)})
+	f := &between(t, m, "2026-11-02 00:00", "2026-11-04 00:00").Whole().Always
+	want := []Outage{{at(t, "2026-11-02 23:58").UnixMilli(), at(t, "2026-11-03 00:02").UnixMilli(), 4 * 60_000, true, true}}
+	if diff := cmp.Diff(want, f.Interruptions()); diff != "" {
+		t.Error(diff)
+	}
+	if f.Flaps() != 1 || f.MTTR() != Known(4*time.Minute) || f.MTBF() != Known(48*time.Hour-4*time.Minute) {
+		t.Errorf("%d flaps, MTTR %v, MTBF %v", f.Flaps(), f.MTTR(), f.MTBF())
+	}
+	if f.Worst.At != at(t, "2026-11-02 23:00").UnixMilli() || f.Worst.Passed != 58 || f.Worst.Done != 60 {
+		t.Errorf("worst hour %+v", f.Worst)
+	}
+}
+
+// A planned window is in no figure but its own, whatever was seen in it.
+func TestPlannedWindows(t *testing.T) {
+	from, to := at(t, "2026-11-02 00:00"), at(t, "2026-11-03 00:00")
+	window := contract.Span{From: at(t, "2026-11-02 09:30").UnixMilli(), To: at(t, "2026-11-02 10:30").UnixMilli()}
+	bad := func(x time.Time) float64 {
+		if x.UnixMilli() >= window.From && x.UnixMilli() < window.To {
+			return 0
+		}
+		return 1
+	}
+	m := maker(t, check.Spec{Every: time.Minute}, memory{every("probe_success", from, to, time.Minute, bad)})
+	m.Planned = func(string) []contract.Span { return []contract.Span{window} }
+	l := between(t, m, "2026-11-02 00:00", "2026-11-03 00:00").Whole()
+	if f := l.Always; f.Planned != 3_600_000 || f.Down != 0 || f.Up != 23*3_600_000 || len(f.Outages) != 0 {
+		t.Errorf("7×24: planned %d, down %d, up %d, %v", f.Planned, f.Down, f.Up, f.Outages)
+	}
+	if f := l.Office; f.Planned != 3_600_000 || f.Up != 6*3_600_000 || f.Down != 0 {
+		t.Errorf("5×8: planned %d, up %d, down %d", f.Planned, f.Up, f.Down)
+	}
+}
+
+// A check with hours is looked at in its hours only, at night at its other pace.
+func TestHoursOfACheck(t *testing.T) {
+	from, to := at(t, "2026-11-02 00:00"), at(t, "2026-11-03 00:00")
+	asked := func(spec check.Spec) memory {
+		return memory{every("probe_success", from, to, time.Minute, func(x time.Time) float64 {
+			pace := spec.Pace(x)
+			if pace == 0 || x.Sub(from)%pace != 0 {
+				return math.Inf(1)
+			}
+			return 1
+		})}
+	}
+	for name, tc := range map[string]struct {
+		hours       check.Hours
+		due         int64
+		up, unknown time.Duration
+	}{
+		"not at night": {check.Hours{From: "08:00", To: "20:00"}, 24, 12 * time.Hour, 0},
+		// The day's first result is at 00:00; 2-hourly results stand for six hours.
+		"slower at night": {check.Hours{From: "08:00", To: "20:00", Otherwise: 2 * time.Hour}, 24 + 6, 24 * time.Hour, 0},
+	} {
+		spec := check.Spec{Every: 30 * time.Minute, Hours: tc.hours}
+		f := between(t, maker(t, spec, asked(spec)), "2026-11-02 00:00", "2026-11-03 00:00").Whole().Always
+		if f.Due != tc.due || f.Done != tc.due || f.Up != tc.up.Milliseconds() || f.Unknown != tc.unknown.Milliseconds() {
+			t.Errorf("%s: %d of %d rounds, up %v, unknown %v; want %d, %v, %v", name, f.Done, f.Due, millis(f.Up), millis(f.Unknown), tc.due, tc.up, tc.unknown)
+		}
+	}
+}
+
+// Steps have figures of their own; a step that was not made is unknown, not down.
+func TestSteps(t *testing.T) {
+	from, to := at(t, "2026-11-02 00:00"), at(t, "2026-11-03 00:00")
+	half := func(a, b float64) func(time.Time) float64 {
+		return func(x time.Time) float64 {
+			if x.Hour() < 12 {
+				return a
+			}
+			return b
+		}
+	}
+	m := maker(t, check.Spec{Every: time.Minute}, memory{
+		every("probe_success", from, to, time.Minute, half(1, 0)),
+		every("xunjian_probe_step_success", from, to, time.Minute, half(1, 0), "step", "login"),
+		every("xunjian_probe_step_success", from, to, time.Minute, half(1, math.NaN()), "step", "todo"),
+		every("xunjian_probe_step_duration_seconds", from, to, time.Minute, half(0.2, 9), "step", "login"),
+		every("xunjian_probe_step_slow", from, to, time.Minute, half(1, math.NaN()), "step", "todo"),
+	})
+	s := between(t, m, "2026-11-02 00:00", "2026-11-03 00:00")
+	if len(s.Lines) != 3 || s.Lines[1].Step != "login" || s.Lines[2].Step != "todo" {
+		t.Fatalf("lines %+v", s.Lines)
+	}
+	login, todo := &s.Lines[1].Always, &s.Lines[2].Always
+	if login.Success() != Known(0.5) || login.Latency.Largest() != Known(200*time.Millisecond) {
+		t.Errorf("login: success %v, largest %v", login.Success(), login.Latency.Largest())
+	}
+	if todo.Done != 720 || todo.Down != 0 || todo.SlowShare() != Known(1.0) || todo.Unknown != 12*3_600_000 {
+		t.Errorf("todo: done %d, down %d, slow %v, unknown %v", todo.Done, todo.Down, todo.SlowShare(), millis(todo.Unknown))
+	}
+}
+
+// Days that are over are kept: later samples, or none, change them no more. A day that may still change is not kept.
+func TestFinalDaysAreKept(t *testing.T) {
+	db, err := store.Open(filepath.Join(t.TempDir(), "records.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	from, to := at(t, "2026-11-02 00:00"), at(t, "2026-11-12 00:00")
+	m := maker(t, check.Spec{Every: time.Minute}, memory{
+		every("probe_success", from, to, time.Minute, func(x time.Time) float64 { return float64(min(x.Minute(), 1)) }),
+		every("probe_duration_seconds", from, to, time.Minute, func(x time.Time) float64 { return float64(x.Minute()) / 100 }),
+	})
+	m.Kept = Book{db}
+	look := func(asOf time.Time) string {
+		s, err := m.Between(t.Context(), "s", from, to, asOf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	whole := look(to)
+	samples := m.Samples.(memory)
+	for i := range samples { // the samples of the days that are final at to are gone
+		n, _ := slices.BinarySearch(samples[i].t, at(t, "2026-11-06 00:00").UnixMilli())
+		samples[i].t, samples[i].v = samples[i].t[n:], samples[i].v[n:]
+	}
+	if again := look(to); again != whole {
+		t.Errorf("kept days changed:\n%s\n%s", whole, again)
+	}
+	if _, found, err := m.Kept.Day("s", at(t, "2026-11-10 00:00")); found || err != nil {
+		t.Errorf("a day that may still change is kept (%v)", err)
+	}
+}
+
+// Figures of parts add up to those of the whole, wherever it is cut.
+func TestFiguresAddUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var runs []stretch
+		now := int64(1000) // time 0 stands for never
+		for range rapid.IntRange(1, 25).Draw(t, "runs") {
+			end := now + rapid.Int64Range(1, 9).Draw(t, "length")
+			runs = append(runs, stretch{span: span{now, end}, state: state(rapid.IntRange(0, 2).Draw(t, "state"))})
+			now = end
+		}
+		cuts := []int64{1000, rapid.Int64Range(1000, now).Draw(t, "cut"), rapid.Int64Range(1000, now).Draw(t, "cut"), now}
+		slices.Sort(cuts)
+		var whole, sum Figures
+		whole.take(runs, func(span) bool { return true })
+		for i := range 3 {
+			var part Figures
+			part.take(clip(runs, []span{{cuts[i], cuts[i+1]}}), func(span) bool { return true })
+			sum.Add(&part)
+		}
+		if diff := cmp.Diff(whole, sum, cmp.AllowUnexported(Sketch{}), cmp.Comparer(func(a, b Sketch) bool { return a.n == b.n })); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
