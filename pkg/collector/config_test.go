@@ -79,6 +79,9 @@ func TestSample(t *testing.T) {
 	if len(got.Report.SummerHours) == 0 {
 		got.Report.SummerHours = nil
 	}
+	if len(got.Report.Planned) == 0 {
+		got.Report.Planned = nil
+	}
 	if len(got.Rules.Files) == 0 {
 		got.Rules.Files = nil
 	}
