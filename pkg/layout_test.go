@@ -20,6 +20,8 @@ var rows = [][]string{
 	// words, and words about words
 	{"metric", "contract", "check"},
 	{"symptom"},
+	// papers, which tools handle
+	{"paper"},
 	// tools
 	{"config", "spool", "store", "disk", "i18n", "ses", "tlcp"},
 	// parts
@@ -62,7 +64,7 @@ var owners = map[string][]string{
 // agentMayReach is all of our code that the agent may link, and agentNever what it must not drag in:
 // it is to be small and light on machines that have other work.
 var (
-	agentMayReach = []string{"agent", "check", "config", "host", "i18n", "metric", "probe", "ses", "spool", "tlcp", "uplink"}
+	agentMayReach = []string{"agent", "check", "config", "host", "i18n", "metric", "paper", "probe", "ses", "spool", "tlcp", "uplink"}
 	agentNever    = []string{"github.com/prometheus/", "go.etcd.io/bbolt", "github.com/klauspost/"}
 )
 
