@@ -67,7 +67,7 @@ func settings(p *i18n.Printer, verb string, args []string) (agent.Config, error)
 	flags := flag.NewFlagSet("agent "+verb, flag.ContinueOnError)
 	file := flags.String("config", "", p.T("agent.help.config"))
 	given := map[string]*string{}
-	for _, name := range []string{"collector", "name", "token", "token-file", "state"} {
+	for _, name := range []string{"collector", "name", "token", "token-file", "state", "secrets"} {
 		given[name] = flags.String(name, "", p.T("agent.help."+name))
 	}
 	if err := flags.Parse(args); err != nil {
@@ -85,7 +85,7 @@ func settings(p *i18n.Printer, verb string, args []string) (agent.Config, error)
 			return c, err
 		}
 	}
-	for name, to := range map[string]*string{"collector": &c.Collector, "name": &c.Name, "token": &c.Token, "token-file": &c.TokenFile, "state": &c.State} {
+	for name, to := range map[string]*string{"collector": &c.Collector, "name": &c.Name, "token": &c.Token, "token-file": &c.TokenFile, "state": &c.State, "secrets": &c.Secrets} {
 		if *given[name] != "" {
 			*to = *given[name]
 		}

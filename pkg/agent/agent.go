@@ -12,7 +12,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/host"
@@ -30,6 +33,7 @@ type Options struct {
 	Host    host.Options
 	Probe   probe.Options
 	Dial    func(ctx context.Context, address string) (net.Conn, error) // for tests over memory pipes
+	Self    SelfCheck                                                   // what this host's own connectivity is judged by; default its gateway and resolver
 }
 
 // Agent reads the host and asks the services that the collector's plan names.
@@ -41,28 +45,45 @@ type Agent struct {
 	queue    *spool.Queue
 	client   *uplink.Client
 	schedule *schedule
+	ledger   *ledger
+	reach    *reach
 	plans    chan check.Plan // newest plan only: an older one that waits is replaced
+	wanted   chan wanted     // of maxWanted; what is more is dropped, for the collector asks again with the next bad round
+	zone     atomic.Pointer[time.Location]
+	rounds   *semaphore.Weighted // of maxRounds
+	asked    *semaphore.Weighted // of maxAsked
 
 	// What runs; only Run's own goroutine touches it.
-	probers map[string]planned
+	runners map[string]*runner
 	every   time.Duration // of the host's readings
 }
 
-type planned struct {
-	spec   []byte // as JSON, to see whether a new plan changes it
-	prober *probe.Prober
-}
+// wanted is a check that the collector wants asked at once.
+type wanted struct{ check, request string }
+
+const maxWanted = 256
 
 // New opens the spool and the identity, enrolling first when there is none: that is the only thing that needs the collector.
 func New(ctx context.Context, o Options) (*Agent, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &Agent{o: o, log: o.Logger, plans: make(chan check.Plan, 1), probers: map[string]planned{}}
+	if o.Probe.Secrets == "" {
+		o.Probe.Secrets = o.Config.Secrets
+	}
+	a := &Agent{
+		o: o, log: o.Logger, plans: make(chan check.Plan, 1), wanted: make(chan wanted, maxWanted), runners: map[string]*runner{},
+		rounds: semaphore.NewWeighted(maxRounds), asked: semaphore.NewWeighted(maxAsked), reach: newReach(o.Self),
+	}
+	a.zone.Store(time.UTC)
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return nil, fmt.Errorf("make state folder: %w", err)
 	}
-	var err error // the spool first: a token must not be used up when its certificate could not be kept
+	var err error
+	if a.ledger, err = openLedger(filepath.Join(o.State, "checks.json"), a.day(time.Now())); err != nil {
+		a.log.Error("budgets of checks", "error", err)
+	}
+	// The spool first: a token must not be used up when its certificate could not be kept.
 	a.queue, err = spool.Open(spool.Options{Dir: filepath.Join(o.State, "spool"), MaxBytes: o.Spool.MaxBytes, MaxAge: o.Spool.MaxAge})
 	if err != nil {
 		return nil, err
@@ -109,7 +130,7 @@ func (a *Agent) connect() error {
 	}
 	held := a.heldPlan()
 	a.client, err = uplink.NewClient(uplink.ClientOptions{
-		Address: a.o.Collector, TLS: tls, Dial: a.o.Dial, Spool: a.queue, OnPlan: a.offer,
+		Address: a.o.Collector, TLS: tls, Dial: a.o.Dial, Spool: a.queue, OnPlan: a.offer, OnProbeNow: a.want,
 		Plan: held.Revision, Version: a.o.Version, Host: machineID(), Logger: a.log,
 	})
 	if held.Revision != "" {
@@ -154,6 +175,14 @@ func (a *Agent) offer(p check.Plan) {
 	}
 }
 
+// want hands on what the collector wants asked at once; it never blocks the stream.
+func (a *Agent) want(check, request string) {
+	select {
+	case a.wanted <- wanted{check, request}:
+	default:
+	}
+}
+
 // followPlans applies plans as they come. Without a plan nothing is read: intervals are the collector's to say.
 func (a *Agent) followPlans(ctx context.Context) error {
 	for {
@@ -165,12 +194,17 @@ func (a *Agent) followPlans(ctx context.Context) error {
 			if err := a.keepPlan(p); err != nil {
 				a.log.Warn("keep plan for the next start", "error", err)
 			}
+		case w := <-a.wanted:
+			if r := a.runners[w.check]; r != nil {
+				a.schedule.wg.Go(func() { r.now(ctx, w.request) })
+			}
 		}
 	}
 }
 
 // apply starts, restarts and stops jobs so that exactly the plan runs. Checks that did not change keep running undisturbed.
 func (a *Agent) apply(ctx context.Context, p check.Plan) {
+	a.setZone(p.Location)
 	wanted := map[string]bool{}
 	for _, spec := range p.Checks {
 		wanted[spec.Name] = true
@@ -183,14 +217,27 @@ func (a *Agent) apply(ctx context.Context, p check.Plan) {
 
 // dropChecks ends all checks but those wanted and lets go of what they keep.
 func (a *Agent) dropChecks(wanted map[string]bool) {
-	for name, old := range a.probers {
+	for name, old := range a.runners {
 		if !wanted[name] {
 			a.schedule.stop(metric.KindProbe + name)
 			old.prober.Close()
-			delete(a.probers, name)
+			delete(a.runners, name)
 		}
 	}
 }
+
+// setZone is where the plan's hours and days are. A host that knows no such zone has its own, which is seldom another.
+func (a *Agent) setZone(name string) {
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		a.log.Warn("the plan's time zone is not known on this host, whose own is used", "location", name, "error", err)
+		zone = time.Local
+	}
+	a.zone.Store(zone)
+}
+
+// day is the calendar day of budgets.
+func (a *Agent) day(t time.Time) string { return t.In(a.zone.Load()).Format(time.DateOnly) }
 
 func (a *Agent) startHost(ctx context.Context, every time.Duration) {
 	if every > 0 {
@@ -223,31 +270,22 @@ func (a *Agent) startCheck(ctx context.Context, spec check.Spec) {
 		a.log.Error("check in plan", "check", spec.Name, "error", err)
 		return
 	}
-	old, ok := a.probers[spec.Name]
-	if ok && bytes.Equal(old.spec, text) {
+	old := a.runners[spec.Name]
+	if old != nil && bytes.Equal(old.text, text) {
 		return
 	}
-	p, err := probe.New(spec, a.o.Probe)
-	if err != nil {
-		a.log.Error("check cannot run", "check", spec.Name, "error", err)
-		p = probe.Refused(spec, err) // a gap that is told, not silence
+	var turn chan struct{}
+	if old != nil {
+		turn = old.turn
 	}
-	a.probers[spec.Name] = planned{text, p}
-	a.schedule.start(ctx, job{metric.KindProbe + spec.Name, spec.Every, func(ctx context.Context, tick time.Time) {
-		result, samples := p.Run(ctx, tick)
-		if ctx.Err() == nil { // a probe cut off by shutdown says nothing
-			a.send(spec, result, samples)
-		}
-	}})
-	if old.prober != nil {
+	r := a.newRunner(spec, text, turn)
+	a.runners[spec.Name] = r
+	if spec.Standby { // asked when the collector wants it
+		a.schedule.stop(metric.KindProbe + spec.Name)
+	} else {
+		a.schedule.start(ctx, job{metric.KindProbe + spec.Name, spec.Every, r.tick})
+	}
+	if old != nil {
 		old.prober.Close()
 	}
-}
-
-// send ships a round; bad news does not wait for company.
-func (a *Agent) send(spec check.Spec, r check.Result, samples []metric.Sample) {
-	a.client.Send(uplink.Batch{
-		Reports: []metric.Report{{Kind: metric.KindProbe + spec.Name, Every: spec.Every, At: r.At, Samples: samples}},
-		Results: []check.Result{r},
-	}, r.First().Outcome != check.OK)
 }

@@ -17,6 +17,7 @@ type Config struct {
 	Token     string      `yaml:"-"`                    // one-time, from --token or the file
 	TokenFile string      `yaml:"token_file,omitempty"` // read when there is no identity yet
 	State     string      `yaml:"state"`                // folder of the identity, the plan and the spool
+	Secrets   string      `yaml:"secrets"`              // folder of the files that checks' secrets refer to; empty: none may
 	Spool     SpoolConfig `yaml:"spool,omitempty"`
 }
 
@@ -28,7 +29,7 @@ type SpoolConfig struct {
 
 // DefaultConfig keeps 72 h or 64 MiB.
 func DefaultConfig() Config {
-	return Config{State: "/var/lib/xunjian-agent", Spool: SpoolConfig{MaxBytes: 64 << 20, MaxAge: 72 * time.Hour}}
+	return Config{State: "/var/lib/xunjian-agent", Secrets: "/etc/xunjian/secrets", Spool: SpoolConfig{MaxBytes: 64 << 20, MaxAge: 72 * time.Hour}}
 }
 
 // Validate finds what would keep the agent from starting.

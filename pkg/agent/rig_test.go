@@ -36,6 +36,7 @@ type rig struct {
 	served chan error
 	dials  map[string]int // by the services' addresses
 	slow   time.Duration  // until a service answers
+	self   SelfCheck      // of the agents' own connectivity; well unless said otherwise
 }
 
 func newRig(t testing.TB) *rig {
@@ -45,7 +46,7 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{TB: t, plans: &plans{changed: make(chan struct{})}, inbox: &inbox{}, dials: map[string]int{}}
+	r := &rig{TB: t, plans: &plans{changed: make(chan struct{})}, inbox: &inbox{}, dials: map[string]int{}, self: SelfCheck{Gateway: fine, Names: fine}}
 	if r.fleet, err = fleet.New(db, fleet.Options{Dir: dir, Config: fleet.Config{Names: []string{"127.0.0.1"}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +58,8 @@ func newRig(t testing.TB) *rig {
 	r.up()
 	return r
 }
+
+func fine(context.Context) error { return nil }
 
 // up starts the collector's end; down ends it.
 func (r *rig) up() {
@@ -126,7 +129,7 @@ func (r *rig) token(name string) string {
 func (r *rig) options(state, token string) Options {
 	c := DefaultConfig()
 	c.Collector, c.Name, c.State, c.Token = "127.0.0.1:9481", "host-1", state, token
-	return Options{Config: c, Version: "test", Dial: r.dial, Probe: probe.Options{Dial: r.ask}}
+	return Options{Config: c, Version: "test", Dial: r.dial, Probe: probe.Options{Dial: r.ask}, Self: r.self}
 }
 
 // start runs an agent; stop ends it and waits.
@@ -165,6 +168,17 @@ func (p *plans) set(hostEvery time.Duration, checks ...check.Spec) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.plan = check.Plan{HostEvery: hostEvery, Checks: checks}
+	p.plan.Stamp()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// in is set with the time zone of the checks' hours, and without readings of the host.
+func (p *plans) in(zone string, checks ...check.Spec) {
+	p.set(0)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plan = check.Plan{Location: zone, Checks: checks}
 	p.plan.Stamp()
 	close(p.changed)
 	p.changed = make(chan struct{})

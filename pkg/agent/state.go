@@ -28,11 +28,10 @@ func (a *Agent) keepPlan(p check.Plan) error {
 	if err != nil {
 		return err
 	}
-	tmp := a.o.planFile() + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	if err := writeFile(a.o.planFile(), b); err != nil {
 		return fmt.Errorf("write plan: %w", err)
 	}
-	return os.Rename(tmp, a.o.planFile())
+	return nil
 }
 
 // machineID is a fingerprint of this machine, to tell a clone from a restart; empty where the system has none.

@@ -149,6 +149,7 @@ type Result struct {
 	Again    int       `json:"again,omitempty"`   // how often a round of this check asks again; 0: the usual two
 	Control  bool      `json:"control,omitempty"` // the daily negative control (DOMAIN 1.0 rule 3): it says nothing of the service
 	Request  string    `json:"request,omitempty"` // of the collector, when it wanted this round out of turn
+	Cut      string    `json:"cut,omitempty"`     // what the agent's own connectivity self-check found wrong when the round failed: it could not see
 }
 
 // First is the scheduled attempt.

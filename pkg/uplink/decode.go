@@ -315,11 +315,12 @@ func around(r *check.Result, m *pb.Result) *fault {
 	if m.GetAgain() > maxAgain {
 		return faultf(faultResult, "asks again %d times, at most %d are taken", m.GetAgain(), maxAgain)
 	}
-	request, err := text("request", m.GetRequest(), maxName)
-	if err != nil {
-		return faultf(faultResult, "%v", err)
+	var t texts
+	r.Again, r.Control = int(m.GetAgain()), m.GetControl()
+	r.Request, r.Cut = t.read("request", m.GetRequest(), maxName), t.read("cut", m.GetCut(), maxReason)
+	if t.err != nil {
+		return faultf(faultResult, "%v", t.err)
 	}
-	r.Again, r.Control, r.Request = int(m.GetAgain()), m.GetControl(), request
 	return nil
 }
 

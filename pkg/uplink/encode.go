@@ -178,9 +178,7 @@ func (e *encoder) result(m *pb.Batch, r check.Result, probed map[string]int64) {
 	}
 	s.value.at = at
 	out := &pb.Result{Subject: s.id, AtStep: at - base, Again: uint32(max(r.Again, 0)), Control: r.Control}
-	if r.Request != "" {
-		out.Request = []byte(fit(r.Request, maxName))
-	}
+	out.Request, out.Cut = bytesOf(fit(r.Request, maxName)), bytesOf(fit(r.Cut, maxReason))
 	if compact(r) {
 		row := compactRow(r, at)
 		out.Values = append([]byte{rowMark}, appendRow(nil, s.value.cols, func(i int) float64 { return float64(row[i]) })...)
@@ -327,7 +325,7 @@ func roughSize(b Batch) (n int) {
 		}
 	}
 	for _, r := range b.Results {
-		n += 128 + len(r.Check) + len(r.Service) + len(r.Target) + min(len(r.Request), maxName)
+		n += 128 + len(r.Check) + len(r.Service) + len(r.Target) + min(len(r.Request), maxName) + min(len(r.Cut), maxReason)
 		for _, a := range r.Attempts {
 			n += 128 + min(len(a.Reason), maxReason) + 48*len(a.Phases)
 			for _, p := range a.Phases {

@@ -72,7 +72,7 @@ func TestWireKeepsEverything(t *testing.T) {
 		{Results: results(ok)},
 		{Results: results(inSteps(ok))},
 		{Results: []check.Result{{Check: "gate", Service: "网关", Target: "https://gw/", At: now, Attempts: []check.Attempt{ok}, Again: 4, Request: "r-1"}}},
-		{Results: []check.Result{{Check: "gate", Service: "网关", Target: "https://gw/", At: now, Attempts: []check.Attempt{full}, Control: true}}},
+		{Results: []check.Result{{Check: "gate", Service: "网关", Target: "https://gw/", At: now, Attempts: []check.Attempt{full}, Control: true, Cut: "the default gateway does not answer"}}},
 		{Results: results(check.Attempt{Start: now, Outcome: check.Unknown, Class: check.ClassSetup})},
 	}
 	got, _ := overWire(t, 9, in)
@@ -266,6 +266,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"finding too long":               {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Findings: []*pb.Finding{{Reason: bytes.Repeat([]byte("x"), 2000)}}})},
 		"finding no number":              {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Findings: []*pb.Finding{{Value: math.NaN()}}})},
 		"asks for ever":                  {faultResult, false, func(m *pb.Batch) { m.Results[0].Again = maxAgain + 1 }},
+		"cut too long":                   {faultResult, false, func(m *pb.Batch) { m.Results[0].Cut = bytes.Repeat([]byte("x"), 2000) }},
 		"request not UTF-8":              {faultResult, false, func(m *pb.Batch) { m.Results[0].Request = []byte{0xff} }},
 		"phase not UTF-8":                {faultResult, false, attempt(&pb.Attempt{Outcome: []byte("ok"), Phases: []*pb.Phase{{Name: []byte{0xff}}}})},
 	}

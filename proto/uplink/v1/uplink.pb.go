@@ -756,6 +756,7 @@ type Result struct {
 	Again         uint32                 `protobuf:"varint,5,opt,name=again,proto3" json:"again,omitempty"`     // how often a round of this check asks again, when that is not the usual two
 	Control       bool                   `protobuf:"varint,6,opt,name=control,proto3" json:"control,omitempty"` // the daily negative control: it says nothing of the service
 	Request       []byte                 `protobuf:"bytes,7,opt,name=request,proto3" json:"request,omitempty"`  // of the collector's ProbeNow that this round answers
+	Cut           []byte                 `protobuf:"bytes,8,opt,name=cut,proto3" json:"cut,omitempty"`          // what the agent's own connectivity self-check found wrong when the round failed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -835,6 +836,13 @@ func (x *Result) GetControl() bool {
 func (x *Result) GetRequest() []byte {
 	if x != nil {
 		return x.Request
+	}
+	return nil
+}
+
+func (x *Result) GetCut() []byte {
+	if x != nil {
+		return x.Cut
 	}
 	return nil
 }
@@ -1541,7 +1549,7 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\aservice\x18\x03 \x01(\fR\aservice\x12\x16\n" +
 	"\x06target\x18\x04 \x01(\fR\x06target\x12\x16\n" +
 	"\x06phases\x18\x05 \x03(\fR\x06phases\x12\x16\n" +
-	"\x06before\x18\x06 \x01(\rR\x06before\"\xd5\x01\n" +
+	"\x06before\x18\x06 \x01(\rR\x06before\"\xe7\x01\n" +
 	"\x06Result\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\rR\asubject\x12\x17\n" +
 	"\aat_step\x18\x02 \x01(\x12R\x06atStep\x12\x16\n" +
@@ -1549,7 +1557,8 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\battempts\x18\x04 \x03(\v2\x1a.xunjian.uplink.v1.AttemptR\battempts\x12\x14\n" +
 	"\x05again\x18\x05 \x01(\rR\x05again\x12\x18\n" +
 	"\acontrol\x18\x06 \x01(\bR\acontrol\x12\x18\n" +
-	"\arequest\x18\a \x01(\fR\arequest\"\x8f\x03\n" +
+	"\arequest\x18\a \x01(\fR\arequest\x12\x10\n" +
+	"\x03cut\x18\b \x01(\fR\x03cut\"\x8f\x03\n" +
 	"\aAttempt\x12\x19\n" +
 	"\bstart_us\x18\x01 \x01(\x12R\astartUs\x12\x1f\n" +
 	"\vduration_us\x18\x02 \x01(\x12R\n" +

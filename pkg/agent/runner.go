@@ -1,0 +1,206 @@
+package agent
+
+import (
+	"context"
+	"hash/fnv"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/metric"
+	"xunjian/pkg/probe"
+	"xunjian/pkg/uplink"
+)
+
+// How many rounds of checks are under way at a time, whatever the plan holds; more wait in the order in which they came.
+// A round is up to three attempts of about 40 KiB each, so both together stay within 20 MiB.
+const (
+	maxRounds = 128
+	maxAsked  = 32 // out of turn: what the collector wants at once does not wait behind a plan of thousands
+)
+
+// runner asks one check: on time, at once when the collector wants it, and once a day for what must be refused. Never are
+// two of them under way at a time.
+type runner struct {
+	agent  *Agent
+	spec   check.Spec
+	text   []byte // the spec as JSON, to see whether a new plan changes it
+	prober *probe.Prober
+	turn   chan struct{}        // of one, which whoever asks holds; handed on to the runner that follows in a new plan
+	well   map[string]time.Time // findings that were told to be well, and when; the turn's
+	wrong  time.Duration        // shifts the negative control, so that a fleet's do not fall together
+}
+
+func (a *Agent) newRunner(spec check.Spec, text []byte, turn chan struct{}) *runner {
+	p, err := probe.New(spec, a.o.Probe)
+	if err != nil {
+		a.log.Error("check cannot run", "check", spec.Name, "error", err)
+		p = probe.Refused(spec, err) // a gap that is told, not silence
+	}
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+	}
+	h := fnv.New64a()
+	h.Write([]byte(a.identity.Name + " " + spec.Name)) // never fails
+	return &runner{
+		agent: a, spec: spec, text: text, prober: p, turn: turn, well: map[string]time.Time{},
+		wrong: time.Duration(h.Sum64() % uint64(controlSpread)),
+	}
+}
+
+// tick makes the round of a tick, if the hour wants one.
+func (r *runner) tick(ctx context.Context, tick time.Time) {
+	if !r.due(tick) {
+		return
+	}
+	select {
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-r.turn }()
+	if r.agent.rounds.Acquire(ctx, 1) != nil {
+		return
+	}
+	defer r.agent.rounds.Release(1)
+	result, samples := r.round(ctx, tick)
+	if ctx.Err() != nil { // a probe cut off by shutdown says nothing
+		return
+	}
+	r.agent.client.Send(uplink.Batch{
+		Reports: []metric.Report{{Kind: metric.KindProbe + r.spec.Name, Every: r.spec.Every, At: tick, Samples: samples}},
+		Results: []check.Result{r.thin(result)},
+	}, result.First().Outcome != check.OK) // bad news does not wait for company
+	if result.First().Outcome == check.OK {
+		r.control(ctx)
+	}
+}
+
+// due says whether a tick of the grid is one at which the check is asked: each within its hours, outside those that begin
+// a stretch of the slower pace, which a restart does not move.
+func (r *runner) due(tick time.Time) bool {
+	pace := r.spec.Pace(tick.In(r.agent.zone.Load()))
+	if pace <= r.spec.Every {
+		return pace > 0
+	}
+	ms, every := pace.Milliseconds(), r.spec.Every.Milliseconds()
+	t := tick.UnixMilli() - int64(r.agent.schedule.phase%uint64(ms))
+	return t/ms != (t-every)/ms
+}
+
+// round asks within the budget.
+func (r *runner) round(ctx context.Context, at time.Time) (check.Result, []metric.Sample) {
+	if r.spec.Budget == 0 {
+		result, samples := r.prober.Run(ctx, at)
+		r.doubt(ctx, &result)
+		return result, samples
+	}
+	day := r.agent.day(at)
+	left, err := r.agent.ledger.take(r.spec.Name, day, r.prober.Attempts(), r.spec.Budget)
+	if err != nil {
+		return r.prober.Skip(at, err)
+	}
+	result, samples := r.prober.RunAtMost(ctx, at, left)
+	r.agent.ledger.give(r.spec.Name, day, left-len(result.Attempts))
+	r.doubt(ctx, &result)
+	return result, samples
+}
+
+// doubt looks, when a round says that a target cannot be reached, whether it is this host that cannot reach anything.
+func (r *runner) doubt(ctx context.Context, result *check.Result) {
+	first := result.First()
+	if first.Outcome != check.Fail || onThisHost(result.Target) {
+		return
+	}
+	switch first.Class {
+	case check.ClassDNS, check.ClassConnect, check.ClassTimeout:
+		result.Cut = r.agent.reach.fault(ctx, first.Class)
+	}
+}
+
+// onThisHost says whether a target, a URL or an address, is reached without any network.
+func onThisHost(target string) bool {
+	if _, rest, ok := strings.Cut(target, "://"); ok {
+		target, _, _ = strings.Cut(rest, "/")
+	}
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		host = target
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// now answers the collector, which wants the check asked at once. When the check is being asked anyway it says nothing:
+// that answer is on its way. The answer goes without samples, whose grid is that of the ticks.
+func (r *runner) now(ctx context.Context, request string) {
+	select {
+	case r.turn <- struct{}{}:
+	default:
+		return
+	}
+	defer func() { <-r.turn }()
+	if r.agent.asked.Acquire(ctx, 1) != nil {
+		return
+	}
+	defer r.agent.asked.Release(1)
+	result, _ := r.round(ctx, time.Now().Truncate(time.Millisecond))
+	if ctx.Err() != nil {
+		return
+	}
+	result.Request = request
+	r.agent.client.Send(uplink.Batch{Results: []check.Result{result}}, true)
+}
+
+// control makes the negative control when it is time for it. The caller holds the turn.
+func (r *runner) control(ctx context.Context) {
+	now := time.Now()
+	if !r.prober.Controls() || !r.agent.ledger.controlDue(r.spec.Name, now, r.wrong) {
+		return
+	}
+	if r.spec.Budget > 0 {
+		if _, err := r.agent.ledger.take(r.spec.Name, r.agent.day(now), 1, r.spec.Budget); err != nil {
+			return // tomorrow
+		}
+	}
+	if err := r.agent.ledger.controlled(r.spec.Name, now); err != nil {
+		r.agent.log.Warn("negative control put off: its time cannot be kept", "check", r.spec.Name, "error", err)
+		return
+	}
+	result := r.prober.Control(ctx, now.Truncate(time.Millisecond))
+	if ctx.Err() == nil {
+		r.agent.client.Send(uplink.Batch{Results: []check.Result{result}}, true)
+	}
+}
+
+// wellAgain is how often it is told that what a finding is about is still well.
+const wellAgain = 10 * time.Minute
+
+// thin leaves out of a good round what was well the last time too. It is told again now and then, for what the collector
+// was told while it was away did not count.
+func (r *runner) thin(result check.Result) check.Result {
+	a := result.First()
+	if len(a.Findings) == 0 {
+		return result
+	}
+	now := time.Now()
+	kept := make([]check.Finding, 0, len(a.Findings))
+	for _, f := range a.Findings {
+		if f.Level != "" {
+			delete(r.well, f.Name)
+		} else if told, ok := r.well[f.Name]; ok && now.Sub(told) < wellAgain {
+			continue
+		} else {
+			r.well[f.Name] = now
+		}
+		kept = append(kept, f)
+	}
+	if a.Outcome != check.OK { // spelt out anyway
+		return result
+	}
+	a.Findings = kept
+	result.Attempts = append([]check.Attempt{a}, result.Attempts[1:]...)
+	return result
+}

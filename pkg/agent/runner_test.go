@@ -1,0 +1,374 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/metric"
+	"xunjian/pkg/probe"
+)
+
+// stage is the kind "stage": what its askers do, a test says.
+type stage struct {
+	asks, controls, busy, most atomic.Int64
+	lasts                      time.Duration
+	outcome                    check.Attempt
+	blind                      bool
+}
+
+func (s *stage) Ask(ctx context.Context, _ bool) check.Attempt {
+	s.asks.Add(1)
+	if n := s.busy.Add(1); n > s.most.Load() {
+		s.most.Store(n)
+	}
+	defer s.busy.Add(-1)
+	select {
+	case <-time.After(s.lasts):
+	case <-ctx.Done():
+	}
+	return s.outcome
+}
+
+func (s *stage) Control(ctx context.Context) check.Attempt {
+	s.controls.Add(1)
+	s.Ask(ctx, true)
+	s.asks.Add(-1)
+	if s.blind {
+		return check.Attempt{Outcome: check.Fail, Class: check.ClassContent, Reason: "a tampered digest verifies"}
+	}
+	return check.Attempt{Outcome: check.OK}
+}
+
+func (s *stage) Close() error { return nil }
+
+// on makes "stage" a kind for as long as the test lasts.
+func (s *stage) on(t *testing.T) *stage {
+	probe.Kinds["stage"] = probe.Kind{New: func(check.Spec, probe.Env) (probe.Asker, error) { return s, nil }, InTurn: true}
+	t.Cleanup(func() { delete(probe.Kinds, "stage") })
+	if s.outcome.Outcome == "" {
+		s.outcome.Outcome = check.OK
+	}
+	return s
+}
+
+func staged(name string, every time.Duration) check.Spec {
+	return check.Spec{Name: name, Service: "sms", Kind: "stage", Target: "192.0.2.1:1", Every: every}.WithDefaults()
+}
+
+// A check is asked at its pace within its hours, at the slower one outside, and a restart does not shift that.
+func TestHours(t *testing.T) {
+	(&stage{}).on(t)
+	bubble(t, func(t *testing.T, r *rig, state string) {
+		slower := staged("slower", 10*time.Minute)
+		slower.Hours = check.Hours{From: "08:00", To: "20:00", Otherwise: 2 * time.Hour}
+		never := staged("never", 10*time.Minute)
+		never.Hours = check.Hours{From: "08:00", To: "20:00"}
+		r.plans.in("Asia/Shanghai", slower, never)
+		_, stop := r.start(state, r.token("host-1"))
+		time.Sleep(7*time.Hour + 33*time.Minute)
+		stop()
+		_, stop = r.start(state, "")
+		time.Sleep(24*time.Hour - 7*time.Hour - 33*time.Minute)
+		stop()
+		zone := time.FixedZone("", 8*3600)
+		for name, want := range map[string]int{"slower": 6*12 + 6, "never": 6 * 12} {
+			inside, outside := 0, 0
+			for _, x := range r.inbox.rounds(name) {
+				if x.Control {
+					continue
+				}
+				if h := x.At.In(zone).Hour(); h >= 8 && h < 20 {
+					inside++
+				} else {
+					outside++
+				}
+			}
+			if n := inside + outside; inside < 71 || inside > 72 || n < want-2 || n > want {
+				t.Errorf("%s: %d rounds inside its hours and %d outside, want 72 and %d", name, inside, outside, want-72)
+			}
+		}
+		if n := r.inbox.kind(metric.KindProbe + "never"); len(n) != len(r.inbox.rounds("never"))-1 { // the control has none
+			t.Errorf("%d reports of a check that is not asked at night", len(n))
+		}
+	})
+}
+
+// A day's budget is kept over restarts; what is over it is told as unknown and asks nothing.
+func TestBudget(t *testing.T) {
+	s := (&stage{outcome: check.Attempt{Outcome: check.Fail, Class: check.ClassStatus}}).on(t)
+	bubble(t, func(t *testing.T, r *rig, state string) {
+		spec := staged("sms", time.Minute)
+		spec.Budget = 7 // two rounds of three attempts, and one of one
+		r.plans.in("Asia/Shanghai", spec)
+		_, stop := r.start(state, r.token("host-1"))
+		time.Sleep(150 * time.Second)
+		stop()
+		_, stop = r.start(state, "")
+		time.Sleep(10 * time.Minute)
+		rounds := r.inbox.rounds("sms")
+		if s.asks.Load() != 7 {
+			t.Errorf("asked %d times, want the budget of 7", s.asks.Load())
+		}
+		last := rounds[len(rounds)-1]
+		if last.First().Outcome != check.Unknown || !strings.Contains(last.First().Reason, "budget of 7 attempts a day is spent") {
+			t.Errorf("%+v", last)
+		}
+		if rounds[2].Confirmed() {
+			t.Error("a round that the budget cut short is taken for a confirmed failure")
+		}
+		time.Sleep(24 * time.Hour)
+		if n := s.asks.Load(); n != 14 {
+			t.Errorf("asked %d times after a day, want 14", n)
+		}
+		stop()
+
+		// A damaged file must not give the day a second budget.
+		if err := os.WriteFile(filepath.Join(state, "checks.json"), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, stop = r.start(state, "")
+		time.Sleep(5 * time.Minute)
+		stop()
+		if n := s.asks.Load(); n != 14 {
+			t.Errorf("asked %d times after the file was damaged, want 14", n)
+		}
+	})
+}
+
+// A check that stands by is asked only when the collector wants it, and tells no samples.
+func TestStandby(t *testing.T) {
+	s := (&stage{}).on(t)
+	bubble(t, func(t *testing.T, r *rig, state string) {
+		spec := staged("gate", 10*time.Second)
+		spec.Standby = true
+		r.plans.set(0, spec)
+		_, stop := r.start(state, r.token("host-1"))
+		defer func() { stop() }()
+		time.Sleep(time.Minute)
+		if s.asks.Load() != 0 {
+			t.Fatalf("asked %d times while it stands by", s.asks.Load())
+		}
+		began := time.Now()
+		if !r.server.ProbeNow("host-1", "gate", "r-1") {
+			t.Fatal("the agent has no stream")
+		}
+		time.Sleep(500 * time.Millisecond)
+		rounds := r.inbox.rounds("gate")
+		if len(rounds) != 1 || rounds[0].Request != "r-1" || rounds[0].At.Sub(began) > 100*time.Millisecond {
+			t.Fatalf("%+v", rounds)
+		}
+		if n := len(r.inbox.kind(metric.KindProbe + "gate")); n != 0 {
+			t.Errorf("%d reports out of turn", n)
+		}
+		spec.Standby = false // the agent on time fell silent: this one takes over
+		r.plans.set(0, spec)
+		time.Sleep(time.Minute)
+		if n := len(r.inbox.kind(metric.KindProbe + "gate")); n < 5 {
+			t.Errorf("%d reports in the minute after it took over", n)
+		}
+	})
+}
+
+// Ticks, what the collector wants at once and the negative control never ask side by side.
+func TestSingleFlight(t *testing.T) {
+	s := (&stage{lasts: 4 * time.Second}).on(t)
+	bubble(t, func(t *testing.T, r *rig, state string) {
+		spec := staged("gate", 10*time.Second)
+		spec.Timeout, spec.Slow = 9*time.Second, 8*time.Second
+		r.plans.set(0, spec)
+		_, stop := r.start(state, r.token("host-1"))
+		defer func() { stop() }()
+		for range 300 {
+			time.Sleep(3 * time.Second)
+			r.server.ProbeNow("host-1", "gate", "r")
+		}
+		if s.most.Load() != 1 || s.asks.Load() < 100 || s.controls.Load() != 1 {
+			t.Errorf("%d at a time, asked %d times, %d controls", s.most.Load(), s.asks.Load(), s.controls.Load())
+		}
+	})
+}
+
+// The negative control is made once a day, whatever restarts, and its result says so.
+func TestControlOnceADay(t *testing.T) {
+	s := (&stage{blind: true}).on(t)
+	bubble(t, func(t *testing.T, r *rig, state string) {
+		r.plans.set(0, staged("seal", time.Minute))
+		_, stop := r.start(state, r.token("host-1"))
+		time.Sleep(controlSpread + 2*time.Minute)
+		if s.controls.Load() != 1 {
+			t.Fatalf("%d controls soon after the start, want 1", s.controls.Load())
+		}
+		for range 5 {
+			stop()
+			_, stop = r.start(state, "")
+			time.Sleep(time.Hour)
+		}
+		if s.controls.Load() != 1 {
+			t.Errorf("%d controls after restarts, want 1", s.controls.Load())
+		}
+		time.Sleep(48 * time.Hour)
+		stop()
+		if n := s.controls.Load(); n != 3 {
+			t.Errorf("%d controls after two more days, want 3", n)
+		}
+		found := 0
+		for _, x := range r.inbox.rounds("seal") {
+			if x.Control {
+				found++
+				if x.First().Outcome != check.Fail || x.First().Reason != "a tampered digest verifies" {
+					t.Errorf("%+v", x)
+				}
+			}
+		}
+		if found != 3 {
+			t.Errorf("%d results of controls", found)
+		}
+	})
+}
+
+// Thousands of checks wait for each other and all get their turn; what the collector wants at once does not wait behind them.
+func TestRoundsAreBounded(t *testing.T) {
+	s := (&stage{lasts: time.Second}).on(t)
+	bubble(t, func(t *testing.T, r *rig, state string) {
+		var specs []check.Spec
+		for n := range 5000 {
+			specs = append(specs, staged(fmt.Sprint("c", n), 2*time.Minute))
+		}
+		urgent := staged("urgent", 2*time.Minute)
+		urgent.Standby = true
+		r.plans.set(0, append(specs, urgent)...)
+		_, stop := r.start(state, r.token("host-1"))
+		defer func() { stop() }()
+		for s.busy.Load() < maxRounds {
+			time.Sleep(time.Second)
+		}
+		r.server.ProbeNow("host-1", "urgent", "r")
+		time.Sleep(1500 * time.Millisecond)
+		if len(r.inbox.rounds("urgent")) != 1 {
+			t.Error("what the collector wants at once waits behind the plan")
+		}
+		time.Sleep(2 * time.Minute)
+		// Their series are more than a stream may have, so what arrived is not counted but what was asked.
+		if n := s.most.Load(); n > maxRounds+1 || s.asks.Load() < 5001 {
+			t.Errorf("%d at a time, %d rounds of 5001", n, s.asks.Load())
+		}
+	})
+}
+
+// A host that cannot reach its own gateway says so with the round that failed; one that can does not.
+func TestSelfCheckGoesWithTheRound(t *testing.T) {
+	for class, cut := range map[check.Class]string{check.ClassTimeout: "no gateway", check.ClassDNS: "no resolver", check.ClassStatus: ""} {
+		(&stage{outcome: check.Attempt{Outcome: check.Fail, Class: class}}).on(t)
+		bubble(t, func(t *testing.T, r *rig, state string) {
+			r.self = SelfCheck{
+				Gateway: func(context.Context) error { return errors.New("no gateway") },
+				Names:   func(context.Context) error { return errors.New("no resolver") },
+			}
+			here := staged("here", 10*time.Second)
+			here.Target = "http://127.0.0.1:8080/health"
+			r.plans.set(0, staged("gate", 10*time.Second), here)
+			_, stop := r.start(state, r.token("host-1"))
+			time.Sleep(30 * time.Second)
+			stop()
+			if got := r.inbox.rounds("gate")[0].Cut; got != cut {
+				t.Errorf("%s: cut %q, want %q", class, got, cut)
+			}
+			if got := r.inbox.rounds("here")[0].Cut; got != "" {
+				t.Errorf("%s: a target on this host is cut off: %q", class, got)
+			}
+		})
+	}
+}
+
+func TestGatewayOfTheKernelsTables(t *testing.T) {
+	proc := t.TempDir()
+	write := func(file, text string) {
+		if err := os.WriteFile(filepath.Join(proc, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const head = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+	const arp = "IP address HW type Flags HW address Mask Device\n"
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := gatewayAnswers(ctx, proc); err != nil {
+		t.Errorf("without tables: %v", err)
+	}
+	write("route", head+"lo 0000007F 00000000 0001 0 0 0 000000FF 0 0 0\nlo 00000000 0100007F 0003 0 0 0 00000000 0 0 0\n")
+	write("arp", arp+"127.0.0.1 0x1 0x2 02:fc:00:00:00:05 * lo\n")
+	if err := gatewayAnswers(ctx, proc); err != nil {
+		t.Errorf("with a neighbour that answered: %v", err)
+	}
+	write("arp", arp+"127.0.0.1 0x1 0x0 00:00:00:00:00:00 * lo\n")
+	if err := gatewayAnswers(ctx, proc); err == nil || !strings.Contains(err.Error(), "gateway 127.0.0.1 does not answer") {
+		t.Errorf("with one that did not: %v", err)
+	}
+}
+
+// What is well is told once and then now and then; what is not, each time.
+func TestWellFindingsAreThinned(t *testing.T) {
+	well, bad := check.Finding{Name: "certificate"}, check.Finding{Name: "certificate", Level: "minor"}
+	s := (&stage{outcome: check.Attempt{Outcome: check.OK, Findings: []check.Finding{well}}}).on(t)
+	bubble(t, func(t *testing.T, r *rig, state string) {
+		r.plans.set(0, staged("gate", 10*time.Second))
+		_, stop := r.start(state, r.token("host-1"))
+		defer func() { stop() }()
+		told := func() (n int) {
+			for _, x := range r.inbox.rounds("gate") {
+				n += len(x.First().Findings)
+			}
+			r.inbox.forget()
+			return n
+		}
+		time.Sleep(9 * time.Minute)
+		if n := told(); n != 1 {
+			t.Errorf("well: told %d times in nine minutes, want once", n)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := told(); n != 1 {
+			t.Errorf("still well: told %d times in ten minutes more, want once", n)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		s.outcome.Findings = []check.Finding{bad}
+		time.Sleep(time.Minute)
+		if n := told(); n < 5 {
+			t.Errorf("bad: told %d times in a minute", n)
+		}
+	})
+}
+
+func TestLedgerForgets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "checks.json")
+	l, err := openLedger(file, "2026-11-24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 50 {
+		if _, err := l.take(fmt.Sprint("c", n), "2026-11-24", 1, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.take("c0", "2026-11-25", 9, 5); err != nil {
+		t.Fatal(err)
+	}
+	var kept map[string]entry
+	b, err := os.ReadFile(file)
+	if err != nil || json.Unmarshal(b, &kept) != nil || len(kept) != 1 || kept["c0"].Spent != 5 {
+		t.Errorf("%s %v", b, err)
+	}
+	l.file = filepath.Join(t.TempDir(), "gone", "checks.json")
+	if n, err := l.take("new", "2026-11-25", 1, 5); err == nil {
+		t.Errorf("%d are given although they cannot be kept", n)
+	}
+}
