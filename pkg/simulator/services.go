@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"time"
 )
 
 // The names of the services.
@@ -19,10 +18,10 @@ const (
 var Services = []string{CloudDoc, Signature, SMS, Gateway}
 
 // services answer as the products do that they stand for.
-func services() []*venue {
+func services(seal *sealOffice) []*venue {
 	return []*venue{
 		{name: CloudDoc, title: "云文档服务", plain: cloudDoc("true", discovery, capabilities(true)), wrong: cloudDoc(`{"status":"starting"}`, emptyDiscovery, capabilities(false)), own: []Mode{HealthFalse}},
-		{name: Signature, title: "签章服务", plain: signature(0, "SUCCESS", "valid"), wrong: signature(50012, "SEAL_REVOKED", "revoked")},
+		{name: Signature, title: "签章服务", plain: (&sealService{office: seal}).handler(), wrong: (&sealService{office: seal, revoked: true}).handler(), own: sealModes},
 		{name: SMS, title: "短信服务", plain: sms(true, "success", 10000), wrong: sms(false, "InvalidUsrOrPwd", 0)},
 		{name: Gateway, title: "网关服务", plain: gateway(true), wrong: gateway(false)},
 	}
@@ -64,17 +63,6 @@ func cloudDoc(health, discovery string, capabilities any) http.Handler {
 	})
 	mux.HandleFunc("GET /hosting/capabilities", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, capabilities)
-	})
-	return mux
-}
-
-func signature(code int, message, status string) http.Handler {
-	mux := routes(notFound)
-	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]any{
-			"code": code, "message": message,
-			"result": map[string]any{"seal": "监测专用章", "status": status, "time": time.Now().UTC().Format(time.RFC3339)},
-		})
 	})
 	return mux
 }

@@ -26,7 +26,7 @@ const (
 
 // Options say where the simulator listens and writes; all listeners are on the loopback address.
 type Options struct {
-	Folder  string         // gets ca.pem; empty for none
+	Folder  string         // gets ca.pem, seal-ca.pem and seal-cert.pem; empty for none
 	PageLog string         // gets a line for each page received; empty for none
 	Ports   map[string]int // by service name, Control or Webhook; any free port for those left out
 	Logger  *slog.Logger
@@ -38,6 +38,7 @@ type Simulator struct {
 	venues []*venue // in the order of Services, then the webhook
 	doors  map[string]*door
 	pages  *pageLog
+	seal   *sealOffice
 	logger *slog.Logger
 }
 
@@ -71,15 +72,18 @@ func (s *Simulator) open(o Options) error {
 		return err
 	}
 	s.ca = certs.ca
+	if s.seal, err = newSealOffice(time.Now()); err != nil {
+		return err
+	}
 	if o.Folder != "" {
-		if err := writeCA(o.Folder, certs.ca); err != nil {
+		if err := s.writeCertificates(o.Folder); err != nil {
 			return err
 		}
 	}
 	if s.pages, err = openPageLog(o.PageLog); err != nil {
 		return err
 	}
-	for _, v := range services() {
+	for _, v := range services(s.seal) {
 		v.certs = certs
 		s.venues = append(s.venues, v)
 	}
@@ -97,12 +101,15 @@ func (s *Simulator) open(o Options) error {
 	return nil
 }
 
-func writeCA(folder string, pem []byte) error {
+// writeCertificates lays out what a collector's configuration refers to.
+func (s *Simulator) writeCertificates(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return fmt.Errorf("make folder for ca.pem: %w", err)
+		return fmt.Errorf("make folder for certificates: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "ca.pem"), pem, 0o644); err != nil {
-		return fmt.Errorf("write demo CA: %w", err)
+	for name, pem := range map[string][]byte{"ca.pem": s.ca, "seal-ca.pem": s.SealCA(), "seal-cert.pem": s.SealCertificate()} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem, 0o644); err != nil {
+			return fmt.Errorf("write demo certificate: %w", err)
+		}
 	}
 	return nil
 }
