@@ -45,6 +45,7 @@ func (h *httpAsker) goElsewhere(ctx context.Context, s *shot) {
 			d.tls.ServerName = d.host
 		}
 	}
+	s.resp, s.kept = nil, false // what is said from now on is of this hop
 	if s.link, s.bad = d.open(ctx, s.watch); s.bad == nil {
 		h.exchange(ctx, s.link, s)
 	}
