@@ -35,12 +35,16 @@ type Config struct {
 	Host     HostConfig      `yaml:"host"`     // what agents read of their hosts
 	Services []check.Service `yaml:"services"` // under contract
 	Checks   []check.Spec    `yaml:"checks"`   // how they are asked
+	Include  []string        `yaml:"include"`  // files with further services and checks, as services/*.yml
 	Inspect  inspect.Config  `yaml:"inspect"`  // how answers become verdicts
 	Rules    rule.Config     `yaml:"rules"`    // Prometheus alerting rules; the built-in ones when no file is named
 	Fleet    fleet.Config    `yaml:"fleet"`    // silence of agents
 	Pages    pager.Config    `yaml:"pages"`    // who is told
 
-	dir string // of the file: relative paths in it start here
+	file      string
+	dir       string // of the file: relative paths in it start here
+	included  []included
+	elsewhere config.Faults // in the included files
 }
 
 // HTTPConfig is the door for people and tools.
@@ -91,7 +95,7 @@ func DefaultConfig() Config {
 // LoadConfig reads the file, fills in the checks' defaults and certificates, and reports every fault at once.
 func LoadConfig(file string) (Config, error) {
 	c := DefaultConfig()
-	c.dir = filepath.Dir(file)
+	c.file, c.dir = file, filepath.Dir(file)
 	c, err := config.Load(file, c)
 	if err != nil {
 		return c, err
@@ -104,25 +108,17 @@ func LoadConfig(file string) (Config, error) {
 		w := &c.Pages.Webhooks[i]
 		w.TokenFile, w.CAFile = c.path(w.TokenFile), c.path(w.CAFile)
 	}
-	for i, s := range c.Checks {
-		if s.TLS.CAFile != "" { // read by Validate before: only a file that vanished since can be missed
-			pem, err := os.ReadFile(c.path(s.TLS.CAFile))
-			if err != nil {
-				return c, fmt.Errorf("read CA of check %s: %w", s.Name, err)
-			}
-			s.TLS.CA = string(pem)
-		}
-		c.Checks[i] = s.WithDefaults()
-	}
-	return c, nil
+	return c, c.merge()
 }
 
 // path resolves a path in the file against the file's folder.
-func (c *Config) path(p string) string {
+func (c *Config) path(p string) string { return within(c.dir, p) }
+
+func within(dir, p string) string {
 	if p == "" || filepath.IsAbs(p) {
 		return p
 	}
-	return filepath.Join(c.dir, p)
+	return filepath.Join(dir, p)
 }
 
 // Validate asks every part, and sees that they fit together.
@@ -158,8 +154,7 @@ func (c *Config) Validate(fail config.Fail) {
 	c.Pages.Validate(config.Under(fail, "pages"))
 	c.Report.Validate(config.Under(fail, "report"))
 	c.validateFiles(fail)
-	c.validateServices(fail)
-	c.validateChecks(fail)
+	c.drawIn(fail)
 }
 
 // Validate sees that the door can be opened.
@@ -227,54 +222,22 @@ func (c *Config) validateFiles(fail config.Fail) {
 		}
 	}
 	for i, w := range c.Pages.Webhooks {
-		caFile(c, fail, fmt.Sprintf("pages.webhooks[%d].ca_file", i), w.CAFile)
+		caFile(fail, fmt.Sprintf("pages.webhooks[%d].ca_file", i), c.path(w.CAFile))
 	}
 	for i, s := range c.Checks {
-		caFile(c, fail, fmt.Sprintf("checks[%d].tls.ca_file", i), s.TLS.CAFile)
+		caFile(fail, fmt.Sprintf("checks[%d].tls.ca_file", i), c.path(s.TLS.CAFile))
 	}
 }
 
-func caFile(c *Config, fail config.Fail, path, file string) {
+func caFile(fail config.Fail, path, file string) {
 	if file == "" {
 		return
 	}
-	b, err := os.ReadFile(c.path(file))
+	b, err := os.ReadFile(file)
 	if err != nil {
 		fail(path, "%v", err)
 	} else if block, _ := pem.Decode(b); block == nil {
 		fail(path, "%s holds no PEM certificate", file)
-	}
-}
-
-func (c *Config) validateServices(fail config.Fail) {
-	seen := map[string]bool{}
-	for i, s := range c.Services {
-		at := config.Under(fail, fmt.Sprintf("services[%d]", i))
-		if !check.ValidName(s.Name) {
-			at("name", "%q: want lower-case letters, digits and hyphens, at most 63", s.Name)
-		}
-		if seen[s.Name] {
-			at("name", "service %q is there twice", s.Name)
-		}
-		seen[s.Name] = true
-	}
-}
-
-func (c *Config) validateChecks(fail config.Fail) {
-	services, seen := map[string]bool{}, map[string]bool{}
-	for _, s := range c.Services {
-		services[s.Name] = true
-	}
-	for i, s := range c.Checks {
-		at := config.Under(fail, fmt.Sprintf("checks[%d]", i))
-		s.WithDefaults().Validate(at)
-		if !services[s.Service] {
-			at("service", "%q is not among the services", s.Service)
-		}
-		if seen[s.Name] {
-			at("name", "check %q is there twice", s.Name)
-		}
-		seen[s.Name] = true
 	}
 }
 

@@ -74,13 +74,16 @@ func TestSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := DefaultConfig()
-	got.dir, got.Data = "", filepath.Base(got.Data)
+	got.file, got.dir, got.Data = "", "", filepath.Base(got.Data)
 	got.HTTP.ExternalURL, got.Fleet.Names, got.Services, got.Pages = "", nil, nil, want.Pages // marked as examples
 	if len(got.Report.SummerHours) == 0 {
 		got.Report.SummerHours = nil
 	}
 	if len(got.Report.Planned) == 0 {
 		got.Report.Planned = nil
+	}
+	if len(got.Include) == 0 {
+		got.Include = nil
 	}
 	if len(got.Rules.Files) == 0 {
 		got.Rules.Files = nil

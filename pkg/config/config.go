@@ -111,11 +111,26 @@ func Parse[T any](file string, b []byte, defaults T) (T, error) {
 	if !slices.ContainsFunc(faults, func(f Fault) bool { return strings.Contains(f.What, "already defined") }) {
 		faults = append(faults, validate(file, &root, &out, faults)...) // a doubled key stops the decoder half way
 	}
+	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
+	if x, ok := any(&out).(Including); ok {
+		faults = append(faults, x.Elsewhere()...)
+	}
 	if len(faults) == 0 {
 		return out, nil
 	}
-	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
 	return defaults, faults
+}
+
+// Including is a configuration that draws other files in; it is asked for what is wrong in them after Validate.
+type Including interface{ Elsewhere() Faults }
+
+// FaultsIn are the faults behind an error of Load; one that is none of its own becomes a fault of the file as a whole.
+func FaultsIn(file string, err error) Faults {
+	var fs Faults
+	if errors.As(err, &fs) {
+		return fs
+	}
+	return Faults{{File: file, What: err.Error()}}
 }
 
 // validate asks the configuration itself. A key that did not decode holds its default and is not complained of twice.

@@ -1,0 +1,164 @@
+package collector
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"xunjian/pkg/check"
+	"xunjian/pkg/config"
+)
+
+// maxIncluded bounds the files that a configuration may draw in.
+const maxIncluded = 256
+
+// included is a file that the configuration draws in: services and how they are asked, nothing else.
+type included struct {
+	Services []check.Service `yaml:"services"`
+	Checks   []check.Spec    `yaml:"checks"`
+
+	file  string
+	names *names // nil while the names themselves are gathered
+}
+
+// names are what all files together define, each with the file that did so first.
+type names struct {
+	services, checks map[string]string
+	defined          map[string]bool // services, known before any check is looked at
+}
+
+// Validate sees that the file's services and checks are sound, and that nothing is defined twice in all files together.
+func (f *included) Validate(fail config.Fail) {
+	if f.names == nil {
+		return
+	}
+	f.names.validate(f.file, f.Services, f.Checks, fail)
+	for i, s := range f.Checks {
+		caFile(fail, fmt.Sprintf("checks[%d].tls.ca_file", i), f.path(s.TLS.CAFile))
+	}
+}
+
+// path resolves a path in the file against the file's folder.
+func (f *included) path(p string) string { return within(filepath.Dir(f.file), p) }
+
+func (n *names) validate(file string, services []check.Service, checks []check.Spec, fail config.Fail) {
+	for i, s := range services {
+		at := config.Under(fail, fmt.Sprintf("services[%d]", i))
+		if !check.ValidName(s.Name) {
+			at("name", "%q: want lower-case letters, digits and hyphens, at most 63", s.Name)
+		}
+		once(n.services, s.Name, file, "service", at)
+	}
+	for i, s := range checks {
+		at := config.Under(fail, fmt.Sprintf("checks[%d]", i))
+		s.WithDefaults().Validate(at)
+		if !n.defined[s.Service] {
+			at("service", "%q is not among the services", s.Service)
+		}
+		once(n.checks, s.Name, file, "check", at)
+	}
+}
+
+func once(seen map[string]string, name, file, what string, fail config.Fail) {
+	switch first, twice := seen[name]; {
+	case !twice:
+		seen[name] = file
+	case first == file:
+		fail("name", "%s %q is there twice", what, name)
+	default:
+		fail("name", "%s %q is there twice, first in %s", what, name, first)
+	}
+}
+
+// drawIn reads the included files, in the order of the patterns and within one in the order of names. What is wrong in
+// them is kept as faults of theirs; a pattern that is wrong, or that finds nothing, is the configuration's own fault.
+func (c *Config) drawIn(fail config.Fail) {
+	n := &names{map[string]string{}, map[string]string{}, map[string]bool{}}
+	gather(n.defined, c.Services)
+	files := c.includedFiles(fail)
+	for _, file := range files {
+		f, err := config.Load(file, included{file: file})
+		if err == nil { // what is wrong is told below
+			gather(n.defined, f.Services)
+		}
+	}
+	n.validate(c.file, c.Services, c.Checks, fail)
+	c.included, c.elsewhere = nil, nil
+	for _, file := range files {
+		f, err := config.Load(file, included{file: file, names: n})
+		if err != nil {
+			c.elsewhere = append(c.elsewhere, config.FaultsIn(file, err)...)
+			continue
+		}
+		c.included = append(c.included, f)
+	}
+}
+
+func gather(into map[string]bool, services []check.Service) {
+	for _, s := range services {
+		into[s.Name] = true
+	}
+}
+
+func (c *Config) includedFiles(fail config.Fail) []string {
+	found := map[string]bool{}
+	var files []string
+	for i, pattern := range c.Include {
+		at := fmt.Sprintf("include[%d]", i)
+		matches, err := filepath.Glob(c.path(pattern))
+		switch {
+		case err != nil:
+			fail(at, "%q is no pattern of file names", pattern)
+		case len(matches) == 0:
+			fail(at, "no file matches %s", c.path(pattern))
+		}
+		for _, m := range matches {
+			if !found[m] {
+				found[m] = true
+				files = append(files, m)
+			}
+		}
+	}
+	if len(files) > maxIncluded {
+		fail("include", "%d files: want at most %d", len(files), maxIncluded)
+		files = files[:maxIncluded]
+	}
+	return files
+}
+
+// Elsewhere are the faults of the included files.
+func (c *Config) Elsewhere() config.Faults { return c.elsewhere }
+
+// merge adds what the included files hold, once everything is sound.
+func (c *Config) merge() error {
+	for i, s := range c.Checks {
+		ready, err := prepare(s, c.path)
+		if err != nil {
+			return err
+		}
+		c.Checks[i] = ready
+	}
+	for _, f := range c.included {
+		c.Services = append(c.Services, f.Services...)
+		for _, s := range f.Checks {
+			ready, err := prepare(s, f.path)
+			if err != nil {
+				return err
+			}
+			c.Checks = append(c.Checks, ready)
+		}
+	}
+	return nil
+}
+
+// prepare fills a check's defaults in, and its CA.
+func prepare(s check.Spec, path func(string) string) (check.Spec, error) {
+	if s.TLS.CAFile != "" { // read by Validate before: only a file that vanished since can be missed
+		pem, err := os.ReadFile(path(s.TLS.CAFile))
+		if err != nil {
+			return s, fmt.Errorf("read CA of check %s: %w", s.Name, err)
+		}
+		s.TLS.CA = string(pem)
+	}
+	return s.WithDefaults(), nil
+}
