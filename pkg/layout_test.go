@@ -24,6 +24,8 @@ var rows = [][]string{
 	{"paper"},
 	// tools
 	{"config", "spool", "store", "disk", "i18n", "ses", "tlcp"},
+	// tools made of tools
+	{"flow"},
 	// parts
 	{"host", "probe", "uplink", "tsdb", "fleet", "rule", "access"},
 	// duties
@@ -45,7 +47,9 @@ var owners = map[string][]string{
 	"go.etcd.io/bbolt":                 {"store", "tsdb"},
 	"github.com/shirou/gopsutil":       {"host"},
 	"github.com/prometheus/prometheus": {"query", "rule", "promapi"},
-	"github.com/tidwall/gjson":         {"probe"},
+	"github.com/tidwall/gjson":         {"flow", "probe"},
+	"golang.org/x/net/html":            {"flow"},
+	"github.com/pquerna/otp":           {"access", "flow", "simulator"},
 	"github.com/miekg/dns":             {"probe"},
 	"golang.org/x/net/http2":           {"probe"},
 	"golang.org/x/net/icmp":            {"probe"},
@@ -64,7 +68,7 @@ var owners = map[string][]string{
 // agentMayReach is all of our code that the agent may link, and agentNever what it must not drag in:
 // it is to be small and light on machines that have other work.
 var (
-	agentMayReach = []string{"agent", "check", "config", "host", "i18n", "metric", "paper", "probe", "ses", "spool", "tlcp", "uplink"}
+	agentMayReach = []string{"agent", "check", "config", "flow", "host", "i18n", "metric", "paper", "probe", "ses", "spool", "tlcp", "uplink"}
 	agentNever    = []string{"github.com/prometheus/", "go.etcd.io/bbolt", "github.com/klauspost/"}
 )
 

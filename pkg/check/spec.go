@@ -35,6 +35,7 @@ var kinds = map[string]func(s Spec, fail func(path, format string, args ...any))
 	},
 	"smpp": Spec.validateSMS,
 	"cmpp": Spec.validateSMS,
+	"flow": func(s Spec, fail func(path, format string, args ...any)) { s.validateURL(fail); s.Flow.validate(fail) },
 }
 
 // Kinds names the kinds of check that agents know, in order.
@@ -58,6 +59,7 @@ const (
 	minTimeout  = 50 * time.Millisecond
 	maxEvery    = 24 * time.Hour
 	defaultWait = 2 * time.Second
+	defaultFlow = 30 * time.Second // of steps together
 )
 
 var (
@@ -68,10 +70,14 @@ var (
 // ownLabels are set by the probe or the receiver and not to be overridden.
 var ownLabels = []string{"__name__", "agent", "check", "instance", "job", "phase", "service"}
 
-// WithDefaults fills what was left out: every 10 s, a timeout of 2 s but at most half of Every, slow from half the timeout.
+// WithDefaults fills what was left out: every 10 s, a timeout of 2 s (a flow's: 30 s) but at most half of Every, slow from half
+// the timeout.
 func (s Spec) WithDefaults() Spec {
 	if s.Every == 0 {
 		s.Every = 10 * time.Second
+	}
+	if s.Timeout == 0 && s.Kind == "flow" {
+		s.Timeout = min(defaultFlow, s.Every/2)
 	}
 	if s.Timeout == 0 {
 		s.Timeout = min(defaultWait, s.Every/2)

@@ -7,6 +7,7 @@ import (
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/config"
+	"xunjian/pkg/flow"
 )
 
 // maxIncluded bounds the files that a configuration may draw in.
@@ -52,6 +53,7 @@ func (n *names) validate(file string, services []check.Service, checks []check.S
 	for i, s := range checks {
 		at := config.Under(fail, fmt.Sprintf("checks[%d]", i))
 		s.WithDefaults().Validate(at)
+		flow.Validate(s, at)
 		if !n.defined[s.Service] {
 			at("service", "%q is not among the services", s.Service)
 		}

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/flow"
 	"xunjian/pkg/metric"
 )
 
@@ -51,7 +52,7 @@ func (j judge) read(ctx context.Context, resp *http.Response) (body, *fault) {
 	if err != nil {
 		return b, blame(ctx, "read body", err, check.ClassContent)
 	}
-	keep := int64(maxPage)
+	keep := int64(flow.MaxPage)
 	if j.readsBody {
 		keep = j.limit
 	}

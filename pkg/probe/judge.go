@@ -13,10 +13,8 @@ import (
 	"github.com/tidwall/gjson"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/flow"
 )
-
-// maxDepth bounds the nesting of a JSON body: the parser's stack grows with it.
-const maxDepth = 200
 
 // maxSeen is how much of an answer a reason may show.
 const maxSeen = 80
@@ -50,7 +48,7 @@ type assertion struct {
 
 func newJudge(spec check.Spec) (judge, error) {
 	j := judge{
-		status: spec.HTTP.Status, login: isLoginURL(spec.Target),
+		status: spec.HTTP.Status, login: flow.LoginURL(spec.Target),
 		versions: spec.HTTP.Versions, compression: spec.HTTP.Compression,
 		limit: int64(cmp.Or(spec.HTTP.MaxBody, maxBody)), plain: spec.HTTP.FailIfSSL, ssl: spec.HTTP.FailIfNotSSL,
 	}
@@ -94,12 +92,12 @@ func (j judge) judge(a answer, badBody *fault) *fault {
 		return failed(check.ClassContent, "answer of %s, want one of %v", clipTo(a.Proto, 16), j.versions)
 	}
 	if bad := j.content(a); bad != nil {
-		if !j.login && isLoginPage(a.Header.Get("Content-Type"), a.body) {
+		if !j.login && flow.LoginPage(a.Header.Get("Content-Type"), a.body) {
 			return failed(check.ClassAuth, "a login page instead of the answer")
 		}
 		return bad
 	}
-	if !j.login && !j.readsBody && isLoginPage(a.Header.Get("Content-Type"), a.body) {
+	if !j.login && !j.readsBody && flow.LoginPage(a.Header.Get("Content-Type"), a.body) {
 		return failed(check.ClassAuth, "a login page instead of the answer")
 	}
 	return nil
@@ -115,7 +113,7 @@ func (j judge) accepts(code int) bool {
 func (j judge) refuseStatus(a answer) *fault {
 	if a.StatusCode >= 300 && a.StatusCode < 400 {
 		location := a.Header.Get("Location")
-		if isLoginURL(location) && !j.login {
+		if flow.LoginURL(location) && !j.login {
 			return failed(check.ClassAuth, "%s to the login page %s", formatStatus(a.StatusCode), shortURL(location))
 		}
 		return failed(check.ClassStatus, "%s to %s, %s", formatStatus(a.StatusCode), shortURL(location), j.wanted())
@@ -156,7 +154,7 @@ func shortURL(location string) string {
 
 func (j judge) content(a answer) *fault {
 	if j.readsJSON {
-		if err := validJSON(a.body); err != nil {
+		if err := flow.ValidJSON(a.body); err != nil {
 			return failed(check.ClassContent, "%v%s", err, j.encoded(a))
 		}
 	}
@@ -176,37 +174,6 @@ func (j judge) encoded(a answer) string {
 		return fmt.Sprintf(" (the body came %s-encoded unasked and is not decoded)", clipTo(e, 16))
 	}
 	return ""
-}
-
-// validJSON refuses deep nesting before the parser meets it.
-func validJSON(body []byte) error {
-	if depth(body) > maxDepth {
-		return fmt.Errorf("body is JSON nested over %d deep", maxDepth)
-	}
-	if !gjson.ValidBytes(body) {
-		return fmt.Errorf("body is not JSON")
-	}
-	return nil
-}
-
-// depth is the deepest nesting of brackets outside strings.
-func depth(body []byte) int {
-	level, deepest, quoted := 0, 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			level++
-			deepest = max(deepest, level)
-		case c == '}' || c == ']':
-			level--
-		}
-	}
-	return deepest
 }
 
 // hold is nil when the assertion does. A header that comes several times holds when one of its values does, and is refused

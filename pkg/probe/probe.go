@@ -27,6 +27,7 @@ type Kind struct {
 var Kinds = map[string]Kind{
 	"cmpp": {New: newCMPP, Series: smsSeries, Steps: smsSteps, InTurn: true},
 	"dns":  {New: newDNS, Series: dnsSeries},
+	"flow": {New: newFlow, Steps: flowSteps, InTurn: true},
 	"grpc": {New: newGRPC, Series: grpcSeries},
 	"http": {New: newHTTP, Series: httpSeries},
 	"icmp": {New: newICMP, Series: icmpSeries},
@@ -38,7 +39,8 @@ var Kinds = map[string]Kind{
 
 // Asker makes attempts at one target; safe for concurrent use.
 type Asker interface {
-	// Ask ends when ctx does. Fresh forbids a kept connection. It leaves Start, Duration and Slow to its caller.
+	// Ask ends when ctx does. Fresh forbids a kept connection. It leaves Start and Slow to its caller, and
+	// Duration unless the attempt was over before it had tidied up.
 	Ask(ctx context.Context, fresh bool) check.Attempt
 	// Close gives back a kept connection.
 	Close() error
@@ -55,6 +57,7 @@ type Env struct {
 	Resolver  Resolver
 	FullEvery time.Duration                   // a kept connection is used no longer than this
 	Secret    func(check.Ref) (string, error) // reads a secret on this host
+	State     string                          // folder in which kinds keep what a restart must not forget; empty: nothing is kept
 }
 
 // Options are a prober's surroundings; the zero value is the real world.
@@ -64,6 +67,7 @@ type Options struct {
 	Logger    *slog.Logger
 	FullEvery time.Duration // pace of full connections (name, connect, TLS) while all is well; default 60 s
 	Secrets   string        // folder of the secrets that checks refer to by file; empty: none may
+	State     string        // folder in which checks keep what a restart must not forget; empty: nothing is kept
 }
 
 // Prober runs one check, round by round.
@@ -120,7 +124,7 @@ func again(spec check.Spec) int {
 }
 
 func (o Options) env() Env {
-	e := Env{Dial: o.Dial, Resolver: o.Resolver, FullEvery: o.FullEvery, Secret: secretsIn(o.Secrets)}
+	e := Env{Dial: o.Dial, Resolver: o.Resolver, FullEvery: o.FullEvery, Secret: secretsIn(o.Secrets), State: o.State}
 	if e.Dial == nil {
 		e.Dial = plainDialer.DialContext
 	}
@@ -190,7 +194,9 @@ func (p *Prober) guarded(ctx context.Context, timeout time.Duration, ask func(co
 			p.logger.Error("probe panicked", "panic", v, "stack", string(debug.Stack()))
 			a = setup(fmt.Errorf("the probe itself broke: %v", v))
 		}
-		a.Start, a.Duration = start, time.Since(start)
+		if a.Start = start; a.Duration == 0 {
+			a.Duration = time.Since(start)
+		}
 		a.Reason = clip(a.Reason)
 		for i := range a.Steps {
 			a.Steps[i].Reason = clip(a.Steps[i].Reason)

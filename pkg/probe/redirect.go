@@ -8,7 +8,11 @@ import (
 	"strings"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/flow"
 )
+
+// maxLocation is how much of a redirect's target is looked at.
+const maxLocation = 8 << 10
 
 // leadsElsewhere says that an answer is a redirect that names where to.
 func leadsElsewhere(resp *http.Response) bool {
@@ -28,7 +32,7 @@ func (h *httpAsker) goElsewhere(ctx context.Context, s *shot) {
 		s.bad = failed(check.ClassStatus, "%s to %s, which cannot be followed", formatStatus(s.resp.StatusCode), shortURL(location))
 		return
 	}
-	if !h.judge.login && isLoginURL(u.String()) {
+	if !h.judge.login && flow.LoginURL(u.String()) {
 		s.bad = failed(check.ClassAuth, "%s to the login page %s", formatStatus(s.resp.StatusCode), shortURL(location))
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/flow"
 )
 
 // smsQuery asks a platform's HTTP interface for numbers.
@@ -111,7 +112,7 @@ func (q *smsQuery) fetch(ctx context.Context) ([]byte, *fault) {
 	if bad != nil {
 		return nil, bad
 	}
-	if err := validJSON(body.bytes()); err != nil {
+	if err := flow.ValidJSON(body.bytes()); err != nil {
 		return nil, failed(check.ClassContent, "%v", err)
 	}
 	return bytes.Clone(body.bytes()), nil

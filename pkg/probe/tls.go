@@ -55,6 +55,11 @@ func tlsConfig(spec check.Spec, host string) (*tls.Config, error) {
 	if !overTLS(spec) {
 		return nil, nil
 	}
+	return clientTLS(spec, host)
+}
+
+// clientTLS is never nil without an error.
+func clientTLS(spec check.Spec, host string) (*tls.Config, error) {
 	c := &tls.Config{
 		ServerName:         spec.TLS.ServerName,
 		InsecureSkipVerify: spec.TLS.SkipVerify,

@@ -1,4 +1,4 @@
-package probe
+package flow
 
 import (
 	"bytes"
@@ -9,9 +9,9 @@ import (
 	"unicode"
 )
 
-// How far a page and a URL are looked at.
+// How far a page and a URL are looked at for a login.
 const (
-	maxPage     = 128 << 10
+	MaxPage     = 128 << 10
 	maxLocation = 8 << 10
 )
 
@@ -22,8 +22,8 @@ var (
 	loginHosts = []string{"login", "sso", "cas", "passport", "idp", "auth", "oauth", "iam", "uaa", "account", "accounts"}
 )
 
-// isLoginURL says that a target or a Location leads to a login.
-func isLoginURL(location string) bool {
+// LoginURL says that a target or a Location leads to a login.
+func LoginURL(location string) bool {
 	if len(location) > maxLocation {
 		return false
 	}
@@ -94,9 +94,9 @@ const maxTag = 512
 // maxForward is the size up to which a page that only sends the browser elsewhere is taken as such.
 const maxForward = 4 << 10
 
-// isLoginPage says that a page asks for a password, or does nothing but send the browser to where one is asked for.
-func isLoginPage(contentType string, page []byte) bool {
-	page = page[:min(len(page), maxPage)]
+// LoginPage says that a page asks for a password, or does nothing but send the browser to where one is asked for.
+func LoginPage(contentType string, page []byte) bool {
+	page = page[:min(len(page), MaxPage)]
 	if !isHTML(contentType, page) {
 		return false
 	}
@@ -107,7 +107,7 @@ func isLoginPage(contentType string, page []byte) bool {
 		return false
 	}
 	m := scriptLeave.FindSubmatch(page)
-	return m != nil && isLoginURL(string(m[1]))
+	return m != nil && LoginURL(string(m[1]))
 }
 
 // asksForPassword goes through the page's elements once, whatever they hold: a page can be made to cost an expression time.

@@ -1,4 +1,4 @@
-package probe
+package flow
 
 import (
 	"bytes"
@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 )
+
+// margin is what a busy machine may take over a bound.
+const margin = 500 * time.Millisecond
 
 func TestLoginURLs(t *testing.T) {
 	tests := map[string]bool{
@@ -38,7 +41,7 @@ func TestLoginURLs(t *testing.T) {
 	}
 	tests["/login?"+strings.Repeat("a", maxLocation)] = false
 	for location, want := range tests {
-		if got := isLoginURL(location); got != want {
+		if got := LoginURL(location); got != want {
 			t.Errorf("%.80q leads to a login: %v, want %v", location, got, want)
 		}
 	}
@@ -65,11 +68,11 @@ func TestLoginPages(t *testing.T) {
 		"no type, no page":         {"", `true`, false},
 		"empty":                    {"text/html", "", false},
 		"other input":              {"text/html", `<input type="text" name="password">`, false},
-		"beyond what is looked at": {"text/html", strings.Repeat(" ", maxPage) + `<input type=password>`, false},
+		"beyond what is looked at": {"text/html", strings.Repeat(" ", MaxPage) + `<input type=password>`, false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := isLoginPage(tc.kind, []byte(tc.page)); got != tc.want {
+			if got := LoginPage(tc.kind, []byte(tc.page)); got != tc.want {
 				t.Errorf("login page: %v, want %v", got, tc.want)
 			}
 		})
@@ -79,16 +82,16 @@ func TestLoginPages(t *testing.T) {
 // Pages are made to be slow to look at; a page costs milliseconds, not a probe's timeout.
 func TestHostilePagesAreCheap(t *testing.T) {
 	for _, unit := range []string{"<input ", "<title>", "<input type", "<", "<p>ordinary text</p>\n", "<title><title 登"} {
-		page := []byte(strings.Repeat(unit, maxPage/len(unit)))
+		page := []byte(strings.Repeat(unit, MaxPage/len(unit)))
 		start := time.Now()
-		isLoginPage("text/html", page)
+		LoginPage("text/html", page)
 		if took := time.Since(start); took > margin {
 			t.Errorf("%q: %v", unit, took)
 		}
 	}
 	forward := []byte(strings.Repeat("location.href=", maxForward/14))
 	start := time.Now()
-	isLoginPage("text/html", forward)
+	LoginPage("text/html", forward)
 	if took := time.Since(start); took > margin {
 		t.Errorf("forward: %v", took)
 	}
@@ -99,12 +102,12 @@ func FuzzLoginPage(f *testing.F) {
 		f.Add("text/html", []byte(s))
 	}
 	f.Fuzz(func(t *testing.T, kind string, page []byte) {
-		found := isLoginPage(kind, page)
+		found := LoginPage(kind, page)
 		if found && !isHTML(kind, page) {
 			t.Error("a login page that is no page")
 		}
 		// What follows the page does not change a form that is already there.
-		if found && asksForPassword(page) && !bytes.Contains(page[max(0, len(page)-maxTag):], []byte("<")) && len(page) < maxPage && !isLoginPage(kind, append(page, " <p>x</p>"...)) {
+		if found && asksForPassword(page) && !bytes.Contains(page[max(0, len(page)-maxTag):], []byte("<")) && len(page) < MaxPage && !LoginPage(kind, append(page, " <p>x</p>"...)) {
 			t.Error("a form is lost when the page goes on")
 		}
 	})
@@ -115,20 +118,13 @@ func FuzzLocation(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, location string) {
-		if isLoginURL(location) {
+		if LoginURL(location) {
 			if _, err := url.Parse(strings.TrimSpace(location)); err != nil {
 				t.Error("an unreadable Location leads nowhere")
 			}
 		}
-		shown := shortURL(location)
-		if strings.Contains(shown, "?") && !strings.Contains(location, "%3F") && !strings.Contains(location, "%3f") && clip(location) == location {
-			t.Errorf("%q is shown with its query: %q", location, shown)
-		}
-		if len(shown) > 2*maxSeen || clipTo(shown, 2*maxSeen) != shown {
+		if shown := shortURL(location); len(shown) > maxSeen || clip(shown, maxSeen) != shown {
 			t.Errorf("%q is shown as %q", location, shown)
-		}
-		if masked := maskTarget(location); len(masked) > maxTargetShown {
-			t.Errorf("%d bytes", len(masked))
 		}
 	})
 }
@@ -138,7 +134,7 @@ func FuzzValidJSON(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if validJSON(body) == nil && depth(body) > maxDepth {
+		if ValidJSON(body) == nil && depth(body) > maxDepth {
 			t.Error("too deep, yet valid")
 		}
 	})
