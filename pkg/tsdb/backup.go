@@ -22,11 +22,17 @@ func mayGrow(before int64) int64 { return max(256<<20, before/4) }
 // Backup copies both files into a folder that is there, the store at work or not. The two are of one moment: the
 // journal's is the older one, so that a report which moves to data.db in between is in both, and none is in neither;
 // the numbers in them tell doubles apart.
-func (db *DB) Backup(ctx context.Context, dir string, c *store.Copying) (files []store.CopiedFile, err error) {
+func (db *DB) Backup(ctx context.Context, dir string, c *store.Copying) ([]store.CopiedFile, error) {
+	return db.backup(ctx, dir, c, func() {})
+}
+
+// backup calls between after the first of its two looks; the store may do anything there.
+func (db *DB) backup(ctx context.Context, dir string, c *store.Copying, between func()) (files []store.CopiedFile, err error) {
 	journal, err := db.jdb.Begin(false)
 	if err != nil {
 		return nil, fmt.Errorf("back up samples: %w", err)
 	}
+	between()
 	data, err := db.ddb.Begin(false)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("back up samples: %w", err), journal.Rollback())

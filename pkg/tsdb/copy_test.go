@@ -6,11 +6,13 @@ import (
 	"flag"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"xunjian/pkg/store"
 )
@@ -111,6 +113,53 @@ func TestHotCopies(t *testing.T) {
 		}
 	}
 	t.Logf("%d copies while %d reports came in", *hotCopies, b.clock.Load())
+}
+
+// TestBackupLooksAtTheJournalFirst moves all reports from the journal into data.db just between a backup's two looks. With
+// the older look at the journal they are in both files of the copy; the other way round they would be in neither.
+func TestBackupLooksAtTheJournalFirst(t *testing.T) {
+	db, commit, base := idle(t)
+	const rows = 8
+	for i := range rows {
+		wantOutcomes(t, commit(report(1, uint64(i+1), base.Add(time.Duration(i)*time.Second), float64(i))), Stored)
+	}
+	if n := buckets(t, db); n == 0 {
+		t.Fatal("the journal holds nothing")
+	}
+	dir := t.TempDir()
+	if _, err := db.backup(t.Context(), dir, &store.Copying{}, func() {
+		s := &sealer{db: db}
+		db.sealOld(time.Now().Add(time.Hour))
+		for len(db.sealQueue) > 0 {
+			s.encode(<-db.sealQueue)
+		}
+		s.flush()
+		db.cut()
+		if n := buckets(t, db); n != 0 {
+			t.Errorf("%d buckets of the journal are left, so the test shows nothing", n)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Verify(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	copied := mustOpen(t, dir, small())
+	defer copied.Close()
+	m, err := NewMatcher(Equal, NameLabel, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for s, err := range copied.Select(t.Context(), 0, math.MaxInt64, m) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += len(s.V)
+	}
+	if n != rows {
+		t.Errorf("the copy has %d rows of %d", n, rows)
+	}
 }
 
 // TestPlainCopyIsUnsafe copies the files of a store at work as cp does, from front to back while they change: some such
