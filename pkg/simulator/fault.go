@@ -32,6 +32,7 @@ const (
 var (
 	serviceModes = []Mode{OK, Refuse, Hang, Slow, Error500, Reset, Wrong, Flap, LoginPage, LoginRedirect, TLSExpired}
 	webhookModes = []Mode{OK, Refuse, Hang, Slow, Error500, Reset, Flap}
+	talkModes    = []Mode{OK, Refuse, Hang, Slow, Reset}
 )
 
 // maxWait bounds delays and lasting times.
@@ -40,13 +41,16 @@ const maxWait = 24 * time.Hour
 // Fault is what is ordered of a service.
 type Fault struct {
 	Mode     Mode `json:"mode"`
-	DelayMS  int  `json:"delay_ms,omitempty"` // of slow; 5000 when left out
+	DelayMS  int  `json:"delay_ms,omitempty"` // of slow, 5000 when left out; of report-late
 	Requests int  `json:"requests,omitempty"` // the fault ends after so many requests (tls-expired: connections)
 	ForMS    int  `json:"for_ms,omitempty"`   // the fault ends after this time
 }
 
 func (v *venue) modes() []Mode {
-	if v.certs == nil {
+	switch {
+	case v.talk != nil:
+		return slices.Concat(talkModes, v.own)
+	case v.certs == nil:
 		return slices.Concat(webhookModes, v.own)
 	}
 	return slices.Concat(serviceModes, v.own)
@@ -59,7 +63,7 @@ func (v *venue) check(f Fault) error {
 		return fmt.Errorf("mode %q: %s knows %s", f.Mode, v.name, listModes(v.modes()))
 	case f.DelayMS < 0 || f.DelayMS > limit:
 		return fmt.Errorf("delay_ms %d: want 0 to %d", f.DelayMS, limit)
-	case f.DelayMS > 0 && f.Mode != Slow:
+	case f.DelayMS > 0 && f.Mode != Slow && f.Mode != ReportLate:
 		return fmt.Errorf("delay_ms goes with mode slow, not with %s", f.Mode)
 	case f.ForMS < 0 || f.ForMS > limit:
 		return fmt.Errorf("for_ms %d: want 0 to %d", f.ForMS, limit)
@@ -95,8 +99,12 @@ type switchboard struct {
 
 // set puts the fault in force: when it returns, no connection still sees the one before.
 func (s *switchboard) set(f Fault) error {
-	if f.Mode == Slow && f.DelayMS == 0 {
+	switch {
+	case f.DelayMS != 0:
+	case f.Mode == Slow:
 		f.DelayMS = 5000
+	case f.Mode == ReportLate:
+		f.DelayMS = 90_000
 	}
 	s.mu.Lock()
 	s.replace(f)

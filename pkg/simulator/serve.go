@@ -3,6 +3,7 @@ package simulator
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"time"
 )
@@ -68,12 +69,16 @@ func cut(w http.ResponseWriter) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	raw := conn
 	if t, ok := conn.(*tls.Conn); ok {
-		raw = t.NetConn()
+		conn = t.NetConn()
 	}
-	_ = raw.(*guest).SetLinger(0) // without it the peer sees an end instead of a reset
-	raw.Close()
+	abort(conn)
+}
+
+// abort resets a connection that came in by a door.
+func abort(conn net.Conn) {
+	_ = conn.(*guest).SetLinger(0) // without it the peer sees an end instead of a reset
+	conn.Close()
 }
 
 func loginPage(w http.ResponseWriter, _ *http.Request) {

@@ -12,18 +12,23 @@ const (
 	Signature = "signature"
 	SMS       = "sms"
 	Gateway   = "gateway"
+	SMPP      = "smpp" // the short message centre, by either protocol
+	CMPP      = "cmpp"
 )
 
-// Services lists them in the contract's order.
+// Services lists those under contract, in its order.
 var Services = []string{CloudDoc, Signature, SMS, Gateway}
 
 // services answer as the products do that they stand for.
 func services(seal *sealOffice) []*venue {
+	centre := newCentre()
 	return []*venue{
 		{name: CloudDoc, title: "云文档服务", plain: cloudDoc("true", discovery, capabilities(true)), wrong: cloudDoc(`{"status":"starting"}`, emptyDiscovery, capabilities(false)), own: []Mode{HealthFalse}},
 		{name: Signature, title: "签章服务", plain: (&sealService{office: seal}).handler(), wrong: (&sealService{office: seal, revoked: true}).handler(), own: sealModes},
-		{name: SMS, title: "短信服务", plain: sms(true, "success", 10000), wrong: sms(false, "InvalidUsrOrPwd", 0)},
+		{name: SMS, title: "短信服务", plain: centre.figures(true, "success"), wrong: centre.figures(false, "InvalidUsrOrPwd"), own: balanceModes},
 		{name: Gateway, title: "网关服务", plain: gateway(true), wrong: gateway(false)},
+		{name: SMPP, title: "短信中心 SMPP", talk: centre.door(newSMPPServer), own: smscModes},
+		{name: CMPP, title: "短信网关 CMPP", talk: centre.door(newCMPPServer), own: smscModes},
 	}
 }
 
@@ -63,14 +68,6 @@ func cloudDoc(health, discovery string, capabilities any) http.Handler {
 	})
 	mux.HandleFunc("GET /hosting/capabilities", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, capabilities)
-	})
-	return mux
-}
-
-func sms(success bool, code string, balance int) http.Handler {
-	mux := routes(notFound)
-	mux.HandleFunc("GET /balance", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]any{"success": success, "rspcod": code, "balance": balance})
 	})
 	return mux
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -52,7 +53,11 @@ type venue struct {
 	own   []Mode       // faults that only this service can have; plain asks modeOf
 	fault switchboard
 	certs *certificates // nil for plain HTTP
+	talk  talk          // serves a connection that is not HTTP's; nil for HTTP
 }
+
+// talk serves one connection until it returns; the connection is closed when it has, or ctx ends.
+type talk func(ctx context.Context, v *venue, conn net.Conn)
 
 // New makes the certificates and opens all listeners, so that URL and CA hold before Run.
 func New(o Options) (*Simulator, error) {
@@ -84,7 +89,9 @@ func (s *Simulator) open(o Options) error {
 		return err
 	}
 	for _, v := range services(s.seal) {
-		v.certs = certs
+		if v.talk == nil {
+			v.certs = certs
+		}
 		s.venues = append(s.venues, v)
 	}
 	s.venues = append(s.venues, &venue{name: Webhook, title: "页面接收端", plain: s.pages})
@@ -123,7 +130,10 @@ func (s *Simulator) URL(name string) string {
 	if !ok {
 		return ""
 	}
-	if v := s.venue(name); v != nil && v.certs != nil {
+	switch v := s.venue(name); {
+	case v != nil && v.talk != nil:
+		return "tcp://" + d.addr
+	case v != nil && v.certs != nil:
 		return "https://" + d.addr
 	}
 	return "http://" + d.addr
@@ -162,7 +172,12 @@ func (s *Simulator) venue(name string) *venue {
 func (s *Simulator) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, v := range s.venues {
-		group.Go(func() error { return serve(ctx, v.door, v.config(), v) })
+		group.Go(func() error {
+			if v.talk != nil {
+				return v.converse(ctx)
+			}
+			return serve(ctx, v.door, v.config(), v)
+		})
 	}
 	group.Go(func() error { return serve(ctx, s.doors[Control], nil, s.control()) })
 	s.logger.Info("simulator runs", "urls", s.URLs())
@@ -211,6 +226,33 @@ func serve(ctx context.Context, d *door, config *tls.Config, h http.Handler) err
 		return err
 	}
 	return nil
+}
+
+// maxTalks bounds the connections of a venue that is not HTTP's; more wait at the door.
+const maxTalks = 256
+
+// converse serves connections that are not HTTP's.
+func (v *venue) converse(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { v.door.Close() })
+	defer stop()
+	var talks errgroup.Group
+	talks.SetLimit(maxTalks)
+	for {
+		conn, err := v.door.Accept()
+		if err != nil {
+			talks.Wait()
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		talks.Go(func() error {
+			defer conn.Close()
+			defer context.AfterFunc(ctx, func() { conn.Close() })()
+			v.talk(ctx, v, conn)
+			return nil
+		})
+	}
 }
 
 func (s *Simulator) close() error {
