@@ -41,6 +41,7 @@ type Spec struct {
 	TLS  TLS   `yaml:"tls,omitempty" json:"tls,omitzero"`
 	Flow *Flow `yaml:"flow,omitempty" json:"flow,omitempty"`
 	SMS  *SMS  `yaml:"sms,omitempty" json:"sms,omitempty"`
+	Seal Seal  `yaml:"seal,omitempty" json:"seal,omitzero"`
 }
 
 // Ref refers to a secret on the agent's host, so that neither configuration nor plan nor record ever holds its value.

@@ -29,6 +29,7 @@ var kinds = map[string]func(s Spec, fail func(path, format string, args ...any))
 	},
 	"tls":  func(s Spec, fail func(path, format string, args ...any)) { s.validateAddress(fail) },
 	"tlcp": Spec.validateTLCP,
+	"seal": Spec.validateSeal,
 	"grpc": func(s Spec, fail func(path, format string, args ...any)) {
 		s.validateAddress(fail)
 		s.GRPC.validate(fail)

@@ -67,8 +67,12 @@ func (t TLS) validate(fail func(path, format string, args ...any), kind string) 
 		}
 	}
 	validateStartTLS(fail, "tls.starttls", t.StartTLS)
-	if e := t.Expiry.WithDefaults(); e.Minor < e.General || e.General < e.Urgent || e.Urgent < 0 {
-		fail("tls.expiry", "minor %v, general %v, urgent %v: want each at least as long as the next", e.Minor, e.General, e.Urgent)
+	t.Expiry.WithDefaults().validate(fail, "tls.expiry")
+}
+
+func (e Expiry) validate(fail func(path, format string, args ...any), path string) {
+	if e.Minor < e.General || e.General < e.Urgent || e.Urgent < 0 {
+		fail(path, "minor %v, general %v, urgent %v: want each at least as long as the next", e.Minor, e.General, e.Urgent)
 	}
 }
 

@@ -225,7 +225,14 @@ func (c *Config) validateFiles(fail config.Fail) {
 		caFile(fail, fmt.Sprintf("pages.webhooks[%d].ca_file", i), c.path(w.CAFile))
 	}
 	for i, s := range c.Checks {
-		caFile(fail, fmt.Sprintf("checks[%d].tls.ca_file", i), c.path(s.TLS.CAFile))
+		pemFiles(fail, fmt.Sprintf("checks[%d]", i), s, c.path)
+	}
+}
+
+// pemFiles looks at the files of certificates that a check names.
+func pemFiles(fail config.Fail, at string, s check.Spec, path func(string) string) {
+	for _, f := range s.PEMFiles() {
+		caFile(fail, at+"."+f.Path, path(f.Name))
 	}
 }
 

@@ -35,7 +35,7 @@ func (f *included) Validate(fail config.Fail) {
 	}
 	f.names.validate(f.file, f.Services, f.Checks, fail)
 	for i, s := range f.Checks {
-		caFile(fail, fmt.Sprintf("checks[%d].tls.ca_file", i), f.path(s.TLS.CAFile))
+		pemFiles(fail, fmt.Sprintf("checks[%d]", i), s, f.path)
 	}
 }
 
@@ -153,14 +153,14 @@ func (c *Config) merge() error {
 	return nil
 }
 
-// prepare fills a check's defaults in, and its CA.
+// prepare fills a check's defaults in, and the certificates that it names files of.
 func prepare(s check.Spec, path func(string) string) (check.Spec, error) {
-	if s.TLS.CAFile != "" { // read by Validate before: only a file that vanished since can be missed
-		pem, err := os.ReadFile(path(s.TLS.CAFile))
+	for _, f := range s.PEMFiles() { // read by Validate before: only a file that vanished since can be missed
+		pem, err := os.ReadFile(path(f.Name))
 		if err != nil {
-			return s, fmt.Errorf("read CA of check %s: %w", s.Name, err)
+			return s, fmt.Errorf("read %s of check %s: %w", f.Path, s.Name, err)
 		}
-		s.TLS.CA = string(pem)
+		*f.Into = string(pem)
 	}
 	return s.WithDefaults(), nil
 }

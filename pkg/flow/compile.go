@@ -75,8 +75,8 @@ func Compile(f *check.Flow, o Options) (*Program, error) {
 
 // Validate tells fail of what check.Flow's own validation cannot see: what stands between {{ and }}.
 func Validate(spec check.Spec, fail func(path, format string, args ...any)) {
-	if spec.Flow != nil {
-		compile(spec.Flow, Options{Target: spec.Target, Secrets: slices.Collect(maps.Keys(spec.Secrets))}, fail)
+	if f := spec.OwnFlow(); f != nil {
+		compile(f, Options{Target: spec.Target, Secrets: slices.Collect(maps.Keys(spec.Secrets))}, fail)
 	}
 }
 

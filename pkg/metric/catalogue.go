@@ -145,8 +145,11 @@ var catalogue = map[string]Desc{
 	"xunjian_probe_tls_duration_seconds":            {Gauge, "Duration of a check of kind tls by phase."},
 	"probe_success":                                 {Gauge, "Displays whether or not the probe was a success"},
 
-	"xunjian_probe_tlcp_cert_expiry": {Gauge, "End of a TLCP server's certificate in unixtime, by its usage: sign or enc."},
-	"xunjian_probe_tlcp_suite_info":  {Gauge, "The cipher suite that a TLCP server chose, 1 or NaN."},
+	"xunjian_probe_seal_cert_expiry":      {Gauge, "End of the certificate that a signature service signs with, in unixtime."},
+	"xunjian_probe_seal_expiry":           {Gauge, "End of the test seal in unixtime."},
+	"xunjian_probe_seal_signatures_total": {Counter, "Test signatures and sealed test documents that this agent has had made since it started."},
+	"xunjian_probe_tlcp_cert_expiry":      {Gauge, "End of a TLCP server's certificate in unixtime, by its usage: sign or enc."},
+	"xunjian_probe_tlcp_suite_info":       {Gauge, "The cipher suite that a TLCP server chose, 1 or NaN."},
 
 	"xunjian_probe_attempts": {Gauge, "How often the target was asked in this round: once, or again at once after a bad answer."},
 	"xunjian_probe_failures": {Gauge, "How many of the round's askings failed."},

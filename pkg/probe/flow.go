@@ -26,6 +26,7 @@ type flowAsker struct {
 	tls     *tls.Config
 	account *account
 	trace   func(flow.Event)
+	after   func(*flow.Run) // looks at what came of a run that is over; nil for none
 
 	mu    sync.Mutex
 	swept time.Time
@@ -39,10 +40,15 @@ func newFlow(spec check.Spec, env Env) (Asker, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.asker(), nil
+}
+
+// asker has a negative control only where the flow has one.
+func (f *flowAsker) asker() Asker {
 	if f.program.HasControl() {
-		return controlled{f}, nil
+		return controlled{f}
 	}
-	return f, nil
+	return f
 }
 
 func newFlowAsker(spec check.Spec, env Env) (*flowAsker, error) {
@@ -100,6 +106,9 @@ func (f *flowAsker) run(ctx context.Context, run func(context.Context, flow.Call
 	f.account.learn(&r, secrets, time.Now())
 	if b.last != nil {
 		b.last.tell(&r.Attempt, f.spec.TLS.Expiry.WithDefaults())
+	}
+	if f.after != nil {
+		f.after(&r)
 	}
 	return r.Attempt
 }

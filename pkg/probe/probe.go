@@ -31,6 +31,7 @@ var Kinds = map[string]Kind{
 	"grpc": {New: newGRPC, Series: grpcSeries},
 	"http": {New: newHTTP, Series: httpSeries},
 	"icmp": {New: newICMP, Series: icmpSeries},
+	"seal": {New: newSeal, Series: sealSeries, Steps: flowSteps, InTurn: true},
 	"smpp": {New: newSMPP, Series: smsSeries, Steps: smsSteps, InTurn: true},
 	"tcp":  {New: newTCP, Series: netSeries},
 	"tlcp": {New: newTLCP, Series: tlcpSeries},
