@@ -2,6 +2,7 @@
 package blackbox
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -154,10 +155,14 @@ type grpcProbe struct {
 // Modules are ways to ask, by name.
 type Modules map[string]check.Spec
 
-// Load reads a module file and turns the modules that are used into what checks understand; nil uses all. The error is
+// Load reads a module file, whose folder relative paths in it start from, and turns the modules that are used into what checks understand; nil uses all. The error is
 // config.Faults: unknown keys anywhere in the file, and in used modules what cannot be honoured.
 func Load(name string, used []string) (Modules, error) {
-	f, err := config.Load(name, file{used: used, dir: filepath.Dir(name), out: map[string]check.Spec{}})
+	dir, err := filepath.Abs(filepath.Dir(name))
+	if err != nil {
+		return nil, fmt.Errorf("read modules: %w", err)
+	}
+	f, err := config.Load(name, file{used: used, dir: dir, out: map[string]check.Spec{}})
 	return f.out, err
 }
 

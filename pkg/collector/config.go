@@ -35,6 +35,7 @@ type Config struct {
 	Host     HostConfig      `yaml:"host"`     // what agents read of their hosts
 	Services []check.Service `yaml:"services"` // under contract
 	Checks   []check.Spec    `yaml:"checks"`   // how they are asked
+	Modules  []string        `yaml:"modules"`  // blackbox_exporter's module files, for checks that name a module
 	Include  []string        `yaml:"include"`  // files with further services and checks, as services/*.yml
 	Inspect  inspect.Config  `yaml:"inspect"`  // how answers become verdicts
 	Rules    rule.Config     `yaml:"rules"`    // Prometheus alerting rules; the built-in ones when no file is named
@@ -153,8 +154,8 @@ func (c *Config) Validate(fail config.Fail) {
 	c.Fleet.Validate(config.Under(fail, "fleet"))
 	c.Pages.Validate(config.Under(fail, "pages"))
 	c.Report.Validate(config.Under(fail, "report"))
-	c.validateFiles(fail)
 	c.drawIn(fail)
+	c.validateFiles(fail)
 }
 
 // Validate sees that the door can be opened.

@@ -85,6 +85,9 @@ func TestSample(t *testing.T) {
 	if len(got.Include) == 0 {
 		got.Include = nil
 	}
+	if len(got.Modules) == 0 {
+		got.Modules = nil
+	}
 	if len(got.Rules.Files) == 0 {
 		got.Rules.Files = nil
 	}

@@ -2,9 +2,12 @@ package collector
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"xunjian/pkg/blackbox"
 	"xunjian/pkg/check"
 	"xunjian/pkg/config"
 	"xunjian/pkg/flow"
@@ -26,6 +29,7 @@ type included struct {
 type names struct {
 	services, checks map[string]string
 	defined          map[string]bool // services, known before any check is looked at
+	modules          blackbox.Modules
 }
 
 // Validate sees that the file's services and checks are sound, and that nothing is defined twice in all files together.
@@ -52,6 +56,13 @@ func (n *names) validate(file string, services []check.Service, checks []check.S
 	}
 	for i, s := range checks {
 		at := config.Under(fail, fmt.Sprintf("checks[%d]", i))
+		if s.Module != "" {
+			s = n.modules.Apply(s, at)
+			checks[i] = s
+		}
+		if s.Module != "" && s.Kind == "" { // nothing is known of it but that its module is not there
+			continue
+		}
 		s.WithDefaults().Validate(at)
 		flow.Validate(s, at)
 		if !n.defined[s.Service] {
@@ -75,17 +86,20 @@ func once(seen map[string]string, name, file, what string, fail config.Fail) {
 // drawIn reads the included files, in the order of the patterns and within one in the order of names. What is wrong in
 // them is kept as faults of theirs; a pattern that is wrong, or that finds nothing, is the configuration's own fault.
 func (c *Config) drawIn(fail config.Fail) {
-	n := &names{map[string]string{}, map[string]string{}, map[string]bool{}}
+	n := &names{services: map[string]string{}, checks: map[string]string{}, defined: map[string]bool{}}
 	gather(n.defined, c.Services)
+	used := modulesOf(c.Checks)
 	files := c.includedFiles(fail)
 	for _, file := range files {
 		f, err := config.Load(file, included{file: file})
 		if err == nil { // what is wrong is told below
 			gather(n.defined, f.Services)
+			used = append(used, modulesOf(f.Checks)...)
 		}
 	}
-	n.validate(c.file, c.Services, c.Checks, fail)
 	c.included, c.elsewhere = nil, nil
+	n.modules = c.loadModules(used, fail)
+	n.validate(c.file, c.Services, c.Checks, fail)
 	for _, file := range files {
 		f, err := config.Load(file, included{file: file, names: n})
 		if err != nil {
@@ -94,6 +108,32 @@ func (c *Config) drawIn(fail config.Fail) {
 		}
 		c.included = append(c.included, f)
 	}
+}
+
+func modulesOf(checks []check.Spec) []string {
+	used := []string{}
+	for _, s := range checks {
+		used = append(used, s.Module)
+	}
+	return used
+}
+
+// loadModules reads the module files; what is wrong in them, as far as checks use it, is kept as faults of theirs.
+func (c *Config) loadModules(used []string, fail config.Fail) blackbox.Modules {
+	all, from := blackbox.Modules{}, map[string]string{}
+	for i, file := range c.Modules {
+		modules, err := blackbox.Load(c.path(file), used)
+		if err != nil {
+			c.elsewhere = append(c.elsewhere, config.FaultsIn(c.path(file), err)...)
+		}
+		for _, name := range slices.Sorted(maps.Keys(modules)) {
+			if first, twice := from[name]; twice {
+				fail(fmt.Sprintf("modules[%d]", i), "module %q is there twice, first in %s", name, first)
+			}
+			all[name], from[name] = modules[name], file
+		}
+	}
+	return all
 }
 
 func gather(into map[string]bool, services []check.Service) {
