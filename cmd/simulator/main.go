@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -22,6 +23,7 @@ type flags struct {
 	Signature int    `help:"Port of signature." default:"9444"`
 	SMS       int    `help:"Port of sms." name:"sms" default:"9445"`
 	Gateway   int    `help:"Port of gateway." default:"9446"`
+	Office    string `help:"Path of LibreOffice's soffice, which then converts cloud-doc's documents; none: a fast stand-in does. Default: the one on the PATH."`
 }
 
 func main() {
@@ -44,10 +46,22 @@ func run(f flags, logger *slog.Logger) error {
 			simulator.Control: f.Control, simulator.Webhook: f.Webhook,
 			simulator.CloudDoc: f.CloudDoc, simulator.Signature: f.Signature, simulator.SMS: f.SMS, simulator.Gateway: f.Gateway,
 		},
+		Office: office(f.Office),
 		Logger: logger,
 	})
 	if err != nil {
 		return err
 	}
 	return s.Run(ctx)
+}
+
+func office(flag string) string {
+	switch flag {
+	case "none":
+		return ""
+	case "":
+		path, _ := exec.LookPath("soffice") // not there: the stand-in
+		return path
+	}
+	return flag
 }

@@ -30,6 +30,7 @@ type Options struct {
 	Folder  string         // gets ca.pem, seal-ca.pem and seal-cert.pem; empty for none
 	PageLog string         // gets a line for each page received; empty for none
 	Ports   map[string]int // by service name, Control or Webhook; any free port for those left out
+	Office  string         // path of LibreOffice's soffice, which then converts cloud-doc's documents; empty: a fast stand-in does
 	Logger  *slog.Logger
 }
 
@@ -39,7 +40,9 @@ type Simulator struct {
 	venues []*venue // in the order of Services, then the webhook
 	doors  map[string]*door
 	pages  *pageLog
+	certs  *certificates
 	seal   *sealOffice
+	docs   *docServer
 	logger *slog.Logger
 }
 
@@ -76,10 +79,11 @@ func (s *Simulator) open(o Options) error {
 	if err != nil {
 		return err
 	}
-	s.ca = certs.ca
+	s.ca, s.certs = certs.ca, certs
 	if s.seal, err = newSealOffice(time.Now()); err != nil {
 		return err
 	}
+	s.docs = newDocServer(o.Office)
 	if o.Folder != "" {
 		if err := s.writeCertificates(o.Folder); err != nil {
 			return err
@@ -88,7 +92,7 @@ func (s *Simulator) open(o Options) error {
 	if s.pages, err = openPageLog(o.PageLog); err != nil {
 		return err
 	}
-	for _, v := range services(s.seal) {
+	for _, v := range s.services() {
 		if v.talk == nil {
 			v.certs = certs
 		}
@@ -264,8 +268,12 @@ func (s *Simulator) close() error {
 			d.Close()
 		}
 	}
-	if s.pages == nil {
-		return nil
+	var err error
+	if s.docs != nil {
+		err = s.docs.converter.close()
 	}
-	return s.pages.close()
+	if s.pages != nil {
+		err = errors.Join(err, s.pages.close())
+	}
+	return err
 }

@@ -1,0 +1,76 @@
+package simulator
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+)
+
+const (
+	discovery = `<?xml version="1.0" encoding="utf-8"?>
+<wopi-discovery><net-zone name="external-http"><app name="writer">
+<action name="edit" ext="docx" urlsrc="https://%[1]s/browser/edit?"/>
+<action name="view" ext="pdf" urlsrc="https://%[1]s/browser/view?"/>
+</app></net-zone></wopi-discovery>
+`
+	emptyDiscovery = `<?xml version="1.0" encoding="utf-8"?>
+<wopi-discovery><net-zone name="external-http"/><!-- %[1]s --></wopi-discovery>
+`
+)
+
+// routeWOPI answers as Collabora Online does.
+func (d *docServer) routeWOPI(mux *http.ServeMux, wrong bool) {
+	mux.HandleFunc("GET /hosting/discovery", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+		if wrong {
+			fmt.Fprintf(w, emptyDiscovery, r.Host)
+			return
+		}
+		fmt.Fprintf(w, discovery, r.Host)
+	})
+	mux.HandleFunc("GET /hosting/capabilities", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{
+			"convert-to":     map[string]any{"available": !wrong, "endpoint": "/cool/convert-to"},
+			"productName":    "Demo Document Server",
+			"productVersion": version(r),
+		})
+	})
+	mux.HandleFunc("POST /browser/edit", d.openWOPI)
+	mux.HandleFunc("POST /cool/convert-to/pdf", d.convertWOPI)
+}
+
+func (d *docServer) openWOPI(w http.ResponseWriter, r *http.Request) {
+	if r.PostFormValue("access_token") != DocToken && modeOf(r) != TokenIgnored {
+		http.Error(w, "access denied", http.StatusForbidden)
+		return
+	}
+	source := r.URL.Query().Get("WOPISrc")
+	name, ok := lastPart(source, "/wopi/files/")
+	if _, stored := d.document(r, name); !ok || !stored {
+		http.Error(w, "no such document", http.StatusNotFound)
+		return
+	}
+	editorPage(w, r, source)
+}
+
+func (d *docServer) convertWOPI(w http.ResponseWriter, r *http.Request) {
+	part, _, err := r.FormFile("data")
+	if err != nil {
+		http.Error(w, "want a file named data", http.StatusBadRequest)
+		return
+	}
+	defer part.Close()
+	b, err := io.ReadAll(part)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	pdf, err := d.convert(r, b)
+	if err != nil {
+		w.Header().Set("X-Error-Kind", "faulty")
+		http.Error(w, "conversion failed", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/pdf")
+	w.Write(pdf)
+}
