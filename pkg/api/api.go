@@ -11,6 +11,7 @@ import (
 
 	"xunjian/pkg/access"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/inspect"
 )
@@ -72,6 +73,7 @@ type Options struct {
 	Backups   Backups
 	Control   *Control                        // its token is good for everything
 	Ready     func() error                    // nil: always
+	Series    func(*i18n.Printer) SeriesHeld  // nil: nothing is said of them
 	Reload    func(ctx context.Context) error // its error is told to who asked
 
 	Version    string

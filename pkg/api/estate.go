@@ -78,6 +78,14 @@ type Status struct {
 	Services  map[inspect.State]int  `json:"services,omitempty"`
 	Agents    map[string]int         `json:"agents,omitempty"`
 	Open      map[contract.Level]int `json:"open,omitempty"` // incidents whose fault lasts
+	Series    *SeriesHeld            `json:"series,omitempty"`
+}
+
+// SeriesHeld is how many series the store knows of how many it may.
+type SeriesHeld struct {
+	Known int    `json:"known"`
+	Limit int    `json:"limit"`          // storage.max_series
+	Note  string `json:"note,omitempty"` // what to do, once they come near it
 }
 
 func (s *server) listServices(c *call) (answer, error) {
@@ -171,6 +179,10 @@ func (s *server) status(c *call) (answer, error) {
 		for _, r := range open {
 			st.Open[r.Level]++
 		}
+	}
+	if s.Series != nil {
+		held := s.Series(c.p)
+		st.Series = &held
 	}
 	return answer{json: st}, nil
 }

@@ -137,7 +137,7 @@ func (c *Collector) openStores() (err error) {
 		linger = -1 // what zero means in the file
 	}
 	c.series, err = tsdb.Open(filepath.Join(c.cfg.Data, "series"), tsdb.Options{
-		Linger: linger, Limits: tsdb.Limits{Series: c.cfg.Storage.MaxSeries},
+		Linger: linger, Limits: tsdb.Limits{Series: c.cfg.Storage.MaxSeries, Streams: max(20_000, c.cfg.Storage.MaxSeries/5)}, // a check has about ten series
 		Room: c.disk.Room, Damaged: c.tellDamage, Registerer: c.registry, Logger: c.log,
 	})
 	if err != nil {

@@ -35,7 +35,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	m := http.NewServeMux()
 	doors := api.New(api.Options{
 		Incidents: c.desk, Services: c.board, Agents: c.fleet, Access: c.access, Reports: c.reports(), Backups: &c.backups, Control: c.control,
-		Ready: c.ready, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
+		Ready: c.ready, Series: c.heldSeries, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
 	})
 	m.Handle(api.Prefix+"/", doors)
 	m.Handle(api.HealthPrefix, doors)

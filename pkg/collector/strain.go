@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"xunjian/pkg/api"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/symptom"
@@ -18,7 +19,11 @@ import (
 const (
 	ruleCapped     = "AgentSeriesCapped"
 	ruleQuarantine = "AgentMessageQuarantined"
+	ruleSeriesFull = "CollectorSeriesNearlyFull"
 )
+
+// nearlyFull is the share of storage.max_series from which on people are told, before anything is left out.
+const nearlyFull = 0.9
 
 const (
 	strainLook = 15 * time.Second
@@ -32,6 +37,7 @@ type strain struct {
 	store interface {
 		Refused(fn func(agent string, o tsdb.Outcome, n uint64))
 		Dropped(fn func(agent string, samples uint64, last time.Time))
+		Stats() tsdb.Stats
 	}
 	text *i18n.Printer
 
@@ -68,7 +74,7 @@ func (s *strain) adopt(now time.Time, before []symptom.Symptom) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, x := range before {
-		if x.Source == symptom.FromFleet && (x.Rule == ruleCapped || x.Rule == ruleQuarantine) {
+		if x.Source == symptom.FromFleet && slices.Contains([]string{ruleCapped, ruleQuarantine, ruleSeriesFull}, x.Rule) {
 			s.open[strained{x.Component, x.Rule}] = &strainState{x.Since, now, x.Detail, true}
 		}
 	}
@@ -117,12 +123,36 @@ func (s *strain) look(now time.Time) {
 			sums[agent] += n
 		}
 	})
+	held := s.store.Stats()
+	if key := fullness(held); key != "" {
+		s.note(now, strained{"collector", ruleSeriesFull}, s.text.T(key, "series", strconv.Itoa(held.Series), "limit", strconv.Itoa(held.MaxSeries)))
+	}
 	for agent, n := range sums {
 		if more := n - s.counts[agent]; more > 0 {
-			s.note(now, strained{agent, ruleCapped}, s.text.T("collector.capped", "agent", agent, "count", strconv.FormatUint(more, 10)))
+			key := "collector.capped"
+			if full(held) {
+				key = "collector.capped_by_all"
+			}
+			s.note(now, strained{agent, ruleCapped}, s.text.T(key, "agent", agent, "count", strconv.FormatUint(more, 10), "limit", strconv.Itoa(held.MaxSeries)))
 		}
 	}
 	s.counts = sums
+}
+
+// full says whether there is no place for one more series or stream, whoever sends it.
+func full(held tsdb.Stats) bool {
+	return held.Series >= held.MaxSeries || held.Streams >= held.MaxStreams
+}
+
+// fullness is what to say of the series of all agents together, empty when there is room.
+func fullness(held tsdb.Stats) (key string) {
+	switch {
+	case full(held):
+		return "collector.series_full"
+	case float64(held.Series) >= nearlyFull*float64(held.MaxSeries), float64(held.Streams) >= nearlyFull*float64(held.MaxStreams):
+		return "collector.series_nearly_full"
+	}
+	return ""
 }
 
 func (s *strain) symptom(now time.Time, k strained, st *strainState, firing bool) symptom.Symptom {
@@ -136,6 +166,16 @@ func (s *strain) symptom(now time.Time, k strained, st *strainState, firing bool
 	}
 	x.Evidence = []symptom.Evidence{{At: x.At, Agent: k.agent, Text: x.Detail}}
 	return x
+}
+
+// heldSeries is the store's series for the status, with a note once they come near their limit.
+func (c *Collector) heldSeries(text *i18n.Printer) api.SeriesHeld {
+	held := c.series.Stats()
+	out := api.SeriesHeld{Known: held.Series, Limit: held.MaxSeries}
+	if key := fullness(held); key != "" {
+		out.Note = text.T(key, "series", strconv.Itoa(held.Series), "limit", strconv.Itoa(held.MaxSeries))
+	}
+	return out
 }
 
 // tick lets time pass for those who need it.

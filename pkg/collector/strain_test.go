@@ -78,3 +78,53 @@ func TestStrainBeginsAndEnds(t *testing.T) {
 		}
 	})
 }
+
+// When the series of all agents come near their limit, people are told which setting it is, before anything is lost, and
+// again in the words about the agent whose series are left out.
+func TestSeriesNearTheirLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := tsdb.Open(t.TempDir(), tsdb.Options{Limits: tsdb.Limits{Series: 20}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		go func() { _ = db.Run(t.Context()) }() // Close waits for it
+		s, seq := newStrain(db, i18n.For("en")), uint64(0)
+		step := func(series int) (told []symptom.Symptom) {
+			t.Helper()
+			seq++
+			r := metric.Report{Boot: 1, Seq: seq, At: time.Now()}
+			for i := range series {
+				r.Samples = append(r.Samples, metric.Sample{Series: metric.New("m", "i", fmt.Sprint(i)), Value: 1})
+			}
+			if err := db.Append(t.Context(), tsdb.Stream{Agent: "srv-1", Kind: "host", Every: time.Minute}, r, nil); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(strainLook)
+			return s.tick(time.Now())
+		}
+		if told := step(17); len(told) != 0 {
+			t.Errorf("told below nine tenths: %+v", told)
+		}
+		for _, c := range []struct {
+			series int
+			want   []string // rules, by key
+			words  string
+		}{
+			{18, []string{ruleSeriesFull}, "18 series are kept, near the limit of 20 (storage.max_series)"},
+			{20, nil, ""},
+			{22, []string{ruleCapped}, "at their limit of 20 (storage.max_series), 2 samples or reports of agent srv-1 were left out"},
+		} {
+			told := step(c.series)
+			if len(told) != len(c.want) || len(told) == 1 && (told[0].Rule != c.want[0] || !strings.Contains(told[0].Detail, c.words)) {
+				t.Errorf("%d series: told %+v, want %v", c.series, told, c.want)
+			}
+		}
+		c := &Collector{series: db}
+		for lang, words := range map[string]string{"en": "raise storage.max_series", "zh-CN": "调大 storage.max_series"} {
+			if held := c.heldSeries(i18n.For(lang)); held.Known != 20 || held.Limit != 20 || !strings.Contains(held.Note, words) {
+				t.Errorf("status: %+v", held)
+			}
+		}
+	})
+}

@@ -56,6 +56,7 @@ func newMetrics(reg prometheus.Registerer, stats func() Stats) *metrics {
 	}{
 		"xunjian_tsdb_streams":         {"Streams known.", func(s Stats) float64 { return float64(s.Streams) }},
 		"xunjian_tsdb_series":          {"Series known.", func(s Stats) float64 { return float64(s.Series) }},
+		"xunjian_tsdb_series_limit":    {"Series that may be known: storage.max_series. What is new beyond it is left out.", func(s Stats) float64 { return float64(s.MaxSeries) }},
 		"xunjian_tsdb_head_rows":       {"Rows in memory that are in no block yet.", func(s Stats) float64 { return float64(s.HeadRows) }},
 		"xunjian_tsdb_unflushed_bytes": {"Bytes of blocks that wait for their transaction.", func(s Stats) float64 { return float64(s.UnflushedBytes) }},
 		"xunjian_tsdb_journal_bytes":   {"Size of journal.db.", func(s Stats) float64 { return float64(s.JournalBytes) }},

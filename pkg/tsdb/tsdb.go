@@ -308,6 +308,7 @@ func (db *DB) refuseQueued() {
 // Stats is a look at the store's insides.
 type Stats struct {
 	Streams, Series, Schemas int
+	MaxSeries, MaxStreams    int   // Limits.Series and Limits.Streams
 	HeadRows                 int   // rows not yet in a sealed block
 	UnflushedBytes           int64 // sealed blocks waiting for their transaction
 	HotBlocks                int
@@ -329,6 +330,7 @@ func (db *DB) Stats() Stats {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	s.Streams, s.Series, s.Schemas = len(c.streams), c.entries, len(c.schemas)
+	s.MaxStreams, s.MaxSeries = c.limits.Streams, c.limits.Series
 	for o, n := range db.outcomes {
 		if n > 0 {
 			s.Outcomes[Outcome(o)] = n
