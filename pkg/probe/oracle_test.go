@@ -3,6 +3,7 @@ package probe
 import (
 	"bufio"
 	"cmp"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -20,26 +21,60 @@ import (
 	"testing"
 	"time"
 
+	"xunjian/pkg/blackbox"
 	"xunjian/pkg/check"
 	"xunjian/pkg/metric"
 )
 
 // oracle is blackbox_exporter, whose names and meanings our samples carry.
-type oracle struct{ addr string }
+type oracle struct {
+	addr    string
+	modules blackbox.Modules
+	ca      string
+}
 
-// modules are the oracle's settings; ours are built beside them in the test.
+// modules are read by the oracle and by us.
 const modules = `
 modules:
   plain: {prober: http, timeout: 20s, http: {follow_redirects: false, preferred_ip_protocol: ip4, tls_config: {ca_file: %[1]q}}}
+  follows: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, tls_config: {ca_file: %[1]q}}}
   hasty: {prober: http, timeout: 0.8s, http: {preferred_ip_protocol: ip4}}
   wants401: {prober: http, timeout: 20s, http: {follow_redirects: false, preferred_ip_protocol: ip4, valid_status_codes: [401]}}
   wantsTrue: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_body_not_matches_regexp: ["^true$"]}}
   refusesError: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_body_matches_regexp: ["error"]}}
   wantsHeader: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_header_not_matches: [{header: X-Route, regexp: "^echo$"}]}}
-  post: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, method: POST, body: "{}"}}
+  mayHaveHeader: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_header_not_matches: [{header: X-Route, regexp: "^other$", allow_missing: true}]}}
+  refusesHeader: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_header_matches: [{header: X-Route, regexp: "^echo$"}]}}
+  refusesHeaderIfThere: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_header_matches: [{header: X-Route, regexp: "^echo$", allow_missing: true}]}}
+  post: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, method: POST, body: "{}", headers: {Content-Type: application/json}}}
+  gzip: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, compression: gzip, fail_if_body_not_matches_regexp: ["^packed"]}}
+  small: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, body_size_limit: 1KB}}
+  onlyTLS: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_not_ssl: true, tls_config: {ca_file: %[1]q}}}
+  neverTLS: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_ssl: true, tls_config: {insecure_skip_verify: true}}}
+  version10: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, valid_http_versions: ["HTTP/1.0"]}}
+  version11: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, valid_http_versions: ["HTTP/1.1", "HTTP/2.0"]}}
   tcp: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4}}
   banner: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, query_response: [{expect: "^220 "}]}}
+  dialogue: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, query_response: [{send: "NICK p"}, {expect: "PING :([^ ]+)", send: "PONG ${1}"}, {expect: "^:[^ ]+ 001"}]}}
+  starttls: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, query_response: [{expect: "^220"}, {send: "STARTTLS\r"}, {expect: "^220"}, {starttls: true}, {expect: "^secret"}], tls_config: {ca_file: %[1]q}}}
   tcpTLS: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, tls: true, tls_config: {ca_file: %[1]q}}}
+  tls13: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, tls: true, tls_config: {ca_file: %[1]q, min_version: TLS13}}}
+  dns: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A}}
+  dnsTCP: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A, transport_protocol: tcp}}
+  dnsSOA: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: SOA}}
+  dnsNone: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: other.example, query_type: A}}
+  dnsWantsNone: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: other.example, query_type: A, valid_rcodes: [NXDOMAIN]}}
+  dnsMatch: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A, validate_answer_rrs: {fail_if_not_matches_regexp: ["192.0.2.1$"]}}}
+  dnsContain: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A, validate_answer_rrs: {fail_if_none_matches_regexp: ["192.0.2.1$"]}}}
+  dnsAll: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A, validate_answer_rrs: {fail_if_all_match_regexp: ["192.0.2.1$"]}}}
+  dnsRefuse: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A, validate_additional_rrs: {fail_if_matches_regexp: ["192.0.2.53"]}}}
+  icmp: {prober: icmp, timeout: 20s, icmp: {preferred_ip_protocol: ip4}}
+  icmpLarge: {prober: icmp, timeout: 20s, icmp: {preferred_ip_protocol: ip4, payload_size: 2000, dont_fragment: true}}
+  grpc: {prober: grpc, timeout: 20s, grpc: {preferred_ip_protocol: ip4}}
+  grpcUp: {prober: grpc, timeout: 20s, grpc: {preferred_ip_protocol: ip4, service: up}}
+  grpcDown: {prober: grpc, timeout: 20s, grpc: {preferred_ip_protocol: ip4, service: down}}
+  grpcUnknown: {prober: grpc, timeout: 20s, grpc: {preferred_ip_protocol: ip4, service: unknown}}
+  grpcTLS: {prober: grpc, timeout: 20s, grpc: {preferred_ip_protocol: ip4, tls: true, tls_config: {ca_file: %[1]q}}}
 `
 
 // startOracle fails when the oracle is not installed: a comparison that is silently left out compares nothing.
@@ -56,7 +91,11 @@ func startOracle(t *testing.T, ca string) *oracle {
 	caFile, config := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "blackbox.yml")
 	write(t, caFile, ca)
 	write(t, config, fmt.Sprintf(modules, caFile))
-	o := &oracle{closedPort(t)}
+	ways, err := blackbox.Load(config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &oracle{closedPort(t), ways, ca}
 	cmd := exec.Command(path, "--config.file="+config, "--web.listen-address="+o.addr, "--log.level=error")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -111,8 +150,10 @@ func ours(samples []metric.Sample) map[string]float64 {
 	out := map[string]float64{}
 	for _, s := range samples {
 		name := s.Series.Name
-		if p := s.Series.Get("phase"); p != "" {
-			name += `{phase="` + p + `"}`
+		for _, label := range []string{"phase", "version", "serving_status"} {
+			if v := s.Series.Get(label); v != "" {
+				name += "{" + label + `="` + v + `"}`
+			}
 		}
 		if s.Value == s.Value {
 			out[name] = s.Value
@@ -135,19 +176,7 @@ func reached(samples map[string]float64) []string {
 func TestAgreesWithBlackboxExporter(t *testing.T) {
 	ca := newTestCA(t)
 	o := startOracle(t, ca.pem)
-	mux := http.NewServeMux()
-	mux.HandleFunc("/true", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "true") })
-	mux.HandleFunc("/false", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "false error") })
-	mux.HandleFunc("/empty", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	mux.HandleFunc("/500", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "broken", 500) })
-	mux.HandleFunc("/401", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "who", http.StatusUnauthorized) })
-	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "/true", http.StatusMovedPermanently)
-	})
-	mux.HandleFunc("/echo", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Route", "echo") })
-	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 300_000)) })
-	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	mux.HandleFunc("POST /post", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	mux := oracleSite()
 	plain := httptest.NewServer(mux)
 	defer plain.Close()
 	secure := func(issuer *testCA, until time.Time) string {
@@ -161,77 +190,121 @@ func TestAgreesWithBlackboxExporter(t *testing.T) {
 	good, expired, foreign := secure(ca, time.Now().Add(99*time.Hour)), secure(ca, time.Now().Add(-time.Hour)), secure(newTestCA(t), time.Now().Add(time.Hour))
 	banner := rawServer(t, func(c net.Conn) { io.WriteString(c, "220 ready\r\n"); hang(c) })
 	other := rawServer(t, func(c net.Conn) { io.WriteString(c, "554 no\r\n") })
+	config := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, time.Now().Add(time.Hour))}}
+	mail := rawServer(t, starter(config, false, "220 ready\r\n", "220 go\r\n"))
+	old := tlsServer(t, &tls.Config{Certificates: config.Certificates, MaxVersion: tls.VersionTLS12})
 	cut := "http://" + rawServer(t, func(c net.Conn) { readRequest(c); reset(c) })
 	nobody := closedPort(t)
-	trust := check.TLS{CA: ca.pem}
-	body := func(match, refuse string) check.HTTP {
-		return check.HTTP{Expect: []check.Expect{{Body: true, Match: match, Refuse: refuse}}}
-	}
+	names, health, secureHealth := nameServer(t, nil), healthServer(t, nil, true), healthServer(t, config, true)
+	bare := func(url string) string { return strings.TrimPrefix(url, "https://") }
 
-	for _, tc := range []struct {
-		module, target string
-		spec           check.Spec
-	}{
-		{"plain", plain.URL + "/true", check.Spec{}},
-		{"plain", plain.URL + "/empty", check.Spec{}},
-		{"plain", plain.URL + "/500", check.Spec{}},
-		{"plain", plain.URL + "/401", check.Spec{}},
-		{"plain", plain.URL + "/nowhere", check.Spec{}},
-		{"plain", plain.URL + "/moved", check.Spec{}},
-		{"plain", plain.URL + "/large", check.Spec{}},
-		{"hasty", plain.URL + "/hang", check.Spec{Timeout: 200 * time.Millisecond}},
-		{"plain", "http://" + nobody, check.Spec{}},
-		{"plain", cut, check.Spec{}},
-		{"plain", good + "/true", check.Spec{TLS: trust}},
-		{"plain", good + "/500", check.Spec{TLS: trust}},
-		{"plain", expired + "/true", check.Spec{TLS: trust}},
-		{"plain", foreign + "/true", check.Spec{TLS: trust}},
-		{"wants401", plain.URL + "/401", check.Spec{HTTP: check.HTTP{Status: []int{401}}}},
-		{"wants401", plain.URL + "/true", check.Spec{HTTP: check.HTTP{Status: []int{401}}}},
-		{"wantsTrue", plain.URL + "/true", check.Spec{HTTP: body("^true$", "")}},
-		{"wantsTrue", plain.URL + "/false", check.Spec{HTTP: body("^true$", "")}},
-		{"refusesError", plain.URL + "/true", check.Spec{HTTP: body("", "error")}},
-		{"refusesError", plain.URL + "/false", check.Spec{HTTP: body("", "error")}},
-		{"wantsHeader", plain.URL + "/echo", check.Spec{HTTP: check.HTTP{Expect: []check.Expect{{Header: "X-Route", Match: "^echo$"}}}}},
-		{"wantsHeader", plain.URL + "/true", check.Spec{HTTP: check.HTTP{Expect: []check.Expect{{Header: "X-Route", Match: "^echo$"}}}}},
-		{"post", plain.URL + "/post", check.Spec{HTTP: check.HTTP{Method: "POST", Body: "{}"}}},
-		{"post", plain.URL + "/nowhere", check.Spec{HTTP: check.HTTP{Method: "POST", Body: "{}"}}},
-		{"tcp", banner, check.Spec{}},
-		{"tcp", nobody, check.Spec{}},
-		{"banner", banner, check.Spec{TCP: check.TCP{Expect: "^220 "}}},
-		{"banner", other, check.Spec{TCP: check.TCP{Expect: "^220 "}}},
-		{"tcpTLS", strings.TrimPrefix(good, "https://"), check.Spec{TCP: check.TCP{TLS: true}, TLS: trust}},
-		{"tcpTLS", strings.TrimPrefix(expired, "https://"), check.Spec{TCP: check.TCP{TLS: true}, TLS: trust}},
+	for _, tc := range []struct{ module, target string }{
+		{"plain", plain.URL + "/true"}, {"plain", plain.URL + "/empty"}, {"plain", plain.URL + "/500"}, {"plain", plain.URL + "/401"},
+		{"plain", plain.URL + "/nowhere"}, {"plain", plain.URL + "/moved"}, {"plain", plain.URL + "/large"}, {"plain", bare(strings.TrimPrefix(plain.URL, "http://")) + "/true"},
+		{"hasty", plain.URL + "/hang"}, {"plain", "http://" + nobody}, {"plain", cut},
+		{"plain", good + "/true"}, {"plain", good + "/500"}, {"plain", expired + "/true"}, {"plain", foreign + "/true"},
+		{"follows", plain.URL + "/moved"}, {"follows", plain.URL + "/moved?to=/moved"}, {"follows", plain.URL + "/moved?to=/500"}, {"follows", plain.URL + "/loop"},
+		{"follows", plain.URL + "/moved?to=" + url.QueryEscape(good+"/true")}, {"follows", plain.URL + "/moved?to=" + url.QueryEscape("http://"+nobody)},
+		{"follows", plain.URL + "/moved?to=" + url.QueryEscape(expired+"/true")}, {"follows", plain.URL + "/cookie"},
+		{"wants401", plain.URL + "/401"}, {"wants401", plain.URL + "/true"},
+		{"wantsTrue", plain.URL + "/true"}, {"wantsTrue", plain.URL + "/false"},
+		{"refusesError", plain.URL + "/true"}, {"refusesError", plain.URL + "/false"},
+		{"wantsHeader", plain.URL + "/echo"}, {"wantsHeader", plain.URL + "/true"},
+		{"mayHaveHeader", plain.URL + "/echo"}, {"mayHaveHeader", plain.URL + "/true"},
+		{"refusesHeader", plain.URL + "/echo"}, {"refusesHeader", plain.URL + "/true"},
+		{"refusesHeaderIfThere", plain.URL + "/echo"}, {"refusesHeaderIfThere", plain.URL + "/true"},
+		{"post", plain.URL + "/post"}, {"post", plain.URL + "/nowhere"},
+		{"gzip", plain.URL + "/gzip"}, {"gzip", plain.URL + "/true"},
+		{"small", plain.URL + "/true"}, {"small", plain.URL + "/large"},
+		{"onlyTLS", plain.URL + "/true"}, {"onlyTLS", good + "/true"}, {"neverTLS", plain.URL + "/true"}, {"neverTLS", good + "/true"},
+		{"version10", plain.URL + "/true"}, {"version11", plain.URL + "/true"},
+		{"tcp", banner}, {"tcp", nobody}, {"banner", banner}, {"banner", other},
+		{"dialogue", rawServer(t, irc)}, {"dialogue", other}, {"starttls", mail},
+		{"tcpTLS", bare(good)}, {"tcpTLS", bare(expired)}, {"tcpTLS", old}, {"tls13", old},
+		{"dns", names}, {"dnsTCP", names}, {"dnsSOA", names}, {"dnsNone", names}, {"dnsWantsNone", names}, {"dnsMatch", names}, {"dnsContain", names},
+		{"dnsAll", names}, {"dnsRefuse", names}, {"dns", nobody},
+		{"icmp", "127.0.0.1"}, {"icmpLarge", "127.0.0.1"},
+		{"grpc", health}, {"grpcUp", health}, {"grpcDown", health}, {"grpcUnknown", health}, {"grpcTLS", secureHealth}, {"grpc", nobody}, {"grpc", secureHealth},
 	} {
-		path := "/"
+		path := "/" + tc.target
 		if u, err := url.Parse(tc.target); err == nil {
-			path = u.Path
+			path = u.Path + "?" + u.RawQuery
 		}
-		t.Run(tc.module+path, func(t *testing.T) { agree(t, o, tc.module, tc.target, tc.spec) })
+		t.Run(tc.module+path, func(t *testing.T) { agree(t, o, tc.module, tc.target) })
 	}
 }
 
-func agree(t *testing.T, o *oracle, module, target string, spec check.Spec) {
-	spec.Name, spec.Service, spec.Target, spec.Kind = "c", "s", target, "tcp"
-	spec.Timeout = cmp.Or(spec.Timeout, ample)
-	spec.Slow = spec.Timeout
-	if strings.HasPrefix(target, "http") {
-		spec.Kind = "http"
+func oracleSite() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/true", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Last-Modified", "Tue, 24 Nov 2026 00:00:00 GMT")
+		io.WriteString(w, "true")
+	})
+	mux.HandleFunc("/false", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "false error") })
+	mux.HandleFunc("/empty", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("/500", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "broken", 500) })
+	mux.HandleFunc("/401", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "who", http.StatusUnauthorized) })
+	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) {
+		to := r.URL.Query().Get("to")
+		http.Redirect(w, r, cmp.Or(to, "/true"), http.StatusMovedPermanently)
+	})
+	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
+	mux.HandleFunc("/cookie", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := r.Cookie("seen"); err == nil {
+			return
+		}
+		http.SetCookie(w, &http.Cookie{Name: "seen", Value: "1"})
+		http.Redirect(w, r, "/cookie", http.StatusFound)
+	})
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Route", "echo") })
+	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 300_000)) })
+	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	mux.HandleFunc("POST /post", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	mux.HandleFunc("/gzip", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		io.WriteString(z, "packed "+strings.Repeat("x", 5000))
+		z.Close()
+	})
+	return mux
+}
+
+// timeless are the series whose values depend on nothing but the target.
+var timeless = []string{
+	"probe_ip_protocol", "probe_ip_addr_hash", "probe_failed_due_to_regex",
+	"probe_http_uncompressed_body_length", "probe_http_content_length", "probe_http_redirects", "probe_http_version", "probe_http_ssl",
+	"probe_http_last_modified_timestamp_seconds", "probe_ssl_earliest_cert_expiry", "probe_ssl_last_chain_expiry_timestamp_seconds",
+	`probe_tls_version_info{version="TLS 1.2"}`, `probe_tls_version_info{version="TLS 1.3"}`,
+	"probe_dns_answer_rrs", "probe_dns_authority_rrs", "probe_dns_additional_rrs", "probe_dns_query_succeeded", "probe_dns_serial",
+	"probe_icmp_reply_hop_limit", "probe_grpc_ssl", "probe_grpc_status_code",
+	`probe_grpc_healthcheck_response{serving_status="SERVING"}`, `probe_grpc_healthcheck_response{serving_status="NOT_SERVING"}`,
+	`probe_grpc_healthcheck_response{serving_status="UNKNOWN"}`, `probe_grpc_healthcheck_response{serving_status="SERVICE_UNKNOWN"}`,
+}
+
+func agree(t *testing.T, o *oracle, module, target string) {
+	spec := check.Spec{Name: "c", Service: "s", Target: target, Module: module}
+	spec = o.modules.Apply(spec, func(path, format string, args ...any) { t.Errorf(path+": "+format, args...) })
+	spec.Slow, spec.TLS.CA = spec.Timeout, o.ca
+	if spec.TLS.SkipVerify {
+		spec.TLS.CA = ""
 	}
 	p := newTestProber(t, spec, Options{})
 	a := p.attempt(context.Background(), true)
+	if strings.Contains(a.Reason, notAllowed) {
+		t.Skip(a.Reason)
+	}
 	got := ours(p.schema.samples(check.Result{Attempts: []check.Attempt{a}}))
 	want := o.probe(t, module, target)
-	names := []string{"probe_success", "probe_http_status_code"}
+	names := []string{"probe_success", "probe_http_status_code", "probe_dns_query_succeeded"}
 	if want["probe_success"] == 1 {
-		names = append(names, "probe_failed_due_to_regex", "probe_http_uncompressed_body_length", "probe_ssl_earliest_cert_expiry")
+		names = append(names, timeless...)
 	}
 	for _, name := range names {
 		if w, ok := want[name]; ok && got[name] != w {
 			t.Errorf("%s is %v, the oracle says %v (%s %s)", name, got[name], w, a.Class, a.Reason)
 		}
 	}
-	if want["probe_http_status_code"] == 0 {
+	if _, ours := got["probe_http_version"]; !ours || want["probe_http_status_code"] == 0 {
 		return // where no answer comes the oracle leaves out the phase that failed, which we time
 	}
 	if g, w := strings.Join(reached(got), " "), strings.Join(reached(want), " "); g != w {

@@ -160,18 +160,20 @@ func TestStartTLS(t *testing.T) {
 	}
 }
 
+// irc welcomes who answers its ping.
+func irc(c net.Conn) {
+	r := bufio.NewReader(c)
+	r.ReadString('\n')
+	io.WriteString(c, ":srv NOTICE * :wait\r\nPING :k9\r\n")
+	if line, _ := r.ReadString('\n'); line == "PONG k9\n" {
+		io.WriteString(c, ":srv 001 welcome\r\n")
+	}
+	hang(c)
+}
+
 func TestDialogue(t *testing.T) {
 	ca := newTestCA(t)
 	config := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, time.Now().Add(time.Hour))}}
-	irc := func(c net.Conn) {
-		r := bufio.NewReader(c)
-		r.ReadString('\n')
-		io.WriteString(c, ":srv NOTICE * :wait\r\nPING :k9\r\n")
-		if line, _ := r.ReadString('\n'); line == "PONG k9\n" {
-			io.WriteString(c, ":srv 001 welcome\r\n")
-		}
-		hang(c)
-	}
 	tests := map[string]struct {
 		serve    func(net.Conn)
 		dialogue []check.Exchange
