@@ -119,6 +119,9 @@ type ports struct {
 
 var services = []string{"cloud-doc", "signature", "sms", "gateway"}
 
+// doors are what the simulator plays besides the services themselves.
+var doors = []string{"smpp", "cmpp"}
+
 // choosePorts takes the preferred ports where they are free, so that a second run finds its series again.
 func choosePorts(o options) ports {
 	taken := map[int]bool{}
@@ -131,6 +134,9 @@ func choosePorts(o options) ports {
 	p := ports{http: freePort(o.HTTP, taken), grpc: freePort(o.GRPC, taken), control: freePort(above(10), taken), webhook: freePort(above(15), taken), services: map[string]int{}}
 	for i, s := range services {
 		p.services[s] = freePort(above(11+i), taken)
+	}
+	for i, s := range doors {
+		p.services[s] = freePort(above(21+i), taken)
 	}
 	return p
 }

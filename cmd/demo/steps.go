@@ -10,10 +10,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
 	"time"
+
+	"xunjian/pkg/simulator"
 )
 
 //go:embed demo.yml
@@ -29,7 +32,7 @@ func (d *demo) envFile() string      { return d.path("demo.env") }
 
 func (d *demo) startSimulator(ctx context.Context) error {
 	args := []string{"--folder", d.path("simulator"), "--pages", d.path("webhook.jsonl"), fmt.Sprint("--control=", d.ports.control), fmt.Sprint("--webhook=", d.ports.webhook)}
-	for _, s := range services {
+	for _, s := range slices.Concat(services, doors) {
 		args = append(args, fmt.Sprintf("--%s=%d", s, d.ports.services[s]))
 	}
 	if err := d.spawn("simulator", args...); err != nil {
@@ -72,7 +75,10 @@ func (d *demo) writeConfig() error {
 
 // startAgent enrols this machine at its first run; later runs find the identity in the state folder.
 func (d *demo) startAgent(ctx context.Context) error {
-	args := []string{"run", "--collector", fmt.Sprintf("127.0.0.1:%d", d.ports.grpc), "--state", d.path("agent")}
+	args := []string{"run", "--collector", fmt.Sprintf("127.0.0.1:%d", d.ports.grpc), "--state", d.path("agent"), "--secrets", d.path("secrets")}
+	if err := d.writeSecrets(); err != nil {
+		return err
+	}
 	if _, err := os.Stat(d.path("agent", "identity.pem")); errors.Is(err, os.ErrNotExist) {
 		name := agentName()
 		token, err := d.call(ctx, "collector", "token", "create", "--config", d.path("collector.yml"), "--agent", name, "--by", "demo")
@@ -85,6 +91,14 @@ func (d *demo) startAgent(ctx context.Context) error {
 		args = append(args, "--name", name, "--token-file", d.path("enrol.token"))
 	}
 	return d.spawn("agent", args...)
+}
+
+// writeSecrets puts what the simulator's doors ask for where the agent looks.
+func (d *demo) writeSecrets() error {
+	if err := os.MkdirAll(d.path("secrets"), 0o700); err != nil {
+		return err
+	}
+	return writeAtomic(d.path("secrets", "sms.secret"), simulator.SMSPassword+"\n")
 }
 
 // agentName is this machine's name in the form that agents' names have.

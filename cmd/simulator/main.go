@@ -24,6 +24,8 @@ type flags struct {
 	SMS       int    `help:"Port of sms." name:"sms" default:"9445"`
 	Gateway   int    `help:"Port of gateway." default:"9446"`
 	Office    string `help:"Path of LibreOffice's soffice, which then converts cloud-doc's documents; none: a fast stand-in does. Default: the one on the PATH."`
+	SMPP      int    `help:"Port of the short message centre, SMPP." name:"smpp" default:"9447"`
+	CMPP      int    `help:"Port of the short message centre, CMPP." name:"cmpp" default:"9448"`
 }
 
 func main() {
@@ -45,6 +47,7 @@ func run(f flags, logger *slog.Logger) error {
 		Ports: map[string]int{
 			simulator.Control: f.Control, simulator.Webhook: f.Webhook,
 			simulator.CloudDoc: f.CloudDoc, simulator.Signature: f.Signature, simulator.SMS: f.SMS, simulator.Gateway: f.Gateway,
+			simulator.SMPP: f.SMPP, simulator.CMPP: f.CMPP,
 		},
 		Office: office(f.Office),
 		Logger: logger,
