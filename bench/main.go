@@ -18,6 +18,8 @@ import (
 // areas lists what can be measured; each returns its figures.
 var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
 	"agent":        agentArea,
+	"faults":       faultsArea,
+	"quiet":        quietArea,
 	"tsdb-ingest":  ingestArea,
 	"tsdb-scale":   scaleArea,
 	"tsdb-mixed":   mixedArea,
@@ -40,6 +42,7 @@ type options struct {
 	share  float64       // of the full data, for a quick run
 	scale  scaleOptions
 	year   yearOptions
+	faults faultOptions
 }
 
 // figure is one comparison; the peer "limit" is what we have set ourselves.
@@ -70,6 +73,8 @@ func main() {
 	flag.IntVar(&o.year.hosts, "hosts", 100, "tsdb-year: hosts")
 	flag.IntVar(&o.year.days, "days", 395, "tsdb-year: days written")
 	flag.IntVar(&o.year.retain, "retain", 365, "tsdb-year: days kept")
+	flag.StringVar(&o.faults.only, "only", "", "faults: these services only, with commas")
+	flag.StringVar(&o.faults.table, "table", "", "faults: file that gets the table")
 	flag.Float64Var(&o.share, "scale", 1, "share of the full data that the tsdb areas work on, for a quick run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
