@@ -19,14 +19,16 @@ type Spec struct {
 	Secrets map[string]Ref    `yaml:"secrets,omitempty" json:"secrets,omitempty"` // read by the agent, on its own host
 
 	// Who asks, and when.
-	Agents   []string          `yaml:"agents,omitempty" json:"agents,omitempty"`
-	Vantage  map[string]string `yaml:"vantage,omitempty" json:"-"`               // labels of the agents that may ask; default any
-	Vantages int               `yaml:"vantages,omitempty" json:"-"`              // how many of them ask on time, the others stand by; 0: all
-	Standby  bool              `yaml:"-" json:"standby,omitempty"`               // of this agent's copy: asked only when another vantage saw a fault
-	Hours    Hours             `yaml:"hours,omitempty" json:"hours,omitzero"`    // the part of the day in which it is asked at Every
-	Budget   int               `yaml:"budget,omitempty" json:"budget,omitempty"` // most attempts of one agent a day; 0: no bound
-	Again    *int              `yaml:"again,omitempty" json:"again,omitempty"`   // how often a round asks again; default 2
-	Allow    []string          `yaml:"allow,omitempty" json:"allow,omitempty"`   // networks (CIDR) that are refused otherwise: link-local, metadata
+	Agents   []string           `yaml:"agents,omitempty" json:"agents,omitempty"`
+	Vantage  map[string]string  `yaml:"vantage,omitempty" json:"-"`               // labels of the agents that may ask; default any
+	Vantages int                `yaml:"vantages,omitempty" json:"-"`              // how many of them ask on time, the others stand by; 0: all
+	Standby  bool               `yaml:"-" json:"standby,omitempty"`               // of this agent's copy: asked only when another vantage saw a fault
+	Hours    Hours              `yaml:"hours,omitempty" json:"hours,omitzero"`    // the part of the day in which it is asked at Every
+	Budget   int                `yaml:"budget,omitempty" json:"budget,omitempty"` // most attempts of one agent a day; 0: no bound
+	Again    *int               `yaml:"again,omitempty" json:"again,omitempty"`   // how often a round asks again; default 2
+	Levels   map[Trouble]string `yaml:"levels,omitempty" json:"-"`                // of this check's troubles, in place of the service's: minor, general, urgent
+	Direct   string             `yaml:"direct,omitempty" json:"-"`                // the check of the same thing that does not go through the gateway: while that fails, this one's failure is not its own service's
+	Allow    []string           `yaml:"allow,omitempty" json:"allow,omitempty"`   // networks (CIDR) that are refused otherwise: link-local, metadata
 
 	// Module is a module of blackbox_exporter that says how to ask; the collector writes it out in the sections below.
 	Module     string `yaml:"module,omitempty" json:"-"`
@@ -95,6 +97,7 @@ const (
 	Unusable Trouble = "unusable"
 	Partial  Trouble = "partial"
 	Warning  Trouble = "warning"
+	TooSlow  Trouble = "slow" // of a whole check only, for its Levels
 )
 
 // Step is one step of an attempt that has several, in the order in which they were made.

@@ -1,8 +1,10 @@
 package check
 
 import (
+	"maps"
 	"net/netip"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -36,6 +38,16 @@ func (s Spec) validateWhen(fail func(path, format string, args ...any)) {
 	for _, a := range s.Allow {
 		if _, err := netip.ParsePrefix(a); err != nil {
 			fail("allow", "%q: want a network as 169.254.10.0/24", a)
+		}
+	}
+	if s.Hours.Otherwise != 0 && s.Hours.Otherwise < s.Every {
+		fail("hours.otherwise", "%v: want at least every (%v), for outside its hours a check is asked less often", s.Hours.Otherwise, s.Every)
+	}
+	for _, trouble := range slices.Sorted(maps.Keys(s.Levels)) {
+		if level := s.Levels[trouble]; !slices.Contains([]Trouble{Down, Wrong, Unusable, Partial, TooSlow}, trouble) {
+			fail("levels."+string(trouble), "unknown class of trouble: want down, wrong, unusable, partial or slow")
+		} else if !slices.Contains([]string{"minor", "general", "urgent"}, level) {
+			fail("levels."+string(trouble), "%q: want minor, general or urgent", level)
 		}
 	}
 	s.Hours.validate(fail)

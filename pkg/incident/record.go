@@ -117,7 +117,7 @@ func (r Record) ServiceTitle(p *i18n.Printer) string {
 // Title says in one line what is wrong: 签章服务 中断, Signature service: down.
 func (r Record) Title(p *i18n.Printer) string {
 	key := "incident.title"
-	if r.Component != "" && r.Source != symptom.FromProbe {
+	if r.Component != "" && (r.Source != symptom.FromProbe || r.Class == symptom.Warning) {
 		key = "incident.title_component"
 	}
 	return p.T(key, "service", r.ServiceTitle(p), "component", r.Component, "class", p.T("common.class."+string(r.Class)))

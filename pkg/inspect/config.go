@@ -67,8 +67,11 @@ func knownClass(c symptom.Class) bool {
 }
 
 // level is the contract's level of a class at a service: a key service's outage stops business (关键业务故障),
-// another service's affects work only.
-func (c Config) level(s check.Service, class symptom.Class) contract.Level {
+// another service's affects work only. What the check itself says stands above both.
+func (c Config) level(s check.Service, spec check.Spec, class symptom.Class) contract.Level {
+	if own, err := contract.ParseLevel(spec.Levels[check.Trouble(class)]); err == nil {
+		return own
+	}
 	l, ok := c.Levels[class]
 	if !ok {
 		l = DefaultConfig().Levels[class]
@@ -79,9 +82,17 @@ func (c Config) level(s check.Service, class symptom.Class) contract.Level {
 	return l
 }
 
-// trouble says what a class of failed answers means for the service.
-func trouble(c check.Class) symptom.Class {
-	switch c {
+// troubles are what a failed attempt's own word means, where its kind knows better than its class.
+var troubles = map[check.Trouble]symptom.Class{
+	check.Down: symptom.Down, check.Wrong: symptom.Wrong, check.Unusable: symptom.Unusable, check.Partial: symptom.Partial,
+}
+
+// trouble says what a failed answer means for the service.
+func trouble(a check.Attempt) symptom.Class {
+	if class, ok := troubles[a.Trouble]; ok {
+		return class
+	}
+	switch a.Class {
 	case check.ClassContent:
 		return symptom.Wrong
 	case check.ClassTimeout:

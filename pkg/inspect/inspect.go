@@ -23,13 +23,23 @@ const (
 	Unknown State = "unknown"
 )
 
-// Board holds the state of all services. It is safe for concurrent use, does no I/O and starts nothing.
+// Asker has a check asked at once by an agent other than one, and says whether anybody is asked. It must return at once
+// and not call the Board. The answer comes as all rounds do.
+type Asker func(check, but string) bool
+
+// Board holds the state of all services. It is safe for concurrent use, does no I/O of its own and starts nothing.
 type Board struct {
 	text     *i18n.Printer // of details
+	ask      Asker         // nil: nobody else can be asked
+	zone     *time.Location
 	mu       sync.Mutex
 	cfg      Config
 	services []*service
 	specs    map[string]check.Spec
+	worked   map[string]bool // checks that were once ok
+	eyes     map[string]*eye // by agent
+	warnings warnings
+	ended    []symptom.Symptom // what a new configuration ended, told with the next tick
 }
 
 type service struct {
@@ -44,10 +54,15 @@ type service struct {
 
 // New makes a board on which everything is unknown; lang is the language of what symptoms tell.
 func New(lang string, cfg Config, services []check.Service, specs []check.Spec) *Board {
-	b := &Board{cfg: cfg, text: i18n.For(lang)}
+	b := &Board{
+		cfg: cfg, text: i18n.For(lang), zone: time.UTC, worked: map[string]bool{}, eyes: map[string]*eye{}, warnings: warnings{},
+	}
 	b.Configure(cfg, services, specs)
 	return b
 }
+
+// With gives the board somebody to ask and the time zone of checks' hours, before it is used.
+func (b *Board) With(ask Asker, zone *time.Location) { b.ask, b.zone = ask, zone }
 
 // Configure lays a new configuration over the board; services and checks that stay keep what is known of them.
 func (b *Board) Configure(cfg Config, services []check.Service, specs []check.Spec) {
@@ -73,14 +88,42 @@ func (b *Board) Configure(cfg Config, services []check.Service, specs []check.Sp
 		}
 		b.services = append(b.services, next)
 	}
+	b.ended = append(b.ended, b.warnings.leave(b.specs)...)
+	for _, e := range b.eyes {
+		e.of = nil
+	}
+	for _, s := range b.services {
+		for _, v := range s.vantages {
+			b.eye(v.agent).of = append(b.eye(v.agent).of, v)
+		}
+	}
 }
 
 // Restore tells the board of a symptom that was firing before a restart, so that its end is told too.
 func (b *Board) Restore(s symptom.Symptom) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if svc := b.find(s.Service); svc != nil && s.Source == symptom.FromProbe {
+	switch svc := b.find(s.Service); {
+	case s.Source == symptom.FromFleet && s.Rule == RuleVantageLost:
+		b.eye(s.Component).adopt(s)
+	case s.Aside():
+		if spec, ok := b.specs[s.Component]; ok && spec.Service == s.Service {
+			b.warnings.adopt(s)
+		} else {
+			b.ended = append(b.ended, s)
+		}
+	case svc != nil && s.Source == symptom.FromProbe:
 		svc.firing = s
+		b.worked[s.Component] = true // a fault is told only of what had worked
+	}
+}
+
+// Worked tells of checks that were ok before a restart, so that refused credentials are a fault and not a wrong setting.
+func (b *Board) Worked(checks ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range checks {
+		b.worked[name] = true
 	}
 }
 
@@ -103,24 +146,70 @@ func (b *Board) Observe(now time.Time, agent string, r check.Result) []symptom.S
 	if !ok || svc == nil || len(r.Attempts) == 0 {
 		return nil
 	}
+	if r.Control {
+		return b.controlled(now, spec, agent, r)
+	}
 	key := r.Check + " " + agent
 	v := svc.vantages[key]
 	if v == nil {
 		v = &vantage{spec: spec, agent: agent}
 		svc.vantages[key] = v
+		b.eye(agent).of = append(b.eye(agent).of, v)
 	}
 	late := now.Sub(r.At) > time.Duration(b.cfg.StaleAfter)*spec.Every+2*spec.Timeout
 	if late || !r.At.After(v.last.At) {
 		return nil
 	}
-	v.judge(now, r, b.cfg, b.text)
-	return b.tell(now, svc)
+	was := v.bad
+	b.heed(now, v, r)
+	out := b.warn(now, spec, agent, r)
+	sight := b.lookAround(now, svc, v)
+	b.question(now, svc, v, was)
+	if len(sight) > 0 { // what an agent says of all services counts otherwise now
+		for _, s := range b.services {
+			out = append(out, b.tell(now, s)...)
+		}
+		return append(out, sight...)
+	}
+	out = append(out, b.tell(now, svc)...)
+	for _, other := range b.through(r.Check) {
+		out = append(out, b.tell(now, other)...)
+	}
+	return out
 }
 
-// Tick lets time pass: vantages that fell silent become unknown.
+// heed has a vantage judge its round, as far as the round says anything of the service.
+func (b *Board) heed(now time.Time, v *vantage, r check.Result) {
+	first := r.First()
+	switch {
+	case cutOff(r) && (r.Cut != "" || b.lost(v.agent)):
+		v.skip(now, r, b.text.T("inspect.cut", "what", orElse(r.Cut, b.eye(v.agent).reason)))
+		return
+	case first.Outcome == check.Fail && first.Class == check.ClassAuth && first.Trouble == "" && !b.worked[r.Check]:
+		v.skip(now, r, b.text.T("inspect.never_worked", "what", first.Reason))
+		return
+	case first.Outcome == check.OK || first.Outcome == check.Slow:
+		b.worked[r.Check] = true
+	}
+	v.judge(now, r, b.cfg, b.text)
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// Tick lets time pass: vantages that fell silent become unknown, and findings that waited for another vantage are told.
 func (b *Board) Tick(now time.Time) (out []symptom.Symptom) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, s := range b.ended {
+		s.Firing, s.At, s.Since, s.Detail = false, now, now, b.text.T("inspect.check_gone")
+		out = append(out, s)
+	}
+	b.ended = nil
 	for _, s := range b.services {
 		out = append(out, b.tell(now, s)...)
 	}
@@ -159,14 +248,15 @@ func (b *Board) tell(now time.Time, s *service) (out []symptom.Symptom) {
 const verifying = 30 * time.Minute
 
 // tellGap reports a gap when every vantage that still speaks says that it cannot look. Silent agents are fleet's to tell,
-// once for all services, except that a recovery under verification must not be taken for certain while nobody looks.
+// and agents that are cut off are told as such, once for all services, except that a recovery under verification must not
+// be taken for certain while nobody looks.
 func (b *Board) tellGap(now time.Time, s *service) []symptom.Symptom {
 	if s.gap {
 		return nil
 	}
 	blind := !s.endedAt.IsZero() && now.Sub(s.endedAt) < verifying
 	for _, v := range s.vantages {
-		blind = blind || v.gaps >= b.cfg.StaleAfter && !v.stale(now, b.cfg)
+		blind = blind || v.gaps >= b.cfg.StaleAfter && !b.stale(now, v) && !b.lost(v.agent)
 	}
 	if !blind {
 		return nil
@@ -186,7 +276,7 @@ func (b *Board) gapSymptom(now time.Time, s *service, firing bool) symptom.Sympt
 		}
 	}
 	return symptom.Symptom{
-		Source: symptom.FromFleet, Service: s.Name, Class: symptom.Unknown, Level: b.cfg.level(s.Service, symptom.Unknown),
+		Source: symptom.FromFleet, Service: s.Name, Class: symptom.Unknown, Level: b.cfg.level(s.Service, check.Spec{}, symptom.Unknown),
 		Detail: detail, Firing: firing, Since: now, At: now,
 	}
 }

@@ -145,6 +145,8 @@ func TestClasses(t *testing.T) {
 		check.ClassStatus: symptom.Down, check.ClassContent: symptom.Wrong, check.ClassTimeout: symptom.Unusable, check.ClassAuth: symptom.Partial,
 	} {
 		r := newRig(t)
+		r.none(r.ok("a")) // worked before, or refused credentials prove nothing
+		r.step()
 		r.want(r.bad("a", class), want, DefaultConfig().Levels[want], true)
 	}
 	r := newRig(t, check.Service{Name: "signature"})

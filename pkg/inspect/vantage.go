@@ -19,9 +19,13 @@ type vantage struct {
 
 	last     check.Result // newest round
 	heard    time.Time    // when it was judged, by the collector's clock
-	window   []bool       // bad first answers of the last rounds, newest last
+	window   []seen       // first answers of the last rounds, newest last
+	runs     runs         // answers of the last minutes
 	bad      symptom.Class
 	badSince time.Time // first bad answer of the fault, or of the run that may become one
+	badAt    time.Time // when the fault was judged to be one
+	asked    time.Time // when others were last asked about it
+	hold     time.Time // until then others may answer
 	good     int       // good rounds in a row
 	goodFrom time.Time // first of them
 	calmFrom time.Time // since when answers stay under the slow threshold's share
@@ -29,67 +33,126 @@ type vantage struct {
 	detail   string
 }
 
+// seen is what a round's first answer was, and whether asking again could not show otherwise.
+type seen struct {
+	failed, slow bool
+	alone        bool // nothing was asked again, or not often enough: a budget, or again: 0
+}
+
+// skip takes a round that says nothing of the service: an open fault stays open, a good service stays good until it is stale.
+func (v *vantage) skip(now time.Time, r check.Result, detail string) {
+	v.last, v.heard, v.detail = r, now, detail
+	v.gaps++
+}
+
 // judge takes one round and updates what the vantage says.
 func (v *vantage) judge(now time.Time, r check.Result, c Config, text *i18n.Printer) {
-	v.last, v.heard = r, now
-	if r.Outcome() == check.Unknown {
-		v.gaps++
-		v.detail = r.First().Reason
-		return // neither good nor bad: an open fault stays open, a good service stays good until it is stale
-	}
-	v.gaps = 0
 	first := r.First()
-	v.window = append(v.window, first.Outcome == check.Fail)
+	if r.Outcome() == check.Unknown {
+		v.skip(now, r, first.Reason)
+		return
+	}
+	v.last, v.heard, v.gaps = r, now, 0
+	if first.Outcome == check.Fail && first.Trouble == check.Warning { // told beside, and no trouble of the service
+		first.Outcome, first.Class = check.OK, ""
+		r.Attempts = []check.Attempt{first}
+	}
+	v.window = append(v.window, seen{failed: first.Outcome == check.Fail, slow: first.Outcome == check.Slow, alone: uncontested(r, v.spec)})
 	if len(v.window) > c.SporadicOf {
 		v.window = v.window[len(v.window)-c.SporadicOf:]
 	}
-	if class, found := v.finding(r, c); found {
-		v.turnBad(class, first, text)
+	v.runs.add(first, v.spec)
+	if class, detail := v.finding(r, c, text); class != "" {
+		v.turnBad(now, class, first, detail)
 		return
 	}
 	v.turnGood(r, c)
 }
 
-// finding is the trouble that this round proves, if any.
-func (v *vantage) finding(r check.Result, c Config) (symptom.Class, bool) {
-	if r.Confirmed() {
-		if r.Outcome() == check.Slow {
-			return symptom.Slow, true
+// uncontested says that a bad round was not asked again as often as it takes to confirm it, and that what was asked was bad.
+func uncontested(r check.Result, spec check.Spec) bool {
+	again := check.DefaultAgain
+	if spec.Again != nil {
+		again = *spec.Again
+	}
+	if again > 0 && len(r.Attempts) > again {
+		return false
+	}
+	for _, a := range r.Attempts {
+		if a.Outcome != check.Fail && a.Outcome != check.Slow {
+			return false
 		}
-		return trouble(r.First().Class), true
 	}
-	if n := count(v.window); n >= c.SporadicBad && r.First().Outcome == check.Fail {
-		return symptom.Partial, true
-	}
-	return "", false
+	return true
 }
 
-func count(window []bool) (n int) {
-	for _, bad := range window {
-		if bad {
+// finding is the trouble that this round proves, if any. What proves it, the quickest first:
+//
+//   - the round itself, when all its attempts were bad: a second, not intervals;
+//   - three rounds of five, or the last three, where a check is not asked again (again: 0, a spent budget): DOMAIN's default;
+//   - half of the runs of five minutes timed out, or the 95th percentile of two windows of five minutes in a row was over the
+//     threshold: that is the trouble of some requests which others, asked again, do not share;
+//   - three first answers of five failed though each was good when asked again: a part of the service fails.
+func (v *vantage) finding(r check.Result, c Config, text *i18n.Printer) (symptom.Class, string) {
+	first := r.First()
+	detail := describe(first, text)
+	switch {
+	case r.Confirmed() && r.Outcome() == check.Slow, v.again0(c, func(s seen) bool { return s.slow }):
+		return symptom.Slow, detail
+	case r.Confirmed(), v.again0(c, func(s seen) bool { return s.failed }):
+		return trouble(first), detail
+	}
+	if n, of := v.runs.timeouts(); of >= minRuns && 2*n >= of && first.Class == check.ClassTimeout {
+		return symptom.Unusable, text.T("inspect.unusable", "n", strconv.Itoa(n), "of", strconv.Itoa(of))
+	}
+	if p95, slow := v.runs.slow(); slow && v.bad == "" {
+		return symptom.Slow, text.T("inspect.slow_windows", "p95", p95.Round(time.Millisecond).String(), "slow", v.spec.Slow.String())
+	}
+	if n := count(v.window, func(s seen) bool { return s.failed }); n >= c.SporadicBad && first.Outcome == check.Fail {
+		return symptom.Partial, text.T("inspect.sporadic", "n", strconv.Itoa(n), "of", strconv.Itoa(len(v.window)), "what", detail)
+	}
+	return "", ""
+}
+
+// again0 is DOMAIN's default confirmation for rounds that could not confirm themselves: so many of the last, this one among
+// them. The last three in a row are three of the last five.
+func (v *vantage) again0(c Config, bad func(seen) bool) bool {
+	newest := v.window[len(v.window)-1]
+	return newest.alone && bad(newest) && count(v.window, func(s seen) bool { return s.alone && bad(s) }) >= c.SporadicBad
+}
+
+func count(window []seen, is func(seen) bool) (n int) {
+	for _, s := range window {
+		if is(s) {
 			n++
 		}
 	}
 	return n
 }
 
-func (v *vantage) turnBad(class symptom.Class, first check.Attempt, text *i18n.Printer) {
+func (v *vantage) turnBad(now time.Time, class symptom.Class, first check.Attempt, detail string) {
 	if v.bad == "" && v.badSince.IsZero() {
 		v.badSince = first.Start
 	}
-	v.bad, v.good, v.calmFrom = class, 0, time.Time{}
-	v.detail = describe(first, text)
-	if class == symptom.Partial && first.Class != check.ClassAuth {
-		v.detail = text.T("inspect.sporadic", "n", strconv.Itoa(count(v.window)), "of", strconv.Itoa(len(v.window)), "what", v.detail)
+	if v.bad == "" {
+		v.badAt = now
 	}
+	v.bad, v.good, v.calmFrom = class, 0, time.Time{}
+	v.detail = detail
 }
 
-// describe says what one attempt saw: the class in words, the probe's own reason as it is.
+// describe says what one attempt saw: the step and the class in words, the probe's own reason as it is.
 func describe(a check.Attempt, text *i18n.Printer) string {
 	if a.Outcome == check.Slow || a.Outcome == check.OK {
 		return text.T("inspect.took", "time", a.Duration.Round(time.Millisecond).String())
 	}
-	return text.T("inspect.class."+string(a.Class)) + ": " + a.Reason
+	what := text.T("inspect.class."+string(a.Class)) + ": " + a.Reason
+	for _, s := range a.Steps {
+		if s.Outcome == check.Fail {
+			return text.T("inspect.step", "step", s.Name, "what", what)
+		}
+	}
+	return what
 }
 
 // turnGood counts the way back: rounds in a row for a fault, time below the threshold for slowness (R15).
@@ -118,16 +181,29 @@ func (v *vantage) turnGood(r check.Result, c Config) {
 		v.goodFrom = v.calmFrom
 		over = over && first.Start.Sub(v.calmFrom) >= c.SlowHold
 	}
-	if v.bad == "" && count(v.window) == 0 {
+	if v.bad == "" && count(v.window, func(s seen) bool { return s.failed }) == 0 {
 		v.badSince = time.Time{}
 	}
 	if over && v.bad != "" {
-		v.bad, v.badSince = "", time.Time{}
-		v.window = v.window[:0]
+		v.forget()
 	}
 }
 
-// stale says that the vantage has not spoken for too long to know anything.
-func (v *vantage) stale(now time.Time, c Config) bool {
-	return v.heard.IsZero() || now.Sub(v.heard) > time.Duration(c.StaleAfter)*v.spec.Every+v.spec.Timeout
+// forget leaves nothing of a fault.
+func (v *vantage) forget() {
+	v.bad, v.badSince, v.badAt, v.hold = "", time.Time{}, time.Time{}, time.Time{}
+	v.window, v.runs = v.window[:0], runs{}
+}
+
+// stale says that a vantage has not spoken for too long to know anything. Outside a check's hours nobody speaks, and what
+// was known stays so.
+func (b *Board) stale(now time.Time, v *vantage) bool {
+	if v.heard.IsZero() {
+		return true
+	}
+	pace, before := v.spec.Pace(now.In(b.zone)), v.spec.Pace(now.Add(-time.Duration(b.cfg.StaleAfter)*v.spec.Every).In(b.zone))
+	if pace == 0 || before == 0 {
+		return false
+	}
+	return now.Sub(v.heard) > time.Duration(b.cfg.StaleAfter)*max(pace, before)+v.spec.Timeout
 }

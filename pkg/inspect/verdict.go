@@ -15,14 +15,14 @@ func (b *Board) weigh(now time.Time, s *service) (*symptom.Symptom, State) {
 	var worst *symptom.Symptom
 	known := false
 	for _, name := range s.checks() {
-		class, since, seen := b.verdict(now, s, name)
-		known = known || seen
-		if class == "" {
+		o := b.verdict(now, s, name)
+		known = known || o.known
+		if o.class == "" || b.elsewhere(now, s, name) {
 			continue
 		}
 		next := &symptom.Symptom{
-			Source: symptom.FromProbe, Service: s.Name, Component: name, Class: class, Level: b.cfg.level(s.Service, class),
-			Firing: true, Since: since, Detail: s.detail(name), Evidence: s.evidence(b.text),
+			Source: symptom.FromProbe, Service: s.Name, Component: name, Class: o.class, Level: b.cfg.level(s.Service, b.specs[name], o.class),
+			Firing: true, Since: o.since, Detail: s.detail(name), Evidence: s.evidence(b.text),
 		}
 		if worst == nil || graver(next, worst) {
 			worst = next
@@ -56,38 +56,68 @@ func stateOf(c symptom.Class) State {
 	return Down
 }
 
-// verdict is what the vantages of one check agree on: the trouble when all that speak see one, partial when only some do
-// (DOMAIN 1.0 rule 7; with a single vantage it alone decides).
-func (b *Board) verdict(now time.Time, s *service, name string) (class symptom.Class, since time.Time, known bool) {
-	speaking, bad := 0, 0
+// opinion is what is thought of one check.
+type opinion struct {
+	class symptom.Class // empty: no trouble
+	since time.Time
+	known bool // somebody looks
+	held  bool // a trouble is seen by one, and not told until others have said what they see
+}
+
+// verdict is what the vantages of one check agree on (DOMAIN 1.0 rule 7). Two that see a trouble, and more of them than of
+// those that have looked since it began and see none, make it one; fewer make it partial. A single vantage, with nobody
+// else to look, alone decides. Slowness needs no second vantage.
+func (b *Board) verdict(now time.Time, s *service, name string) (o opinion) {
+	var bad, good, fresh int
+	var only *vantage
+	o.since = s.badSince(name)
 	for _, v := range s.ordered() {
-		if v.spec.Name != name {
+		if v.spec.Name != name || b.lost(v.agent) {
 			continue
 		}
-		if v.bad != "" && (class == "" || stateRank[stateOf(v.bad)] < stateRank[stateOf(class)]) {
-			class = v.bad // all agree on the mildest at least
+		if v.bad != "" && (o.class == "" || stateRank[stateOf(v.bad)] < stateRank[stateOf(o.class)]) {
+			o.class = v.bad // all agree on the mildest at least
 		}
-		if v.bad != "" && (since.IsZero() || v.badSince.Before(since)) {
-			since = v.badSince
-		}
-		if v.stale(now, b.cfg) || v.gaps >= b.cfg.StaleAfter {
+		if b.stale(now, v) || v.gaps >= b.cfg.StaleAfter {
 			continue
 		}
-		speaking++
-		if v.bad != "" {
+		o.known = true
+		switch {
+		case v.bad != "":
 			bad++
+			only = v
+		case v.looked(o.since):
+			fresh++
+			fallthrough
+		default:
+			good++
 		}
-	}
-	if speaking == 0 {
-		return "", time.Time{}, false
 	}
 	switch {
 	case bad == 0:
-		return "", time.Time{}, true
-	case bad < speaking && class != symptom.Slow:
-		class = symptom.Partial
+		return opinion{known: o.known}
+	case bad == 1 && !s.firing.Firing && b.held(now, only, fresh):
+		return opinion{known: true, held: true}
+	case o.class == symptom.Slow, bad == 1 && good == 0, bad > 1 && bad > fresh:
+		return o
 	}
-	return class, since, true
+	o.class = symptom.Partial
+	return o
+}
+
+// badSince is when the earliest of a check's vantages began to see a trouble.
+func (s *service) badSince(name string) (since time.Time) {
+	for _, v := range s.vantages {
+		if v.spec.Name == name && v.bad != "" && (since.IsZero() || v.badSince.Before(since)) {
+			since = v.badSince
+		}
+	}
+	return since
+}
+
+// looked says that the vantage's newest round began after a moment, and could say something.
+func (v *vantage) looked(since time.Time) bool {
+	return v.gaps == 0 && len(v.last.Attempts) > 0 && !v.last.First().Start.Before(since)
 }
 
 // news says whether a finding differs from what was told: in being there at all, in class or in level.
@@ -139,6 +169,25 @@ func (s *service) evidence(text *i18n.Printer) (out []symptom.Evidence) {
 			}
 			out = append(out, symptom.Evidence{At: a.Start, Agent: v.agent, Text: line + " " + describe(a, text)})
 		}
+		out = append(out, v.stepEvidence(text, 20-len(out))...)
+	}
+	return out
+}
+
+// stepEvidence is the steps of the newest round's first attempt, at most so many.
+func (v *vantage) stepEvidence(text *i18n.Printer, most int) (out []symptom.Evidence) {
+	at := v.last.First().Start
+	for _, s := range v.last.First().Steps {
+		if len(out) >= most {
+			return out
+		}
+		line := text.T("inspect.step_line", "check", v.spec.Name, "step", s.Name, "outcome", text.T("inspect.outcome."+string(s.Outcome)),
+			"time", s.Duration.Round(time.Millisecond).String())
+		if s.Reason != "" {
+			line += " " + s.Reason
+		}
+		out = append(out, symptom.Evidence{At: at, Agent: v.agent, Text: line})
+		at = at.Add(s.Duration)
 	}
 	return out
 }
@@ -154,56 +203,4 @@ func (s *service) goodSince(now time.Time) (at time.Time) {
 		return now
 	}
 	return at
-}
-
-// Status is a service's state for people.
-type Status struct {
-	Service check.Service
-	State   State
-	Since   time.Time // zero until something is known
-	Detail  string
-	Checks  []CheckStatus
-}
-
-// CheckStatus is the newest round of one check from one agent.
-type CheckStatus struct {
-	Check, Agent string
-	Target       string
-	Outcome      check.Outcome // Unknown when the newest round is too old to tell
-	Class        check.Class
-	Reason       string
-	Duration     time.Duration
-	At           time.Time
-	CertExpiry   time.Time
-}
-
-// Services lists all services in the configuration's order.
-func (b *Board) Services(now time.Time) []Status {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	out := make([]Status, 0, len(b.services))
-	for _, s := range b.services {
-		worst, state := b.weigh(now, s)
-		st := Status{Service: s.Service, State: state, Since: s.since}
-		if worst != nil {
-			st.Detail = worst.Detail
-		}
-		for _, v := range s.ordered() {
-			st.Checks = append(st.Checks, v.status(now, b.cfg))
-		}
-		out = append(out, st)
-	}
-	return out
-}
-
-func (v *vantage) status(now time.Time, c Config) CheckStatus {
-	a := v.last.First()
-	st := CheckStatus{
-		Check: v.spec.Name, Agent: v.agent, Target: v.spec.Target, Outcome: v.last.Outcome(), Class: a.Class,
-		Reason: a.Reason, Duration: a.Duration, At: v.last.At, CertExpiry: a.CertExpiry,
-	}
-	if v.stale(now, c) {
-		st.Outcome = check.Unknown
-	}
-	return st
 }

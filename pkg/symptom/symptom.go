@@ -50,6 +50,9 @@ type Symptom struct {
 	Evidence  []Evidence     `json:"evidence,omitempty"`
 }
 
+// Aside says that a check noticed it beside its verdict; Rule names it.
+func (s Symptom) Aside() bool { return s.Source == FromProbe && s.Class == Warning && s.Rule != "" }
+
 // Evidence is one observation behind a symptom.
 type Evidence struct {
 	At    time.Time `json:"at"`
@@ -58,9 +61,10 @@ type Evidence struct {
 }
 
 // Key is the fingerprint under which symptoms belong to one incident (R12). A service has one key whatever its class:
-// one service in trouble is one incident, however many findings see it.
+// one service in trouble is one incident, however many findings see it. What a check noticed beside its verdict (an expiry,
+// a quota) is no trouble of the service yet and stands by itself.
 func (s Symptom) Key() string {
-	if s.Source == FromProbe {
+	if s.Source == FromProbe && !s.Aside() {
 		return "service/" + s.Service
 	}
 	return string(s.Class) + "/" + s.Service + "/" + s.Component + "/" + s.Rule

@@ -18,6 +18,11 @@ func TestKey(t *testing.T) {
 	if probe.Key() != slow.Key() || probe.Key() != "service/signature" {
 		t.Errorf("%q and %q", probe.Key(), slow.Key())
 	}
+	seal := Symptom{Source: FromProbe, Service: "signature", Component: "seal", Class: Warning, Rule: "certificate"}
+	balance := Symptom{Source: FromProbe, Service: "signature", Component: "seal", Class: Warning, Rule: "licence"}
+	if seal.Key() == probe.Key() || seal.Key() == balance.Key() {
+		t.Errorf("%q, %q and %q", probe.Key(), seal.Key(), balance.Key())
+	}
 	disk := Symptom{Source: FromRule, Service: "host", Component: "web1", Class: Host, Rule: "DiskFull", Detail: "96 %", Firing: true}
 	for name, other := range map[string]Symptom{
 		"service": {Source: FromProbe, Service: "sms"},

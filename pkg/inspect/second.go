@@ -1,0 +1,107 @@
+package inspect
+
+import (
+	"slices"
+	"time"
+
+	"xunjian/pkg/symptom"
+)
+
+const (
+	settle   = 3 * time.Second // how long a fault that only one vantage sees waits for the other checks of that agent
+	patience = time.Second     // beyond the check's timeout, how long an answer is waited for
+	tooLong  = 5 * time.Second // but never longer: a page is late by this at most when nobody answers
+)
+
+// question asks others about what a vantage has just judged: another vantage of the check, and the direct check of the
+// same thing. A fault has them asked once when it is found, and with each of its rounds as long as nobody else looks on
+// time; so has its end. Nothing is asked on a clock of its own.
+func (b *Board) question(now time.Time, s *service, v *vantage, was symptom.Class) {
+	if b.ask == nil || v.last.Request != "" || v.bad == symptom.Slow {
+		return
+	}
+	turned := v.bad != "" && (was == "" || was == symptom.Slow)
+	if !turned && (now.Sub(v.asked) < v.spec.Every/2 || !s.wantsOthers(v)) {
+		return
+	}
+	asked := b.ask(v.spec.Name, v.agent)
+	if v.spec.Direct != "" && v.bad != "" {
+		asked = b.ask(v.spec.Direct, "") || asked
+	}
+	if !asked {
+		return
+	}
+	v.asked = now
+	if turned {
+		v.hold = now.Add(min(v.spec.Timeout+patience, tooLong))
+	}
+}
+
+// wantsOthers says that those who stand by have something to look at again: this vantage's fault, or the end of theirs.
+func (s *service) wantsOthers(v *vantage) bool {
+	onTime, theirs := false, false
+	for _, o := range s.vantages {
+		if o == v || o.spec.Name != v.spec.Name {
+			continue
+		}
+		onTime = onTime || o.last.Request == "" && v.last.At.Sub(o.last.At) < 2*v.spec.Every
+		theirs = theirs || o.last.Request != "" && o.bad != ""
+	}
+	return !onTime && (v.bad != "" || theirs)
+}
+
+// held says that the finding of one vantage is not told yet: others were asked and may still answer, or they see no trouble
+// and it may be this agent that sees nothing, which its other checks will show in a moment.
+func (b *Board) held(now time.Time, v *vantage, fresh int) bool {
+	if v.bad == symptom.Slow || !now.Before(v.hold) {
+		return false
+	}
+	if v.spec.Direct != "" && !b.directLooked(v) {
+		return true
+	}
+	return fresh == 0 || now.Before(v.badAt.Add(settle)) && b.hasCompany(v.agent)
+}
+
+// directLooked says that the direct check of the same thing has been asked since the fault began.
+func (b *Board) directLooked(v *vantage) bool {
+	spec, ok := b.specs[v.spec.Direct]
+	svc := b.find(spec.Service)
+	if !ok || svc == nil {
+		return true
+	}
+	for _, o := range svc.vantages {
+		if o.spec.Name == spec.Name && o.looked(v.badSince) {
+			return true
+		}
+	}
+	return false
+}
+
+// elsewhere says that a check's failure is not its own service's: the direct check of the same thing fails too, so that
+// what lies between is not to blame (DOMAIN 1.0 rule 7).
+func (b *Board) elsewhere(now time.Time, s *service, name string) bool {
+	spec := b.specs[name]
+	direct, ok := b.specs[spec.Direct]
+	if spec.Direct == "" || !ok || direct.Service == s.Name {
+		return false
+	}
+	svc := b.find(direct.Service)
+	if svc == nil {
+		return false
+	}
+	o := b.verdict(now, svc, direct.Name)
+	return o.held || o.class != "" && o.class != symptom.Slow
+}
+
+// through are the services of the checks that go through a gateway to what a check asks directly.
+func (b *Board) through(name string) (out []*service) {
+	for _, spec := range b.specs {
+		if spec.Direct != name {
+			continue
+		}
+		if s := b.find(spec.Service); s != nil && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
