@@ -120,7 +120,7 @@ type ports struct {
 var services = []string{"cloud-doc", "signature", "sms", "gateway"}
 
 // doors are what the simulator plays besides the services themselves.
-var doors = []string{"smpp", "cmpp"}
+var doors = []string{"smpp", "cmpp", "oa"}
 
 // choosePorts takes the preferred ports where they are free, so that a second run finds its series again.
 func choosePorts(o options) ports {

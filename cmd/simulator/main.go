@@ -23,6 +23,7 @@ type flags struct {
 	Signature int    `help:"Port of signature." default:"9444"`
 	SMS       int    `help:"Port of sms." name:"sms" default:"9445"`
 	Gateway   int    `help:"Port of gateway." default:"9446"`
+	OA        int    `help:"Port of oa, the office platform." name:"oa" default:"9449"`
 	Office    string `help:"Path of LibreOffice's soffice, which then converts cloud-doc's documents; none: a fast stand-in does. Default: the one on the PATH."`
 	SMPP      int    `help:"Port of the short message centre, SMPP." name:"smpp" default:"9447"`
 	CMPP      int    `help:"Port of the short message centre, CMPP." name:"cmpp" default:"9448"`
@@ -30,7 +31,7 @@ type flags struct {
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Name("simulator"), kong.Description("Plays cloud-doc, signature, sms and gateway on 127.0.0.1, and breaks them on demand."))
+	kong.Parse(&f, kong.Name("simulator"), kong.Description("Plays cloud-doc, signature, sms, gateway and oa on 127.0.0.1, and breaks them on demand."))
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := run(f, logger); err != nil {
 		logger.Error("simulator stopped", "error", err)
@@ -48,6 +49,7 @@ func run(f flags, logger *slog.Logger) error {
 			simulator.Control: f.Control, simulator.Webhook: f.Webhook,
 			simulator.CloudDoc: f.CloudDoc, simulator.Signature: f.Signature, simulator.SMS: f.SMS, simulator.Gateway: f.Gateway,
 			simulator.SMPP: f.SMPP, simulator.CMPP: f.CMPP,
+			simulator.OA: f.OA,
 		},
 		Office: office(f.Office),
 		Logger: logger,

@@ -15,8 +15,8 @@ const (
 	CMPP      = "cmpp"
 )
 
-// Services lists those under contract, in its order.
-var Services = []string{CloudDoc, Signature, SMS, Gateway}
+// Services lists those under contract, in its order, and then the platform that they serve.
+var Services = []string{CloudDoc, Signature, SMS, Gateway, OA}
 
 // services answer as the products do that they stand for.
 func (s *Simulator) services() []*venue {
@@ -26,6 +26,7 @@ func (s *Simulator) services() []*venue {
 		{name: Signature, title: "签章服务", plain: (&sealService{office: seal}).handler(), wrong: (&sealService{office: seal, revoked: true}).handler(), own: sealModes},
 		{name: SMS, title: "短信服务", plain: centre.figures(true, "success"), wrong: centre.figures(false, "InvalidUsrOrPwd"), own: balanceModes},
 		{name: Gateway, title: "网关服务", plain: newGateway(false, s.certs, s.URL).handler(), wrong: newGateway(true, s.certs, s.URL).handler(), own: gatewayModes},
+		{name: OA, title: "协同办公", plain: s.oa.handler(), wrong: http.HandlerFunc(systemError), own: oaModes},
 		{name: SMPP, title: "短信中心 SMPP", talk: centre.door(newSMPPServer), own: smscModes},
 		{name: CMPP, title: "短信网关 CMPP", talk: centre.door(newCMPPServer), own: smscModes},
 	}

@@ -43,6 +43,7 @@ type Simulator struct {
 	certs  *certificates
 	seal   *sealOffice
 	docs   *docServer
+	oa     *office
 	logger *slog.Logger
 }
 
@@ -80,6 +81,9 @@ func (s *Simulator) open(o Options) error {
 		return err
 	}
 	s.ca, s.certs = certs.ca, certs
+	if s.oa, err = newOffice(); err != nil {
+		return err
+	}
 	if s.seal, err = newSealOffice(time.Now()); err != nil {
 		return err
 	}

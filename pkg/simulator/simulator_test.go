@@ -70,6 +70,7 @@ func checks(s *simulator.Simulator) map[string]check.Spec {
 		simulator.Gateway: {Target: "/get/echo?nonce={nonce}", HTTP: check.HTTP{Expect: []check.Expect{
 			{Header: "X-Gateway-Route", Exists: true}, {JSON: "nonce", Equals: new("{nonce}")},
 		}}},
+		simulator.OA: {Target: "/api/public-key", HTTP: check.HTTP{Expect: []check.Expect{{JSON: "code", Equals: new("200")}}}},
 	}
 	for name, spec := range out {
 		spec.Name, spec.Service, spec.Kind = name, name, "http"
