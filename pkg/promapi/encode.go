@@ -52,16 +52,8 @@ func encodeJSON(s *sink, v any) error {
 func encodeSeries(s *sink, series *promql.Series) error {
 	s.buf = append(s.buf, `{"metric":`...)
 	s.buf = appendLabels(s.buf, series.Metric)
-	for i, p := range series.Floats {
-		s.buf = appendFirst(s.buf, i, `,"values":[`)
-		s.buf = append(appendTime(append(s.buf, '['), p.T), ',')
-		s.buf = append(appendFloat(s.buf, p.F), ']')
-		if err := s.spill(); err != nil {
-			return err
-		}
-	}
-	if len(series.Floats) > 0 {
-		s.buf = append(s.buf, ']')
+	if err := encodePoints(s, series.Floats); err != nil {
+		return err
 	}
 	for i, p := range series.Histograms {
 		s.buf = appendFirst(s.buf, i, `,"histograms":[`)

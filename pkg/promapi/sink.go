@@ -30,8 +30,15 @@ type sink struct {
 func newSink(w http.ResponseWriter, r *http.Request) *sink {
 	w.Header().Add("Vary", "Accept-Encoding")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	return &sink{w: w, zip: acceptsGzip(r.Header), control: http.NewResponseController(w)}
+	s := &sink{w: w, zip: acceptsGzip(r.Header), control: http.NewResponseController(w)}
+	if b, ok := buffers.Get().(*[]byte); ok {
+		s.buf = (*b)[:0]
+	}
+	return s
 }
+
+// buffers are those of sinks that are done, for the next: an answer that grows in one of its own is copied many times over.
+var buffers sync.Pool
 
 var zippers = sync.Pool{New: func() any {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails only for levels that do not exist
@@ -97,5 +104,8 @@ func (s *sink) done() {
 	}
 	if s.live() {
 		_ = s.control.SetWriteDeadline(time.Time{})
+	}
+	if cap(s.buf) <= 2*maxHeld {
+		buffers.Put(&s.buf)
 	}
 }

@@ -47,6 +47,12 @@ type dayRows struct {
 	raw     int // bytes of the blocks
 }
 
+// forget lets go of everything but scratch.
+func (d *dayRows) forget() {
+	clear(d.parts[:cap(d.parts)])
+	d.parts, d.plan.stamps = d.parts[:0], nil
+}
+
 // load finds the rows; hot and mem are those of the day.
 func (d *dayRows) load(tx *bolt.Tx, dec *blockDecoder, s *stream, day uint32, hot []hotRef, mem []pinned) error {
 	d.parts, d.raw = d.parts[:0], 0

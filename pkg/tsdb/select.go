@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"sync"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -33,8 +34,12 @@ func (db *DB) Select(ctx context.Context, from, to int64, matchers ...Matcher) i
 	return func(yield func(Samples, error) bool) {
 		tasks := db.tasks(from, to, matchers)
 		each(ctx, db.o.ReadWorkers, len(tasks), func() func(int) ([]Samples, error) {
-			x := scan{db: db, from: from, to: to}
-			return func(i int) ([]Samples, error) { return x.run(ctx, tasks[i]) }
+			return func(i int) ([]Samples, error) {
+				x := scanner(db, from, to)
+				found, err := x.run(ctx, tasks[i])
+				x.release()
+				return found, err
+			}
 		}, yield)
 	}
 }
@@ -97,6 +102,23 @@ type scan struct {
 	from, to int64
 	dec      blockDecoder
 	day      dayRows
+	part     []float64
+}
+
+// scanners lie ready with their scratch: a small query would spend much of its time on making it.
+var scanners = sync.Pool{New: func() any { return new(scan) }}
+
+func scanner(db *DB, from, to int64) *scan {
+	x := scanners.Get().(*scan)
+	x.db, x.from, x.to = db, from, to
+	return x
+}
+
+// release gives the scratch to the next, without what it points to elsewhere.
+func (x *scan) release() {
+	x.db = nil
+	x.day.forget()
+	scanners.Put(x)
 }
 
 func (x *scan) run(ctx context.Context, t task) ([]Samples, error) {
@@ -120,7 +142,7 @@ func (x *scan) run(ctx context.Context, t task) ([]Samples, error) {
 // stream reads series of one stream.
 func (x *scan) stream(ctx context.Context, t task) ([]Samples, error) {
 	s := t[0].stream
-	c := collector{from: x.from, to: x.to, values: make([][]float64, len(t)), sparse: s.def.Sparse}
+	c := collector{from: x.from, to: x.to, values: make([][]float64, len(t)), sparse: s.def.Sparse, part: x.part}
 	c.room = min(s.rows(x.from, x.to), valuesAtOnce)
 	err := x.eachDay(ctx, s, t, func(entries []entry) (err error) {
 		lo, hi := c.times(x.day.plan.stamps)
@@ -131,6 +153,7 @@ func (x *scan) stream(ctx context.Context, t task) ([]Samples, error) {
 		}
 		return err
 	})
+	x.part = c.part
 	if err != nil {
 		return nil, fmt.Errorf("select: %w", err)
 	}
