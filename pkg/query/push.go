@@ -47,8 +47,13 @@ func push(q storage.Queryable, open func(storage.Queryable) (promql.Query, error
 	if err != nil {
 		return nil, err
 	}
-	if stmt, ok := query.Statement().(*parser.EvalStmt); ok {
-		plan.rewrite(stmt)
+	stmt, ok := query.Statement().(*parser.EvalStmt)
+	if !ok {
+		return query, nil
+	}
+	plan.rewrite(stmt)
+	if plan.lookup = lookupOf(stmt, query.Stats().Samples, plan.limits.samples); plan.lookup != nil {
+		query = lookupQuery{query, plan.lookup}
 	}
 	return query, nil
 }
@@ -57,6 +62,7 @@ func push(q storage.Queryable, open func(storage.Queryable) (promql.Query, error
 type plan struct {
 	queryable
 	windows map[*labels.Matcher]window // by the first matcher of the rewritten selector
+	lookup  *lookup                    // nil: the query is more than that
 }
 
 func (q queryable) plan() *plan { return &plan{queryable: q, windows: map[*labels.Matcher]window{}} }
@@ -64,7 +70,7 @@ func (q queryable) plan() *plan { return &plan{queryable: q, windows: map[*label
 // Querier serves the one query, which asks for one.
 func (p *plan) Querier(mint, maxt int64) (storage.Querier, error) {
 	q := p.querier(mint, maxt)
-	q.windows = p.windows
+	q.windows, q.lookup = p.windows, p.lookup
 	return q, nil
 }
 

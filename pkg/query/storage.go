@@ -50,6 +50,7 @@ type querier struct {
 	from, to int64
 	budget   *budget
 	windows  map[*labels.Matcher]window // functions to be worked out, by the first matcher of their selectors
+	lookup   *lookup                    // to be answered; nil: none
 }
 
 func (*querier) Close() error { return nil }
@@ -84,6 +85,12 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 	all, warnings, err := q.load(ctx, from, to, ms)
 	if err == nil {
 		err = checkRoom(len(all), hints, q.budget.limits.samples)
+	}
+	if err == nil && q.lookup != nil {
+		var taken bool
+		if taken, err = q.lookup.take(ctx, all); taken {
+			all = nil
+		}
 	}
 	if err != nil {
 		return storage.ErrSeriesSet(err)
