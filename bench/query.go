@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -150,6 +151,7 @@ func (p *peer) load(ctx context.Context, d dataset) error {
 
 // askAll compares the answers, then the times, everybody in turn so that what disturbs one disturbs all.
 func askAll(ctx context.Context, all []server, end time.Time) (out []figure, err error) {
+	var room bytes.Buffer
 	for _, q := range questions {
 		var first answer
 		for i, s := range all {
@@ -174,7 +176,7 @@ func askAll(ctx context.Context, all []server, end time.Time) (out []figure, err
 		for range runs {
 			for i, s := range all {
 				begin := time.Now()
-				if _, err := s.ask(ctx, q, end); err != nil {
+				if _, err := s.ask(ctx, q, end, &room); err != nil {
 					return nil, err
 				}
 				times[i] = append(times[i], time.Since(begin))
@@ -198,8 +200,8 @@ func quantile(d []time.Duration, q float64) time.Duration {
 	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }
 
-// ask puts the question and takes the whole answer.
-func (s server) ask(ctx context.Context, q question, end time.Time) ([]byte, error) {
+// ask puts the question and takes the whole answer into room.
+func (s server) ask(ctx context.Context, q question, end time.Time, room *bytes.Buffer) ([]byte, error) {
 	v := url.Values{"query": {q.expr}}
 	path := "/api/v1/query"
 	if q.span > 0 {
@@ -214,14 +216,14 @@ func (s server) ask(ctx context.Context, q question, end time.Time) ([]byte, err
 	if s.extra != "" {
 		page += "&" + s.extra
 	}
-	return getAs(ctx, http.MethodGet, page, s.token)
+	return getAs(ctx, http.MethodGet, page, s.token, room)
 }
 
 // answer holds values by series and by second.
 type answer map[string]map[float64]float64
 
 func (s server) answer(ctx context.Context, q question, end time.Time) (answer, error) {
-	body, err := s.ask(ctx, q, end)
+	body, err := s.ask(ctx, q, end, new(bytes.Buffer))
 	if err != nil {
 		return nil, err
 	}

@@ -11,59 +11,72 @@ import (
 const (
 	spanMS  = 100_000 // of time, whose stamps share all digits but the last two of the seconds
 	atATime = 256     // points between two looks at how much has gathered
+
+	headRoom  = 16 // `,[` and the digits of a span
+	tailRoom  = 32 // `,"-0.0000012345678901234567"]` and less
+	pointRoom = headRoom + len("00.000") + tailRoom
 )
 
 // encodePoints writes the numbers of a series, if it has any.
 func encodePoints(s *sink, points []promql.FPoint) error {
-	w := pointWriter{lead: `,"values":[`}
+	if len(points) == 0 {
+		return nil
+	}
+	var w pointWriter
+	s.buf = append(s.buf, `,"values":`...)
+	opened := len(s.buf)
 	for some := range slices.Chunk(points, atATime) {
-		b := s.buf
+		b := slices.Grow(s.buf, len(some)*pointRoom)
 		for _, p := range some {
 			b = w.append(b, p.T, p.F)
+		}
+		if opened > 0 {
+			b[opened], opened = '[', 0 // for the first point's comma
 		}
 		s.buf = b
 		if err := s.spill(); err != nil {
 			return err
 		}
 	}
-	if len(points) > 0 {
-		s.buf = append(s.buf, ']')
-	}
+	s.buf = append(s.buf, ']')
 	return nil
 }
 
 // pointWriter writes the points of one series. Neighbours share nearly all digits of their times, and often have the same
 // value: what stays is copied, not worked out again.
 type pointWriter struct {
-	lead   string // of the next point
-	spans  int64  // before the last point
-	digits []byte // of spans; empty: none yet
-	bits   uint64 // of the last value
-	value  []byte // as it was written; empty: none yet
+	span  int64          // the last point's; 0: none yet
+	head  [headRoom]byte // what a point of it begins with
+	nhead int
+	bits  uint64         // the last value's
+	tail  [tailRoom]byte // what a point with it ends with
+	ntail int            // 0: no value yet
 }
 
+// append writes a comma and a point; b must have pointRoom to spare. Heads and tails are copied with what lies behind
+// them, for a copy of known length is an instruction or two.
 func (w *pointWriter) append(b []byte, ms int64, v float64) []byte {
-	b = append(append(b, w.lead...), '[')
-	w.lead = ","
-	b = append(w.time(b, ms), ',')
-	if bits := math.Float64bits(v); bits != w.bits || len(w.value) == 0 {
-		w.bits, w.value = bits, appendFloat(w.value[:0], v)
+	if bits := math.Float64bits(v); bits != w.bits || w.ntail == 0 {
+		tail := append(appendFloat(append(w.tail[:0], ','), v), ']')
+		w.bits, w.ntail = bits, len(tail)
 	}
-	return append(append(b, w.value...), ']')
+	b = w.time(b, ms)
+	n := len(b)
+	copy(b[n:n+tailRoom], w.tail[:])
+	return b[:n+w.ntail]
 }
 
-// time is appendTime.
+// time writes what is ahead of the value.
 func (w *pointWriter) time(b []byte, ms int64) []byte {
 	if ms < spanMS {
-		return appendTime(b, ms)
+		return appendTime(append(b, ',', '['), ms)
 	}
-	spans := ms / spanMS
-	if spans != w.spans || len(w.digits) == 0 {
-		w.spans, w.digits = spans, strconv.AppendInt(w.digits[:0], spans, 10)
+	if span := ms / spanMS; span != w.span {
+		w.span, w.nhead = span, len(strconv.AppendInt(append(w.head[:0], ',', '['), span, 10))
 	}
-	rest := int(ms - spans*spanMS)
-	b = append(b, w.digits...)
-	b = append(b, byte('0'+rest/10_000), byte('0'+rest/1000%10))
+	n, rest := len(b), int(ms-w.span*spanMS)
+	copy(b[n:n+headRoom], w.head[:])
+	b = append(b[:n+w.nhead], byte('0'+rest/10_000), byte('0'+rest/1000%10))
 	if f := rest % 1000; f != 0 {
 		b = append(b, '.', byte('0'+f/100), byte('0'+f/10%10), byte('0'+f%10))
 	}

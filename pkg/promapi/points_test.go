@@ -25,14 +25,17 @@ func plainTime(ms int64) string {
 // TestPointsArePlain holds points that lie and grow in any way against each of them written alone.
 func TestPointsArePlain(t *testing.T) {
 	for range 300 {
-		at := []int64{0, -200_000, 1_700_000_000_000, 99_990, 999_999_999, -5}[rand.IntN(6)] + rand.Int64N(3)
+		at := []int64{0, -200_000, 1_700_000_000_000, 99_990, 999_999_999, -5, 4e15, -4e15}[rand.IntN(8)] + rand.Int64N(3)
 		step := []int64{1, 15_000, 7_001, 86_400_000, 100_000}[rand.IntN(5)]
 		var points []promql.FPoint
 		var want []string
 		v := 13.89
 		for range rand.IntN(1000) {
 			if rand.IntN(3) == 0 {
-				v = []float64{0, math.Copysign(0, -1), math.NaN(), math.Inf(-1), rand.Float64(), float64(rand.IntN(100)) / 10}[rand.IntN(6)]
+				v = []float64{
+					0, math.Copysign(0, -1), math.NaN(), math.Inf(-1), rand.Float64(), float64(rand.IntN(100)) / 10, -1.2345678901234567e-6, -math.MaxFloat64,
+					-math.SmallestNonzeroFloat64, -9.9999999999999987e20,
+				}[rand.IntN(10)]
 			}
 			points = append(points, promql.FPoint{T: at, F: v})
 			want = append(want, "["+plainTime(at)+","+plainFloat(v)+"]")
