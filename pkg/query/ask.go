@@ -32,11 +32,7 @@ func (a *Answer) Close() { a.close() }
 // Open waits for a turn and evaluates. The caller holds the turn, and so bounds what answers keep in memory, until it
 // calls Close. Errors are those of Prometheus' engine (promql.ErrQueryTimeout, …); queries that cannot begin are ErrBad.
 func (e *Engine) Open(ctx context.Context, a Ask) (*Answer, error) {
-	span := time.Duration(0)
-	if a.Step > 0 {
-		span = a.End.Sub(a.Start)
-	}
-	if err := e.check(a.Expr, span); err != nil {
+	if err := checkText(a.Expr); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
@@ -62,6 +58,10 @@ func (e *Engine) Open(ctx context.Context, a Ask) (*Answer, error) {
 		return nil, fmt.Errorf("%w: %w", ErrBad, err)
 	}
 	out := &Answer{Query: q, close: sync.OnceFunc(func() { q.Close(); release() })}
+	if err := e.check(q); err != nil {
+		q.Close()
+		return nil, err
+	}
 	if out.Result = q.Exec(ctx); out.Err != nil {
 		q.Close()
 		return nil, out.Err

@@ -9,18 +9,21 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-var promParser = parser.NewParser(parser.Options{})
+// checkText refuses what must not reach the parser.
+func checkText(expr string) error {
+	if len(expr) > maxExpr {
+		return fmt.Errorf("%w: expression of %d bytes is longer than %d", ErrBad, len(expr), maxExpr)
+	}
+	return nil
+}
 
-// check refuses what must not reach the engine. What does not parse is the engine's to complain of.
-func (e *Engine) check(text string, span time.Duration) error {
-	if len(text) > maxExpr {
-		return fmt.Errorf("%w: expression of %d bytes is longer than %d", ErrBad, len(text), maxExpr)
+// check refuses a query that must not be executed.
+func (e *Engine) check(q promql.Query) error {
+	stmt, ok := q.Statement().(*parser.EvalStmt)
+	if !ok {
+		return nil
 	}
-	expr, err := promParser.ParseExpr(text)
-	if err != nil {
-		return nil //nolint:nilerr // the engine parses it again
-	}
-	return checkSteps(expr, max(span, 0), e.most)
+	return checkSteps(stmt.Expr, max(stmt.End.Sub(stmt.Start), 0), e.most)
 }
 
 // subqueryStep is that of subqueries that name none.

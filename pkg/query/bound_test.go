@@ -34,13 +34,17 @@ func TestRoom(t *testing.T) {
 
 // TestSteps: so does it for every step of a subquery.
 func TestSteps(t *testing.T) {
-	e := New(Options{})
+	e := New(Options{Store: opened(t)})
 	for expr, refuse := range map[string]bool{
 		"max_over_time(up[1h:1s])": false, "max_over_time(up[90d:15s])": false, "max_over_time(up[100y:1ms])": true, "up[10y]": false,
 		"sum_over_time(max_over_time(up[1m:1ms])[1d:1h])": true, "max_over_time(up[20y])": false, "max_over_time(up[20y:])": true, "sum(": false,
 	} {
 		var tooMany promql.ErrTooManySamples
-		if err := e.check(expr, time.Hour); errors.As(err, &tooMany) != refuse {
+		a, err := e.Open(t.Context(), Ask{Expr: expr, Start: start, End: start.Add(time.Hour), Step: time.Hour})
+		if err == nil {
+			a.Close()
+		}
+		if errors.As(err, &tooMany) != refuse {
 			t.Errorf("%s: %v", expr, err)
 		}
 	}

@@ -129,7 +129,7 @@ type Result struct {
 
 // Instant evaluates at one time.
 func (e *Engine) Instant(ctx context.Context, expr string, at time.Time) (Result, error) {
-	if err := e.check(expr, 0); err != nil {
+	if err := checkText(expr); err != nil {
 		return Result{}, err
 	}
 	return e.run(ctx, expr, func(ctx context.Context) (promql.Query, error) {
@@ -139,7 +139,7 @@ func (e *Engine) Instant(ctx context.Context, expr string, at time.Time) (Result
 
 // Range evaluates at start, start+step, … up to end.
 func (e *Engine) Range(ctx context.Context, expr string, r Span) (Result, error) {
-	if err := errors.Join(r.check(), e.check(expr, r.End.Sub(r.Start))); err != nil {
+	if err := errors.Join(r.check(), checkText(expr)); err != nil {
 		return Result{}, err
 	}
 	return e.run(ctx, expr, func(ctx context.Context) (promql.Query, error) {
@@ -181,6 +181,9 @@ func (e *Engine) run(ctx context.Context, expr string, open func(context.Context
 		return Result{}, fmt.Errorf("%w: %w", ErrBad, err)
 	}
 	defer q.Close()
+	if err := e.check(q); err != nil {
+		return Result{}, err
+	}
 	res := q.Exec(ctx)
 	if res.Err != nil {
 		return Result{}, res.Err
