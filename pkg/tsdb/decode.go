@@ -90,14 +90,14 @@ func (d *columnDecoder) values(dst []float64, r *reader, tag byte, n int) ([]flo
 	}
 	d.ints = q
 	at := len(dst)
-	dst = slices.Grow(dst, n)
-	if p := pow10[scale]; p == 1 {
-		for _, x := range q {
-			dst = append(dst, float64(x))
-		}
-	} else {
-		for _, x := range q {
-			dst = append(dst, float64(x)/p)
+	dst = slices.Grow(dst, n)[:at+n]
+	out, p := dst[at:], pow10[scale]
+	for i, x := range q {
+		out[i] = float64(x)
+	}
+	if p != 1 {
+		for i := range out {
+			out[i] /= p
 		}
 	}
 	for i, k := range d.exAt {
@@ -152,38 +152,44 @@ type sums struct {
 	first, step, divisor int64
 }
 
-// sumUp turns residuals back into values.
+// sumUp turns residuals back into values, by way of a table of the small ones, which are nearly all.
 func sumUp(dst []int64, tokens []byte, r *reader, s sums) ([]int64, error) {
 	raw := bitReader{b: r.b}
-	x, step, g := s.first, s.step, s.divisor
+	var small [tokenSplit]int64
+	for t := range small {
+		small[t] = unzigzag(uint64(t)) * s.divisor
+	}
+	x, step := s.first, s.step*s.divisor
 	dst = append(dst, x)
 	if s.mode == modeDelta2 {
-		x += step * g
+		x += step
 		dst = append(dst, x)
 	}
-	for _, t := range tokens {
-		u := uint64(t)
-		if t >= tokenSplit {
-			if t > maxToken {
-				return dst, fmt.Errorf("token %d: %w", t, errColumn)
-			}
-			u = tokenBase[t] | raw.get(uint(tokenWidth[t]))
+	out := dst[len(dst) : len(dst)+len(tokens)]
+	for i, t := range tokens {
+		var d int64
+		if t < tokenSplit {
+			d = small[t]
+		} else if t <= maxToken {
+			d = unzigzag(tokenBase[t]|raw.get(uint(tokenWidth[t]))) * s.divisor
+		} else {
+			return dst, fmt.Errorf("token %d: %w", t, errColumn)
 		}
 		switch s.mode {
 		case modeValue:
-			x = s.first + unzigzag(u)*g
+			x = s.first + d
 		case modeDelta:
-			x += unzigzag(u) * g
+			x += d
 		default:
-			step += unzigzag(u)
-			x += step * g
+			step += d
+			x += step
 		}
-		dst = append(dst, x)
+		out[i] = x
 	}
 	if raw.over() {
 		return dst, fmt.Errorf("raw bits: %w", errColumn)
 	}
-	return dst, nil
+	return dst[:len(dst)+len(tokens)], nil
 }
 
 // unpack reads n packed bytes; they are good until the next call.
