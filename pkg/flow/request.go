@@ -172,7 +172,11 @@ func (s *session) follow(ctx context.Context, st *step, r *Request) (*page, erro
 			return &page{Answer: a, url: r.URL, hops: hops}, nil
 		}
 		if hops == left {
-			return nil, &Fault{Outcome: check.Fail, Class: check.ClassContent, Reason: fmt.Sprintf("more than %d redirects, the last one to %s", left, shortURL(location))}
+			class := check.ClassContent
+			if LoginURL(location) { // which leads to itself
+				class = check.ClassAuth
+			}
+			return nil, &Fault{Outcome: check.Fail, Class: class, Reason: fmt.Sprintf("more than %d redirects, the last one to %s", left, shortURL(location))}
 		}
 		if r, err = redirected(r, a.Status, location, st.Login); err != nil {
 			return nil, err

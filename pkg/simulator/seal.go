@@ -38,9 +38,10 @@ const (
 	ClockSkew        Mode = "clock-skew"        // its clock is ten minutes ahead
 	DocumentWrong    Mode = "document-wrong"    // the sealed document comes back with other words
 	DeleteFails      Mode = "delete-fails"      // it says that it has deleted a document, and has not
+	SignsForAll      Mode = "signs-for-all"     // it signs for everybody
 )
 
-var sealModes = []Mode{SignatureInvalid, TamperAccepted, SealExpired, SealNearEnd, CertChanged, CertRevoked, CRLDown, ClockSkew, DocumentWrong, DeleteFails}
+var sealModes = []Mode{SignatureInvalid, TamperAccepted, SealExpired, SealNearEnd, CertChanged, CertRevoked, CRLDown, ClockSkew, DocumentWrong, DeleteFails, SignsForAll}
 
 // maxUpload bounds what the service takes in one request.
 const maxUpload = 1 << 20
@@ -61,6 +62,7 @@ func (s *sealService) handler() http.Handler {
 		"POST /api/v1/sign":             s.sign,
 		"POST /api/v1/verify":           s.verify,
 		"POST /api/v1/documents":        s.addDocument,
+		"GET /api/v1/documents":         s.listDocuments,
 		"GET /api/v1/documents/{id}":    s.document,
 		"DELETE /api/v1/documents/{id}": s.deleteDocument,
 	} {
@@ -123,7 +125,7 @@ func (s *sealService) token(w http.ResponseWriter, r *http.Request) {
 func (s *sealService) admit(h func(http.ResponseWriter, *http.Request)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || !s.office.knows(token) {
+		if modeOf(r) != SignsForAll && (!ok || !s.office.knows(token)) {
 			deny(w, http.StatusUnauthorized, 40100, "TOKEN_REQUIRED")
 			return
 		}
@@ -224,13 +226,17 @@ func (s *sealService) addDocument(w http.ResponseWriter, r *http.Request) {
 	}
 	var id string
 	if err == nil {
-		id, err = s.office.addDocument(ofd, modeOf(r), clockOf(r))
+		id, err = s.office.addDocument(r.FormValue("name"), ofd, modeOf(r), clockOf(r))
 	}
 	if err != nil {
 		deny(w, http.StatusOK, 50020, err.Error())
 		return
 	}
 	reply(w, map[string]any{"id": id, "status": "sealed", "name": r.FormValue("name")})
+}
+
+func (s *sealService) listDocuments(w http.ResponseWriter, r *http.Request) {
+	reply(w, s.office.listDocuments(r.URL.Query().Get("name")))
 }
 
 func (s *sealService) document(w http.ResponseWriter, r *http.Request) {
@@ -278,3 +284,6 @@ func (s *Simulator) SealCA() []byte { return slices.Clone(s.seal.ca.PEM()) }
 
 // SealCertificate is what a probe of the seal service pins.
 func (s *Simulator) SealCertificate() []byte { return slices.Clone(s.seal.well.signer.PEM()) }
+
+// SealDocuments is how many sealed documents the service keeps.
+func (s *Simulator) SealDocuments() int { return len(s.seal.listDocuments("")) }

@@ -37,8 +37,16 @@ type sealOffice struct {
 
 	mu        sync.Mutex
 	tokens    map[string]time.Time
-	documents map[string][]byte
+	documents map[string]sealedDocument
 	order     []string // of documents, the oldest first
+}
+
+// sealedDocument is what was brought and sealed.
+type sealedDocument struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+	ofd     []byte
 }
 
 // sealUse is a seal and who may use it.
@@ -48,7 +56,7 @@ type sealUse struct {
 }
 
 func newSealOffice(now time.Time) (*sealOffice, error) {
-	o := &sealOffice{tokens: map[string]time.Time{}, documents: map[string][]byte{}}
+	o := &sealOffice{tokens: map[string]time.Time{}, documents: map[string]sealedDocument{}}
 	var err error
 	if o.ca, err = ses.NewAuthority("Xunjian Demo SM2 CA", now.Add(-400*day), now.Add(3650*day)); err != nil {
 		return nil, err
@@ -150,7 +158,7 @@ func (o *sealOffice) knows(token string) bool {
 }
 
 // addDocument seals and keeps; the oldest document makes room for the newest.
-func (o *sealOffice) addDocument(ofd []byte, m Mode, at time.Time) (string, error) {
+func (o *sealOffice) addDocument(name string, ofd []byte, m Mode, at time.Time) (string, error) {
 	u := o.use(m)
 	if time.Now().After(u.seal.Until) {
 		return "", errors.New("SEAL_EXPIRED")
@@ -171,7 +179,7 @@ func (o *sealOffice) addDocument(ofd []byte, m Mode, at time.Time) (string, erro
 		o.order = o.order[1:]
 	}
 	id := newSecret()
-	o.documents[id] = sealed
+	o.documents[id] = sealedDocument{id, name, time.Now().UTC().Truncate(time.Second), sealed}
 	o.order = append(o.order, id)
 	return id, nil
 }
@@ -219,8 +227,21 @@ func copyEntry(out *zip.Writer, f *zip.File) error {
 func (o *sealOffice) document(id string) ([]byte, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	ofd, ok := o.documents[id]
-	return ofd, ok
+	d, ok := o.documents[id]
+	return d.ofd, ok
+}
+
+// listDocuments are those whose name holds a text, the oldest first.
+func (o *sealOffice) listDocuments(text string) []sealedDocument {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := []sealedDocument{}
+	for _, id := range o.order {
+		if d, ok := o.documents[id]; ok && strings.Contains(d.Name, text) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 func (o *sealOffice) deleteDocument(id string) bool {
