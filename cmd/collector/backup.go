@@ -197,6 +197,13 @@ func (r restoreCmd) Run(ctx context.Context, log *slog.Logger, p *i18n.Printer) 
 	if err != nil {
 		return err
 	}
+	for _, c := range got.Changed {
+		key := "collector.restore.changed"
+		if c.Gone {
+			key = "collector.restore.gone"
+		}
+		fmt.Println(p.T(key, "path", c.Path, "copy", c.Backup))
+	}
 	fmt.Println(p.T("collector.restore.done", "data", cfg.Data, "made", stamp(got.Made)))
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 // The files of a backup.
 const (
 	manifestFile   = "manifest.json"
-	manifestFormat = 1
+	manifestFormat = 2 // 1 had nothing of quarantine and no files of the configuration but its own
 	seriesFolder   = "series"
 	configCopy     = "collector.yml"
 	partial        = ".partial-" // before the name of a backup that is being made
@@ -42,6 +42,7 @@ type manifest struct {
 	BeganAt time.Time          `json:"began_at"` // what was acknowledged before is in it
 	EndedAt time.Time          `json:"ended_at"`
 	Files   []store.CopiedFile `json:"files"`
+	Missing []string           `json:"missing,omitempty"` // files that the configuration names and that were not there
 }
 
 // backup is one at work.
@@ -148,13 +149,19 @@ func (b *backup) fill(ctx context.Context) error {
 		if err := b.plain(ctx, configCopy, b.c.o.File); err != nil {
 			return err
 		}
+		if err := b.configuration(ctx); err != nil {
+			return err
+		}
+	}
+	if err := b.quarantine(ctx); err != nil {
+		return err
 	}
 	b.m.EndedAt = time.Now().UTC()
 	raw, err := json.MarshalIndent(b.m, "", "  ")
 	if err != nil {
 		return err
 	}
-	return errors.Join(store.SyncDir(series), store.WriteWhole(filepath.Join(b.dir, manifestFile), append(raw, '\n')))
+	return errors.Join(syncFolders(b.dir, b.m.Files), store.WriteWhole(filepath.Join(b.dir, manifestFile), append(raw, '\n')))
 }
 
 func (b *backup) add(name string, f store.CopiedFile) {
@@ -169,7 +176,11 @@ func (b *backup) plain(ctx context.Context, name, from string) error {
 		return err
 	}
 	defer src.Close()
-	f, err := b.copy.File(ctx, filepath.Join(b.dir, name), func(w io.Writer) error {
+	to := filepath.Join(b.dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	f, err := b.copy.File(ctx, to, func(w io.Writer) error {
 		_, err := io.Copy(struct{ io.Writer }{w}, src)
 		return err
 	})

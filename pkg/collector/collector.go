@@ -229,7 +229,7 @@ func (c *Collector) openUplink() (err error) {
 		Heard: c.heard, Reports: c.seen, Registerer: c.registry, Logger: c.log,
 	})
 	c.plans.set(c.cfg.Host.Every, c.cfg.Checks)
-	quarantine, err := ingest.NewQuarantine(filepath.Join(c.cfg.Data, "quarantine"), c.strain.poison, c.log, c.registry)
+	quarantine, err := ingest.NewQuarantine(filepath.Join(c.cfg.Data, quarantineFolder), c.strain.poison, c.log, c.registry)
 	if err != nil {
 		return err
 	}

@@ -21,12 +21,13 @@ import (
 const restoreMark = "restore-unfinished"
 
 // keptFiles are what a backup holds of a data folder.
-var keptFiles = append([]string{"records.db", seriesFolder}, authority...)
+var keptFiles = append([]string{"records.db", seriesFolder, quarantineFolder}, authority...)
 
 // Restored is what Restore did.
 type Restored struct {
 	Verified
-	Aside string // where what was there is now, empty when nothing was
+	Aside   string    // where what was there is now, empty when nothing was
+	Changed []Changed // files of the configuration, which a restore does not touch
 }
 
 // Restore puts a backup in the place of the data folder's stores. It refuses while a collector runs there, checks the
@@ -57,7 +58,9 @@ func Restore(ctx context.Context, cfg Config, dir string, log *slog.Logger) (r R
 	if r.Aside, err = swap(data, fresh, stamp); err != nil {
 		return r, fmt.Errorf("restore: %w; run the same restore again", err)
 	}
-	return r, nil
+	m, err := readManifest(dir)
+	r.Changed = cfg.changed(dir, m)
+	return r, err
 }
 
 // nobodyRuns holds the locks of the stores that are there.
@@ -94,17 +97,18 @@ func copyBackup(ctx context.Context, from, to string, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(to, seriesFolder), 0o700); err != nil {
-		return err
-	}
 	var c store.Copying
+	var copied []store.CopiedFile
 	for _, f := range m.Files {
-		if f.Name == configCopy {
-			continue // the one in use is not touched
+		if _, site := cfg.inPlace(f.Name); site {
+			continue // those in use are not touched
 		}
 		name := filepath.FromSlash(f.Name)
 		if !filepath.IsLocal(name) {
 			return fmt.Errorf("manifest names %q: %w", f.Name, store.ErrCorrupt)
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o700); err != nil {
+			return err
 		}
 		src, err := os.Open(filepath.Join(from, name))
 		if err != nil {
@@ -120,6 +124,7 @@ func copyBackup(ctx context.Context, from, to string, cfg Config) error {
 		if got.SHA256 != f.SHA256 {
 			return fmt.Errorf("%s changed while it was copied: %w", f.Name, store.ErrCorrupt)
 		}
+		copied = append(copied, f)
 	}
 	records, err := store.Open(filepath.Join(to, "records.db"), store.Options{})
 	if err != nil {
@@ -127,7 +132,7 @@ func copyBackup(ctx context.Context, from, to string, cfg Config) error {
 	}
 	err = incident.MarkRestored(records, time.Now(), m.BeganAt, cfg.location())
 	note := store.Note{Path: from, At: m.BeganAt}
-	return errors.Join(err, records.Close(), store.WriteNote(filepath.Join(to, seriesFolder), note), store.SyncDir(filepath.Join(to, seriesFolder)), store.SyncDir(to))
+	return errors.Join(err, records.Close(), store.WriteNote(filepath.Join(to, seriesFolder), note), syncFolders(to, copied), store.SyncDir(to))
 }
 
 // swap moves what is there aside and the fresh files in. The mark keeps collectors away in between.

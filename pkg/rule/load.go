@@ -131,6 +131,12 @@ func read(patterns []string) (*set, config.Faults) {
 	return s, faults
 }
 
+// Named is the rule files that patterns stand for now; what is wrong with a pattern is Check's to say.
+func Named(patterns []string) []string {
+	files, _ := expand(patterns)
+	return files
+}
+
 // expand turns files, globs and directories into the sorted list of rule files. In a directory or a glob, names that
 // end in _test.yml are promtool's unit tests and are passed over.
 func expand(patterns []string) (files []string, faults config.Faults) {
