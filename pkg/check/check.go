@@ -44,6 +44,8 @@ type Spec struct {
 	Flow *Flow `yaml:"flow,omitempty" json:"flow,omitempty"`
 	SMS  *SMS  `yaml:"sms,omitempty" json:"sms,omitempty"`
 	Seal Seal  `yaml:"seal,omitempty" json:"seal,omitzero"`
+
+	Document Document `yaml:"document,omitempty" json:"document,omitzero"`
 }
 
 // Ref refers to a secret on the agent's host, so that neither configuration nor plan nor record ever holds its value.

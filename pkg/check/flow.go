@@ -81,8 +81,9 @@ type FlowExpect struct {
 	SHA256 string  `yaml:"sha256,omitempty" json:"sha256,omitempty"` // hex, of the subject
 	Size   string  `yaml:"size,omitempty" json:"size,omitempty"`     // bytes of the subject, exactly
 
-	Trouble Trouble `yaml:"trouble,omitempty" json:"trouble,omitempty"` // of this assertion's failure; default the step's
-	Warn    *Limits `yaml:"warn,omitempty" json:"warn,omitempty"`       // makes no failure, but a finding by what is left
+	Trouble Trouble           `yaml:"trouble,omitempty" json:"trouble,omitempty"` // of this assertion's failure; default the step's
+	Means   map[string]string `yaml:"means,omitempty" json:"means,omitempty"`     // what values stand for, told beside them
+	Warn    *Limits           `yaml:"warn,omitempty" json:"warn,omitempty"`       // makes no failure, but a finding by what is left
 }
 
 // Limits turn a subject that is a date or a number into a finding: the level whose limit it has passed.

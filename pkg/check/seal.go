@@ -43,6 +43,9 @@ func (s Spec) validateSeal(fail failAt) {
 
 // OwnFlow is the check's flow with the variables that its kind gives it; nil for none.
 func (s Spec) OwnFlow() *Flow {
+	if f := s.documentFlow(); f != nil {
+		return f
+	}
 	if s.Flow == nil || s.Kind != "seal" {
 		return s.Flow
 	}

@@ -30,6 +30,11 @@ var kinds = map[string]func(s Spec, fail func(path, format string, args ...any))
 	"tls":  func(s Spec, fail func(path, format string, args ...any)) { s.validateAddress(fail) },
 	"tlcp": Spec.validateTLCP,
 	"seal": Spec.validateSeal,
+
+	"wopi":       Spec.validateDocument,
+	"onlyoffice": Spec.validateDocument,
+	"wps":        Spec.validateDocument,
+
 	"grpc": func(s Spec, fail func(path, format string, args ...any)) {
 		s.validateAddress(fail)
 		s.GRPC.validate(fail)
@@ -74,6 +79,9 @@ var ownLabels = []string{"__name__", "agent", "check", "instance", "job", "phase
 // WithDefaults fills what was left out: every 10 s, a timeout of 2 s (a flow's: 30 s) but at most half of Every, slow from half
 // the timeout.
 func (s Spec) WithDefaults() Spec {
+	if _, ok := documentKinds[s.Kind]; ok {
+		s = s.documentDefaults()
+	}
 	if s.Every == 0 {
 		s.Every = 10 * time.Second
 	}

@@ -204,6 +204,14 @@ func (c *compiler) request(path string, out *step, need func(string)) {
 	r := out.Request
 	out.url = c.text(path+".url", r.URL, need)
 	out.body = c.text(path+".body", r.Body+r.JSON, need) // one of the two
+	for _, name := range sent {
+		c.known[name] = true
+	}
+	defer func() {
+		for _, name := range sent {
+			delete(c.known, name)
+		}
+	}()
 	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
 		out.headers = append(out.headers, named{name, c.text(path+".headers."+name, r.Headers[name], need)})
 	}
@@ -223,6 +231,7 @@ func (c *compiler) text(path, s string, need func(string)) text {
 	}
 	t.names(func(n string) {
 		switch {
+		case slices.Contains(sent, n) && c.known[n]: // made with the request
 		case c.known[n]:
 			need(n)
 		case strings.HasPrefix(n, secretPrefix):

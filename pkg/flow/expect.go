@@ -232,6 +232,9 @@ func (e *expect) show(s *scope, v string) string {
 	if isSecretName(e.Header) || isSecretName(e.JSON) {
 		return masked
 	}
+	if words := e.Means[v]; words != "" {
+		return fmt.Sprintf("%q (%s)", s.mask.clip(v, maxSeen), clip(words, maxSeen))
+	}
 	return fmt.Sprintf("%q", s.mask.clip(v, maxSeen))
 }
 

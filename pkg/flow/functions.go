@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/emmansun/gmsm/sm3"
@@ -43,6 +44,8 @@ var functions = map[string]function{
 	"hex":          {"hex(bytes)", 1, 1, func(v []string) (string, error) { return hex.EncodeToString([]byte(v[0])), nil }},
 	"hmac":         {"hmac(md5|sha1|sha256|sha512|sm3, key, text), in hex", 3, 3, hmacOf},
 	"json":         {"json(text), with its quotes", 1, 1, func(v []string) (string, error) { return quoteJSON(v[0]), nil }},
+	"jwt":          {"jwt(secret, claims in JSON), signed with HMAC-SHA256", 2, 2, jwt},
+	"len":          {"len(text), in bytes", 1, 1, func(v []string) (string, error) { return strconv.Itoa(len(v[0])), nil }},
 	"lower":        {"lower(text)", 1, 1, func(v []string) (string, error) { return strings.ToLower(v[0]), nil }},
 	"md5":          {"md5(text), in hex", 1, 1, digest(md5.New)},
 	"nonce":        {"nonce() or nonce(length)", 0, 1, nonce},
@@ -91,6 +94,18 @@ func hmacOf(v []string) (string, error) {
 	h := hmac.New(algorithm, []byte(v[1]))
 	h.Write([]byte(v[2])) // never fails
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// jwt signs claims as RFC 7519 has it, with HS256.
+func jwt(v []string) (string, error) {
+	if !json.Valid([]byte(v[1])) {
+		return "", fmt.Errorf("claims %q: want JSON", shown(v[1]))
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	signs := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode([]byte(v[1]))
+	h := hmac.New(sha256.New, []byte(v[0]))
+	h.Write([]byte(signs)) // never fails
+	return signs + "." + encode(h.Sum(nil)), nil
 }
 
 // quoteJSON leaves < > & as they are: the text is not for a page.

@@ -58,6 +58,7 @@ func (s *session) request(st *step) (*Request, error) {
 			r.Method = http.MethodPost
 		}
 	}
+	s.scope.sending(r)
 	for _, h := range st.headers {
 		v, err := s.scope.work(h.text)
 		if err != nil {

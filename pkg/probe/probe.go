@@ -25,17 +25,20 @@ type Kind struct {
 
 // Kinds lists what can be asked; one more kind is one file and one line here.
 var Kinds = map[string]Kind{
-	"cmpp": {New: newCMPP, Series: smsSeries, Steps: smsSteps, InTurn: true},
-	"dns":  {New: newDNS, Series: dnsSeries},
-	"flow": {New: newFlow, Steps: flowSteps, InTurn: true},
-	"grpc": {New: newGRPC, Series: grpcSeries},
-	"http": {New: newHTTP, Series: httpSeries},
-	"icmp": {New: newICMP, Series: icmpSeries},
-	"seal": {New: newSeal, Series: sealSeries, Steps: flowSteps, InTurn: true},
-	"smpp": {New: newSMPP, Series: smsSeries, Steps: smsSteps, InTurn: true},
-	"tcp":  {New: newTCP, Series: netSeries},
-	"tlcp": {New: newTLCP, Series: tlcpSeries},
-	"tls":  {New: newTLS, Series: netSeries},
+	"cmpp":       {New: newCMPP, Series: smsSeries, Steps: smsSteps, InTurn: true},
+	"dns":        {New: newDNS, Series: dnsSeries},
+	"flow":       {New: newFlow, Steps: flowSteps, InTurn: true},
+	"grpc":       {New: newGRPC, Series: grpcSeries},
+	"http":       {New: newHTTP, Series: httpSeries},
+	"icmp":       {New: newICMP, Series: icmpSeries},
+	"onlyoffice": {New: newDocument, Steps: documentSteps, InTurn: true},
+	"seal":       {New: newSeal, Series: sealSeries, Steps: flowSteps, InTurn: true},
+	"smpp":       {New: newSMPP, Series: smsSeries, Steps: smsSteps, InTurn: true},
+	"tcp":        {New: newTCP, Series: netSeries},
+	"tlcp":       {New: newTLCP, Series: tlcpSeries},
+	"wopi":       {New: newDocument, Steps: documentSteps, InTurn: true},
+	"wps":        {New: newDocument, Steps: documentSteps, InTurn: true},
+	"tls":        {New: newTLS, Series: netSeries},
 }
 
 // Asker makes attempts at one target; safe for concurrent use.

@@ -35,8 +35,23 @@ func (d *docServer) routeWOPI(mux *http.ServeMux, wrong bool) {
 			"productVersion": version(r),
 		})
 	})
+	mux.HandleFunc("GET /wopi/files/{id}", d.fileInfo)
 	mux.HandleFunc("POST /browser/edit", d.openWOPI)
 	mux.HandleFunc("POST /cool/convert-to/pdf", d.convertWOPI)
+}
+
+// fileInfo is the platform's part of WOPI: what it tells an editor of a document.
+func (d *docServer) fileInfo(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("access_token") != DocToken && modeOf(r) != TokenIgnored {
+		writeJSON(w, http.StatusUnauthorized, map[string]any{"message": "invalid token"})
+		return
+	}
+	b, ok := d.document(r, r.PathValue("id"))
+	if !ok || modeOf(r) == StorageAway {
+		notFound(w, r)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"BaseFileName": r.PathValue("id"), "Size": len(b), "UserCanWrite": true})
 }
 
 func (d *docServer) openWOPI(w http.ResponseWriter, r *http.Request) {
