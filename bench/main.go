@@ -20,6 +20,7 @@ var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
 	"agent":        agentArea,
 	"faults":       faultsArea,
 	"quiet":        quietArea,
+	"probe":        probeArea,
 	"tsdb-ingest":  ingestArea,
 	"tsdb-scale":   scaleArea,
 	"tsdb-mixed":   mixedArea,
