@@ -38,7 +38,7 @@ type SMSSlow struct {
 	Report time.Duration `yaml:"report,omitempty" json:"report,omitempty"` // default 60 s
 }
 
-// SMSBalance asks how many messages are left. Header values may hold {{ name }} of a secret.
+// SMSBalance asks how many messages are left. Header values may hold {{ secrets.name }}.
 type SMSBalance struct {
 	URL     string            `yaml:"url" json:"url"`
 	Headers map[string]string `yaml:"headers,omitempty" json:"headers,omitempty"`

@@ -246,10 +246,14 @@ func (r *smsRun) found(name, level, reason string, value float64) {
 	r.attempt.Findings = append(r.attempt.Findings, f)
 }
 
-var telephone = regexp.MustCompile(`\d{8,}`)
+// telephone is a mobile number of China, such as a platform may repeat.
+var telephone = regexp.MustCompile(`\b(?:86)?1[3-9]\d{9}\b`)
 
-// clean hides secrets, and the middle of whatever may be a telephone number: 138****0000.
+// clean hides secrets, and the middle of telephone numbers: 138****0000.
 func (r *smsRun) clean(reason string) string {
+	for _, n := range r.sms.Numbers {
+		reason = strings.ReplaceAll(reason, n, maskNumber(n))
+	}
 	return telephone.ReplaceAllStringFunc(r.secrets.hide(reason), maskNumber)
 }
 

@@ -18,7 +18,7 @@ import (
 // smsQuery asks a platform's HTTP interface for numbers.
 type smsQuery struct{ *httpAsker }
 
-var secretPlace = regexp.MustCompile(`\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
+var secretPlace = regexp.MustCompile(`\{\{\s*secrets\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
 
 // newSMSQuery puts the check's secrets into the headers.
 func newSMSQuery(spec check.Spec, env Env, target string, headers map[string]string) (*smsQuery, error) {

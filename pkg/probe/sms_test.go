@@ -422,8 +422,8 @@ func TestMaskedNumbers(t *testing.T) {
 			t.Errorf("%s: %s, want %s", n, got, want)
 		}
 	}
-	r := &smsRun{smsAsker: &smsAsker{secrets: secrets{"pa55word"}}}
-	if got, want := r.clean("pa55word refused for 8613800000000 of 901234"), "*** refused for 138****0000 of 901234"; got != want {
+	r := &smsRun{smsAsker: &smsAsker{secrets: secrets{"pa55word"}, sms: check.SMS{Numbers: []string{"059187654321"}}}}
+	if got, want := r.clean("pa55word refused for 8613800000000, 13912345678 and 059187654321 of 901234, 4294967295"), "*** refused for 138****0000, 139****5678 and 059****4321 of 901234, 4294967295"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -438,7 +438,7 @@ func TestSMSChecksThatCannotBe(t *testing.T) {
 	if _, err := New(spec, Options{}); err == nil || !strings.Contains(err.Error(), "XUNJIAN_NOT_THERE is not set") {
 		t.Error(err)
 	}
-	spec.SMS.Balance = &check.SMSBalance{URL: "http://192.0.2.1/", JSON: "n", Daily: 1, Headers: map[string]string{"X": "{{ other }}"}}
+	spec.SMS.Balance = &check.SMSBalance{URL: "http://192.0.2.1/", JSON: "n", Daily: 1, Headers: map[string]string{"X": "{{ secrets.other }}"}}
 	spec.Secrets["password"] = check.Ref{Env: "XUNJIAN_SMS"}
 	spec.Kind, spec.SMS.User = "cmpp", "901234"
 	if _, err := New(spec, Options{}); err == nil || !strings.Contains(err.Error(), "no secret other") {

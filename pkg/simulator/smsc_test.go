@@ -50,7 +50,7 @@ func played(s *simulator.Simulator, spec check.Spec) check.Spec {
 	}
 	spec.Secrets = map[string]check.Ref{"password": {Env: "XUNJIAN_SMS"}, "token": {Env: "XUNJIAN_SMS"}}
 	spec.TLS.CA = string(s.CA())
-	m.Balance = &check.SMSBalance{URL: s.URL(simulator.SMS) + "/balance", JSON: "balance", Daily: 500, Headers: map[string]string{"Authorization": "Bearer {{ password }}"}}
+	m.Balance = &check.SMSBalance{URL: s.URL(simulator.SMS) + "/balance", JSON: "balance", Daily: 500, Headers: map[string]string{"Authorization": "Bearer {{ secrets.password }}"}}
 	if m.Log != nil {
 		l := *m.Log
 		l.URL = s.URL(simulator.SMS) + "/send-log"
