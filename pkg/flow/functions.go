@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"maps"
@@ -53,6 +54,7 @@ var functions = map[string]function{
 	"ofd":          {"ofd(text): a document of one page", 1, 1, ofdMake},
 	"ofd_verify":   {"ofd_verify(document, roots): JSON of seal, time, signer and text", 2, 2, ofdVerify},
 	"pick":         {"pick(json, path)", 2, 2, pick},
+	"query":        {"query(url, name)", 2, 2, query},
 	"replace":      {"replace(text, old, new)", 3, 3, replace},
 	"rsa":          {"rsa(public key, text) or rsa(public key, text, pkcs1|oaep), in base64", 2, 3, rsaEncrypt},
 	"seal_verify":  {"seal_verify(seal, roots): JSON of the seal", 2, 2, sealVerify},
@@ -130,6 +132,22 @@ func replace(v []string) (string, error) {
 func unhex(v []string) (string, error) {
 	b, err := hex.DecodeString(v[0])
 	return string(b), err
+}
+
+// query is one value out of a URL's query, or out of its fragment where that looks like one.
+func query(v []string) (string, error) {
+	u, err := url.Parse(v[0])
+	if err != nil {
+		return "", errors.New("not a URL")
+	}
+	values := u.Query()
+	if !values.Has(v[1]) {
+		values, _ = url.ParseQuery(u.Fragment)
+	}
+	if !values.Has(v[1]) {
+		return "", fmt.Errorf("the URL has no %s", shown(v[1]))
+	}
+	return values.Get(v[1]), nil
 }
 
 // unbase64 takes both alphabets, padded or not.

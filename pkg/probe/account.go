@@ -120,7 +120,7 @@ func (a *account) learn(r *flow.Run, secrets map[string]string, now time.Time) {
 	switch {
 	case r.Refused:
 		a.state.Refusals++
-		a.state.Since, a.state.Reason = now.Truncate(time.Second), r.Reason
+		a.state.Since, a.state.Reason = now, r.Reason
 		a.state.Salt = make([]byte, 16)
 		rand.Read(a.state.Salt) // never fails
 		a.state.Digest = a.digest(secrets)
