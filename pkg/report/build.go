@@ -52,10 +52,14 @@ func (b *builder) build(ctx context.Context) (*Model, error) {
 	if m.Hosts, err = b.hosts(ctx); err != nil {
 		return nil, err
 	}
-	m.Faults = b.faults(b.month)
+	if m.Expiries, err = b.expiring(ctx); err != nil {
+		return nil, err
+	}
+	m.Faults, m.Warnings = apart(b.faults(b.month))
 	m.Watched = watched(m.Services, m.Faults)
 	m.Levels = levels(m.Faults)
-	m.Summary = b.summary(m, before, b.faults(b.month.Previous()))
+	old, _ := apart(b.faults(b.month.Previous()))
+	m.Summary = b.summary(m, before, old)
 	return m, nil
 }
 

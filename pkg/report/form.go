@@ -105,7 +105,19 @@ func (f form) inspections() string {
 	cols = []int{1300, 1350, 1320, 2080, 1450, 1700, 850, 1250, 1000, 1000, 1270}
 	heads = f.heads("form.hosts", []string{"host", "ip", "role", "cpu", "memory", "mount", "used", "growth", "full", "online", "verdict"})
 	cells = []string{"=host", "=ip", "=role", "=cpu_mean}}/{{cpu_p95}}/{{cpu_peak", "=mem_mean}}/{{mem_peak", "mount", "used", "growth", "full", "=online", "=verdict"}
-	return out + para("Heading2", f.t("form.h23")) + para("Caption", f.t("form.c23")) + table1("hosts", cols, heads, cells, 1) + para("Note", f.t("form.n23"))
+	return out + para("Heading2", f.t("form.h23")) + para("Caption", f.t("form.c23")) + table1("hosts", cols, heads, cells, 1) + para("Note", f.t("form.n23")) + f.expiries()
+}
+
+func (f form) expiries() string {
+	cols := []int{5200, 2300, 1500, 2200, 1170, 2200}
+	keys := []string{"object", "kind", "issuer", "until", "days", "action"}
+	return para("Heading2", f.t("form.h24")) + para("Caption", f.t("form.c24")) + table1("expiries", cols, f.heads("expiries", keys), keys, 1) + para("Note", f.t("form.n24"))
+}
+
+func (f form) warnings() string {
+	cols := []int{1900, 1300, 2300, 5570, 3500}
+	keys := []string{"id", "kind", "time", "content", "handling"}
+	return para("Heading2", f.t("form.h33")) + para("Caption", f.t("form.c33")) + table1("warnings", cols, f.heads("warnings", keys), keys, 0)
 }
 
 func (f form) stability() string {
@@ -148,7 +160,7 @@ func (f form) incidents() string {
 	cols = []int{2000, 1800, 1800, 1800, 2700, 2700, 1770}
 	lk := []string{"level", "count", "met", "breached", "response", "recovery", "repeats"}
 	return out + para("Heading2", f.t("form.h32")) + para("Caption", f.t("form.c32")) + table1("levels", cols, f.heads("levels", lk), lk, 0) +
-		`<w:p><w:pPr><w:pStyle w:val="Note"/>` + section(true, false) + `</w:pPr>` + run(f.t("form.n32")) + `</w:p>`
+		para("Note", f.t("form.n32")) + f.warnings() + `<w:p><w:pPr><w:pStyle w:val="Note"/>` + section(true, false) + `</w:pPr>` + run(f.t("form.n33")) + `</w:p>`
 }
 
 // rules are the sentences on how the figures were made, under report.form.rule_<key>.

@@ -28,8 +28,10 @@ type Model struct {
 	Services []ServiceLine `json:"services"`
 	Steps    []StepLine    `json:"steps"`
 	Hosts    []HostLine    `json:"hosts"`
+	Expiries []Expiry      `json:"expiries"`
 	Faults   []Fault       `json:"faults"`
-	Levels   []LevelSum    `json:"levels"` // one for each level, then their total
+	Warnings []Fault       `json:"warnings"` // early warnings and gaps in monitoring: no faults of a service
+	Levels   []LevelSum    `json:"levels"`   // one for each level, then their total
 
 	loc *time.Location
 }

@@ -172,6 +172,9 @@ func sampleChecks(t testing.TB, f *feed, src *Sources, m Month) {
 				}
 				return 1, true
 			})
+			f.sampled(metric.New("probe_ssl_earliest_cert_expiry", append(name, "instance", "https://"+s.Name+".example.org/")...), m.From(), m.To(), time.Hour, func(x time.Time) (float64, bool) {
+				return float64(at(t, "2026-12-20 08:00:00").AddDate(0, i*7, 0).Unix()), x.Before(at(t, "2026-11-14 00:00:00")) || i != 2
+			})
 			f.sampled(metric.New("probe_duration_seconds", name...), m.Previous().From(), m.To(), time.Minute, func(x time.Time) (float64, bool) {
 				return 0.03*float64(i+1) + 0.05*noise(x, int64(i)) + 1.4*math.Pow(noise(x, int64(i+9)), 40), !in(blind[s.Name], x)
 			})
@@ -298,32 +301,32 @@ func sampleFaults(t testing.TB) []incident.Record {
 		{
 			id: "INC-20261031-0002", service: "sms", zh: "短信服务", level: contract.General, class: symptom.Partial, source: symptom.FromProbe,
 			start: "2026-10-31 22:05:10", found: "2026-10-31 22:05:40", ack: "2026-10-31 22:16:02", recovered: "2026-11-01 01:30:00", closed: "2026-11-02 09:00:00",
-			by: "王𬭎", detail: "DELIVRD 状态报告超时", cause: "运营商通道拥塞", did: "切换备用通道，拥塞解除后切回。",
+			by: "驻点𬭎", detail: "DELIVRD 状态报告超时", cause: "运营商通道拥塞", did: "切换备用通道，拥塞解除后切回。",
 		},
 		{
 			id: "INC-20261103-0001", service: "signature", zh: "签章服务", level: contract.Urgent, class: symptom.Down, source: symptom.FromProbe,
 			start: "2026-11-03 09:10:00", found: "2026-11-03 09:10:31", reported: "2026-11-03 09:12:40", ack: "2026-11-03 09:14:05", recovered: "2026-11-03 12:25:00", closed: "2026-11-04 16:40:00",
-			pause: [2]string{"2026-11-03 09:40:00", "2026-11-03 10:10:00"}, by: "张镕",
+			pause: [2]string{"2026-11-03 09:40:00", "2026-11-03 10:10:00"}, by: "驻点镕",
 			detail: "timeout: no complete answer within 2s; app-01, app-02", cause: "数据库长事务导致连接池耗尽，签章请求全部排队（=1+1 不应被当作公式）", did: longHandling,
 		},
 		{
 			id: "INC-20261112-0001", service: "cloud-doc", zh: "云文档服务", level: contract.Urgent, class: symptom.Wrong, source: symptom.FromProbe,
 			start: "2026-11-12 02:00:00", found: "2026-11-12 02:00:31", ack: "2026-11-12 02:21:44", recovered: "2026-11-12 02:07:00", closed: "2026-11-12 10:00:00",
-			by: "李䶮", detail: `content: healthcheck answered "false" with status 200`, cause: "存储挂载瞬断", did: "自动恢复；值班人员 21 分后响应，超过 10 分钟要求，已按制度说明情况。",
+			by: "二线䶮", detail: `content: healthcheck answered "false" with status 200`, cause: "存储挂载瞬断", did: "自动恢复；值班人员 21 分后响应，超过 10 分钟要求，已按制度说明情况。",
 		},
 		{
 			id: "INC-20261118-0001", service: "公文流转", zh: "公文流转", level: contract.Minor, class: symptom.Reported, source: symptom.FromPerson,
 			start: "2026-11-18 10:00:00", reported: "2026-11-18 10:00:00", ack: "2026-11-18 10:30:00", recovered: "2026-11-18 15:00:00", closed: "2026-11-19 09:00:00",
-			by: "陈喆", detail: "用户反映附件上传按钮位置不便，希望调整到正文上方 <建议>", cause: "界面布局", did: "已转为需求变更。",
+			by: "用户喆", detail: "用户反映附件上传按钮位置不便，希望调整到正文上方 <建议>", cause: "界面布局", did: "已转为需求变更。",
 		},
 		{
 			id: "INC-20261123-0001", service: "gateway", zh: "网关服务", level: contract.General, class: symptom.Slow, source: symptom.FromProbe,
 			start: "2026-11-23 14:00:00", found: "2026-11-23 14:02:00", ack: "2026-11-23 14:20:00", recovered: "2026-11-23 23:40:00",
-			by: "Zhang San", detail: "slow: p95 2.4 s over 2 s", did: "=HYPERLINK(\"http://example.test\",\"x\")", repeats: "INC-20261102-0009",
+			by: "Duty desk", detail: "slow: p95 2.4 s over 2 s", did: "=HYPERLINK(\"http://example.test\",\"x\")", repeats: "INC-20261102-0009",
 		},
 		{
 			id: "INC-20261130-0001", service: "gateway", zh: "网关服务", level: contract.Urgent, class: symptom.Down, source: symptom.FromProbe,
-			start: "2026-11-30 22:40:00", found: "2026-11-30 22:40:31", ack: "2026-11-30 22:44:00", by: "张镕", detail: "connect: connection refused",
+			start: "2026-11-30 22:40:00", found: "2026-11-30 22:40:31", ack: "2026-11-30 22:44:00", by: "驻点镕", detail: "connect: connection refused",
 		},
 	} {
 		out = append(out, f.record(t))

@@ -89,3 +89,36 @@ func (w writer) steps(m *Model) table {
 	}
 	return t
 }
+
+// expiries is 2.4: what ends, the first to end first.
+func (w writer) expiries(m *Model) table {
+	t := table{key: "expiries", columns: []column{
+		{"object", 44, true}, {"kind", 24, false}, {"issuer", 20, false}, {"until", 22, false}, {"days", 12, false}, {"action", 30, true},
+	}}
+	for _, e := range m.Expiries {
+		kind := w.t("expiry." + e.Kind)
+		if e.Usage != "" {
+			kind = w.t("expiry." + e.Kind + "." + e.Usage)
+		}
+		t.rows = append(t.rows, []cell{
+			words(w.title(e.Service, e.ZH, e.EN) + " " + w.or(e.Target)), words(kind), words(w.nodata()), words(w.time(e.Until)),
+			number(whole(e.Days), float64(e.Days), "#,##0"), words("\u200b"), // for the pen
+		})
+	}
+	return t
+}
+
+// warnings is 3.3: early warnings and gaps in monitoring.
+func (w writer) warnings(m *Model) table {
+	t := table{key: "warnings", columns: []column{{"id", 19, false}, {"kind", 14, false}, {"time", 22, false}, {"content", 60, true}, {"handling", 40, true}}}
+	for _, f := range m.Warnings {
+		handling := short(f.Handling)
+		if handling == "" && !f.Recovered.IsZero() {
+			handling = w.t("by_itself", "time", w.time(f.Recovered))
+		}
+		t.rows = append(t.rows, []cell{
+			words(f.ID), words(w.T("common.class." + string(f.Class))), words(w.time(f.SLAStart)), words(w.symptom(f)), words(w.or(handling)),
+		})
+	}
+	return t
+}

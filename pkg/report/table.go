@@ -52,7 +52,7 @@ func integer(n int64) cell { return number(whole(n), float64(n), "#,##0") }
 // tables puts the model into words.
 func tables(m *Model, p *i18n.Printer, loc *time.Location) []table {
 	w := writer{p, loc}
-	return []table{w.summary(m), w.services(m), w.stability(m), w.steps(m), w.hosts(m), w.faults(m), w.levels(m)}
+	return []table{w.summary(m), w.services(m), w.stability(m), w.steps(m), w.hosts(m), w.expiries(m), w.faults(m), w.levels(m), w.warnings(m)}
 }
 
 func (w writer) missing() cell { return cell{text: w.nodata(), missing: true} }
