@@ -86,6 +86,18 @@ const accountTrap = "want separate (an account that only the monitoring uses) or
 // SMSDefaultText is sent unless the check has its own.
 const SMSDefaultText = "【监测】短信通道巡检 {nonce}，请忽略。"
 
+// SMSSteps are the steps under their names in DOMAIN 1.3, as people read them; a check makes those that its mode has.
+var SMSSteps = []FlowStep{
+	{Name: "connect", ZH: "M1 连接", EN: "M1 connect"},
+	{Name: "login", ZH: "M2 登录", EN: "M2 login"},
+	{Name: "keepalive", ZH: "M3 链路测试", EN: "M3 keepalive"},
+	{Name: "submit", ZH: "M4 提交短信", EN: "M4 submit"},
+	{Name: "report", ZH: "M5 状态报告", EN: "M5 delivery report"},
+	{Name: "send-log", ZH: "发送记录", EN: "Send log"},
+	{Name: "balance", ZH: "M6 余量", EN: "M6 balance"},
+	{Name: "terminate", ZH: "M7 退出", EN: "M7 terminate"},
+}
+
 // WithDefaults fills what was left out.
 func (s SMS) WithDefaults(timeout time.Duration) SMS {
 	setText(&s.Mode, SMSQuick)

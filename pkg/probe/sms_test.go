@@ -414,6 +414,23 @@ func TestAccountIsLeftAloneAfterTwoRefusals(t *testing.T) {
 	})
 }
 
+// Each step that a check makes has a name that people can read.
+func TestStepsHaveTitles(t *testing.T) {
+	var titled []string
+	for _, s := range check.SMSSteps {
+		titled = append(titled, s.Name)
+	}
+	passive := smsSpec(check.SMSQuick)
+	passive.SMS.Account, passive.SMS.Balance = check.SMSPassive, &check.SMSBalance{}
+	for _, spec := range []check.Spec{smsSpec(check.SMSQuick), smsSpec(check.SMSFull), passive} {
+		for _, name := range smsSteps(spec) {
+			if !slices.Contains(titled, name) {
+				t.Errorf("no title for %s", name)
+			}
+		}
+	}
+}
+
 func TestMaskedNumbers(t *testing.T) {
 	for n, want := range map[string]string{
 		"13800000000": "138****0000", "8613800000000": "138****0000", "+8613912345678": "139****5678", "1234567": "***", "059187654321": "059****4321",

@@ -99,10 +99,14 @@ func stepLine(s check.Service, c check.Spec, l measure.Line) StepLine {
 }
 
 func steps(c check.Spec) []check.FlowStep {
-	if c.Flow == nil {
+	if c.SMS != nil {
+		return check.SMSSteps
+	}
+	f := c.OwnFlow()
+	if f == nil {
 		return nil
 	}
-	return slices.Concat(c.Flow.Steps, c.Flow.Finally)
+	return slices.Concat(f.Steps, f.Finally)
 }
 
 // rank is a step's place in its flow; steps of other kinds keep the order of their names, behind.
