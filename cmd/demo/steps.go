@@ -70,6 +70,9 @@ func (d *demo) writeConfig() error {
 	if err != nil {
 		return err
 	}
+	if err := d.writeShipped(); err != nil {
+		return err
+	}
 	return writeAtomic(d.path("collector.yml"), b.String())
 }
 
@@ -98,7 +101,12 @@ func (d *demo) writeSecrets() error {
 	if err := os.MkdirAll(d.path("secrets"), 0o700); err != nil {
 		return err
 	}
-	return writeAtomic(d.path("secrets", "sms.secret"), simulator.SMSPassword+"\n")
+	for name, value := range map[string]string{"sms.secret": simulator.SMSPassword, "seal.secret": simulator.SealSecret} {
+		if err := writeAtomic(d.path("secrets", name), value+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // agentName is this machine's name in the form that agents' names have.
