@@ -173,7 +173,8 @@ func (c *Collector) openFleet() (err error) {
 
 // openJudges makes the board and the rules, and tells both what was firing when the last process ended.
 func (c *Collector) openJudges() error {
-	if err := c.tellGap(time.Now()); err != nil {
+	worked, err := c.tellGap(time.Now())
+	if err != nil {
 		return err
 	}
 	before, err := firing(c.desk)
@@ -181,6 +182,8 @@ func (c *Collector) openJudges() error {
 		return err
 	}
 	c.board = inspect.New(c.cfg.Language, c.cfg.Inspect, c.cfg.Services, c.cfg.Checks)
+	c.board.With(c.askOther, c.cfg.location())
+	c.board.Worked(worked...)
 	for _, s := range before {
 		c.board.Restore(s)
 	}
@@ -201,14 +204,19 @@ func (c *Collector) openJudges() error {
 }
 
 // tellGap tells the desk since when nobody has watched: the newest report is the last sign of life. Recoveries under
-// verification do not count across it.
-func (c *Collector) tellGap(now time.Time) error {
+// verification do not count across it. It returns the checks that were ok when they were last asked.
+func (c *Collector) tellGap(now time.Time) (worked []string, err error) {
 	var newest int64
-	err := c.series.Last(func(_ metric.Series, at int64, _ float64) { newest = max(newest, at) })
+	err = c.series.Last(func(s metric.Series, at int64, v float64) {
+		newest = max(newest, at)
+		if s.Name == "probe_success" && v == 1 {
+			worked = append(worked, s.Get("check"))
+		}
+	})
 	if err != nil || newest == 0 {
-		return err
+		return nil, err
 	}
-	return c.desk.Gap(time.UnixMilli(newest), now)
+	return worked, c.desk.Gap(time.UnixMilli(newest), now)
 }
 
 func (c *Collector) openPager() error {
@@ -228,7 +236,7 @@ func (c *Collector) openUplink() (err error) {
 		Store: c.series, Judge: c.board, Sink: c.teller.tell, Assigned: c.plans.assigned,
 		Heard: c.heard, Reports: c.seen, Registerer: c.registry, Logger: c.log,
 	})
-	c.plans.set(c.cfg.Host.Every, c.cfg.Checks)
+	c.plans.set(c.cfg)
 	quarantine, err := ingest.NewQuarantine(filepath.Join(c.cfg.Data, quarantineFolder), c.strain.poison, c.log, c.registry)
 	if err != nil {
 		return err

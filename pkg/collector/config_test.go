@@ -91,6 +91,9 @@ func TestSample(t *testing.T) {
 	if len(got.Rules.Files) == 0 {
 		got.Rules.Files = nil
 	}
+	if len(got.Fleet.Agents) == 0 {
+		got.Fleet.Agents = nil
+	}
 	for _, s := range got.Checks {
 		if s.Every != 10*time.Second || s.Timeout != 2*time.Second || s.Slow != time.Second {
 			t.Errorf("check %s: %v, %v, %v are not the defaults", s.Name, s.Every, s.Timeout, s.Slow)

@@ -112,7 +112,7 @@ func openOffline(cfg Config) (_ *Collector, err error) {
 		}
 	}
 	now := time.Now()
-	if err := c.tellGap(now); err != nil { // a recovery must not come true while nobody watches
+	if _, err := c.tellGap(now); err != nil { // a recovery must not come true while nobody watches
 		return nil, err
 	}
 	return c, c.desk.Tick(now) // deadlines that passed while nothing ran

@@ -10,6 +10,7 @@ import (
 	"xunjian/pkg/blackbox"
 	"xunjian/pkg/check"
 	"xunjian/pkg/config"
+	"xunjian/pkg/fleet"
 	"xunjian/pkg/flow"
 )
 
@@ -28,7 +29,9 @@ type included struct {
 // names are what all files together define, each with the file that did so first.
 type names struct {
 	services, checks map[string]string
-	defined          map[string]bool // services, known before any check is looked at
+	defined          map[string]bool   // services, known before any check is looked at
+	known            map[string]string // checks with their services, the same
+	agents           []fleet.Labelled
 	modules          blackbox.Modules
 }
 
@@ -65,6 +68,7 @@ func (n *names) validate(file string, services []check.Service, checks []check.S
 		}
 		s.WithDefaults().Validate(at)
 		flow.Validate(s, at)
+		n.validateVantages(s, at)
 		if !n.defined[s.Service] {
 			at("service", "%q is not among the services", s.Service)
 		}
@@ -86,14 +90,16 @@ func once(seen map[string]string, name, file, what string, fail config.Fail) {
 // drawIn reads the included files, in the order of the patterns and within one in the order of names. What is wrong in
 // them is kept as faults of theirs; a pattern that is wrong, or that finds nothing, is the configuration's own fault.
 func (c *Config) drawIn(fail config.Fail) {
-	n := &names{services: map[string]string{}, checks: map[string]string{}, defined: map[string]bool{}}
-	gather(n.defined, c.Services)
+	n := &names{
+		services: map[string]string{}, checks: map[string]string{}, defined: map[string]bool{}, known: map[string]string{}, agents: c.Fleet.Agents,
+	}
+	n.gather(c.Services, c.Checks)
 	used := modulesOf(c.Checks)
 	files := c.includedFiles(fail)
 	for _, file := range files {
 		f, err := config.Load(file, included{file: file})
 		if err == nil { // what is wrong is told below
-			gather(n.defined, f.Services)
+			n.gather(f.Services, f.Checks)
 			used = append(used, modulesOf(f.Checks)...)
 		}
 	}
@@ -136,9 +142,12 @@ func (c *Config) loadModules(used []string, fail config.Fail) blackbox.Modules {
 	return all
 }
 
-func gather(into map[string]bool, services []check.Service) {
+func (n *names) gather(services []check.Service, checks []check.Spec) {
 	for _, s := range services {
-		into[s.Name] = true
+		n.defined[s.Name] = true
+	}
+	for _, s := range checks {
+		n.known[s.Name] = s.Service
 	}
 }
 

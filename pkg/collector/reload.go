@@ -92,7 +92,7 @@ func (c *Collector) reload() error {
 	c.desk.Configure(next.Services, next.Contract)
 	c.board.Configure(next.Inspect, next.Services, next.Checks)
 	c.fleet.Configure(next.Fleet)
-	c.plans.set(next.Host.Every, next.Checks)
+	c.plans.set(next)
 	c.cfg = next
 	return nil
 }

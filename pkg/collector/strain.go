@@ -180,5 +180,6 @@ func (c *Collector) heldSeries(text *i18n.Printer) api.SeriesHeld {
 
 // tick lets time pass for those who need it.
 func (c *Collector) tick(now time.Time) []symptom.Symptom {
+	c.plans.tick(now, func(agent string) bool { return c.uplink.Connected(agent) && !c.board.Lost(agent) })
 	return append(c.board.Tick(now), c.strain.tick(now)...)
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"xunjian/pkg/contract"
@@ -15,8 +16,18 @@ type Config struct {
 	SilenceLevel contract.Level `yaml:"silence_level,omitempty"` // of a silent agent while nobody knows whether its host lives
 	SkewLimit    time.Duration  `yaml:"skew_limit,omitempty"`    // a clock further off than this is told
 	MaxAgents    int            `yaml:"max_agents,omitempty"`
+	Agents       []Labelled     `yaml:"agents,omitempty"` // labels of agents
 	NewCA        bool           `yaml:"new_ca,omitempty"` // make a new CA when the old one is lost: every agent must then enrol again
 }
+
+// Labelled is what is known of an agent beside its name: where it stands, by which checks choose who asks.
+type Labelled struct {
+	Name   string            `yaml:"name"`
+	Labels map[string]string `yaml:"labels"`
+}
+
+// maxLabels is how many labels an agent may have.
+const maxLabels = 16
 
 // DefaultConfig holds the limits of DOMAIN 4.1.
 func DefaultConfig() Config {
@@ -54,6 +65,18 @@ func (c Config) Validate(fail func(path, format string, args ...any)) {
 	}
 	if c.MaxAgents < 1 || c.MaxAgents > 1_000_000 {
 		fail("max_agents", "%d: want between 1 and 1000000", c.MaxAgents)
+	}
+	seen := map[string]bool{}
+	for i, a := range c.Agents {
+		at := func(key string) string { return "agents[" + strconv.Itoa(i) + "]." + key }
+		if !ValidName(a.Name) {
+			fail(at("name"), "%q: want lower-case letters, digits and hyphens, at most 63", a.Name)
+		} else if seen[a.Name] {
+			fail(at("name"), "agent %q is there twice", a.Name)
+		}
+		if seen[a.Name] = true; len(a.Labels) > maxLabels {
+			fail(at("labels"), "%d labels: want at most %d", len(a.Labels), maxLabels)
+		}
 	}
 	for _, n := range c.Names {
 		if net.ParseIP(n) == nil && !validHost(n) {
