@@ -38,7 +38,7 @@ func (d *documentFlow) wopi() {
 	source := d.Source + glue(d.Source) + "access_token={{ url(secrets.token) }}"
 	d.add(FlowStep{
 		Name: "source", ZH: "D5 文件信息回调", EN: "D5 the platform's WOPI side", Request: FlowRequest{URL: source}, Critical: true,
-		Expect: []FlowExpect{{JSON: "Size", Equals: new("{{ len(file) }}")}},
+		Expect: []FlowExpect{{JSON: "Size", Equals: new("{{ len(file) }}"), Trouble: Wrong}},
 	}, FlowStep{
 		Name: "open", ZH: "D5 打开", EN: "D5 open", Slow: slowOpen, Critical: true, Expect: d.openedPage(),
 		Request: FlowRequest{Method: "POST", URL: "{{ editor }}WOPISrc=" + escaped(d.Source), Form: map[string]string{"access_token": "{{ secrets.token }}"}},

@@ -80,7 +80,7 @@ func (x *extract) at(s *scope, pg *page) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	case len(values) == 0:
+	case len(values) == 0 || values[0] == "": // null, too
 		return "", errNotThere
 	}
 	return values[0], nil

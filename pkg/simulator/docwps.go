@@ -113,7 +113,11 @@ func (d *docServer) convertWPS(w http.ResponseWriter, r *http.Request) {
 			d.mu.Unlock()
 		}
 	}
-	state, _ := json.Marshal(map[string]any{"status": status, "url": result}) // a number and a string
+	task := map[string]any{"status": status, "url": nil}
+	if result != "" {
+		task["url"] = result
+	}
+	state, _ := json.Marshal(task) // a number and a string
 	d.mu.Lock()
 	d.tasks.put(id, state)
 	d.mu.Unlock()
