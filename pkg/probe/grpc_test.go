@@ -149,8 +149,13 @@ func TestHostileHTTP2(t *testing.T) {
 			if tc.hangs {
 				spec = hasty(spec)
 			}
+			var eaten appetite
+			p := newTestProber(t, spec, Options{Dial: eaten.dial})
 			before, start := allocated(), time.Now()
-			a := ask(t, spec)
+			a := p.attempt(t.Context(), true)
+			if n := eaten.read.Load(); n > 1<<20 {
+				t.Errorf("read %d bytes", n)
+			}
 			if took := time.Since(start); took > spec.Timeout+margin {
 				t.Errorf("verdict after %v", took)
 			}

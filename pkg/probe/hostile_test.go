@@ -124,10 +124,14 @@ func TestHostileServers(t *testing.T) {
 				spec = hasty(spec)
 			}
 			spec.HTTP.Expect = tc.expect
-			p := newTestProber(t, spec, Options{})
+			var eaten appetite
+			p := newTestProber(t, spec, Options{Dial: eaten.dial})
 			before := allocated()
 			start := time.Now()
 			a := p.attempt(t.Context(), false)
+			if n := eaten.read.Load(); n > 1<<20 {
+				t.Errorf("read %d bytes", n)
+			}
 			if took := time.Since(start); took > spec.Timeout+margin {
 				t.Errorf("verdict after %v, timeout %v", took, spec.Timeout)
 			}
@@ -143,6 +147,28 @@ func TestHostileServers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// appetite counts what is read of the connections that it opens.
+type appetite struct{ read atomic.Int64 }
+
+func (a *appetite) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := plainDialer.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return eater{conn, a}, nil
+}
+
+type eater struct {
+	net.Conn
+	*appetite
+}
+
+func (e eater) Read(p []byte) (int, error) {
+	n, err := e.Conn.Read(p)
+	e.read.Add(int64(n))
+	return n, err
 }
 
 // hasty is for where nothing happens, which takes no longer on a busy machine.

@@ -20,8 +20,7 @@ import (
 // What an answer may cost at most.
 const (
 	maxHead  = 64 << 10 // status line and headers
-	maxBody  = 1 << 20  // as sent, and again when uncompressed
-	maxExtra = 64 << 10 // framing around the body: chunk sizes, trailers
+	maxBody  = 1 << 20  // all that is read of a connection, and again of a body when uncompressed
 	maxEarly = 5        // answers 1xx before the real one
 )
 
@@ -269,7 +268,7 @@ func (h *hop) converse(ctx context.Context, l *link) (*http.Response, *fault) {
 			return nil, l.blameHead(ctx, err)
 		}
 		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
-			l.meter.left = maxBody + maxExtra
+			l.meter.left += maxBody - maxHead
 			return resp, nil
 		}
 	}
