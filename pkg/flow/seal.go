@@ -20,15 +20,14 @@ import (
 
 // certificate reads PEM, DER, or DER in base64, as services send it.
 func certificate(text string) (*smx509.Certificate, error) {
-	b := []byte(strings.TrimSpace(text))
-	if !bytes.HasPrefix(b, []byte("-----")) && !bytes.HasPrefix(b, []byte{0x30}) {
-		der, err := base64.StdEncoding.DecodeString(strings.NewReplacer("\r", "", "\n", "").Replace(string(b)))
-		if err != nil {
-			return nil, errors.New("certificate: neither PEM, DER nor base64 of it")
-		}
-		b = der
+	if strings.HasPrefix(text, "\x30") || strings.Contains(text, "-----BEGIN ") {
+		return ses.ParseCertificate([]byte(text))
 	}
-	return ses.ParseCertificate(b)
+	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil {
+		return nil, errors.New("certificate: neither PEM, DER nor base64 of it")
+	}
+	return ses.ParseCertificate(der)
 }
 
 // sm2Verify is "true" or "false": a flow asks for both. The way is sm3 (the usual: the data are the message) or digest (the data

@@ -161,7 +161,7 @@ func TestTimeWords(t *testing.T) {
 		err  string
 	}{
 		{"within", []string{at(-20 * time.Second), "60s"}, ""},
-		{"within", []string{at(10 * time.Minute), "60s"}, "10m0s from now"},
+		{"within", []string{at(10 * time.Minute), "60s"}, "from now, want at most 1m0s"},
 		{"within", []string{at(-time.Hour), "5m"}, "from now, want at most 5m0s"},
 		{"within", []string{"soon", "5m"}, "not a date"},
 		{"within", []string{at(0), "five"}, "limit"},
