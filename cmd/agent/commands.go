@@ -28,7 +28,7 @@ var verbs = []struct {
 	name string
 	run  func(ctx context.Context, p *i18n.Printer, args []string) error
 }{
-	{"run", run}, {"once", once}, {"check", check}, {"version", showVersion},
+	{"run", run}, {"once", once}, {"check", checkOrTry}, {"unlock", unlock}, {"version", showVersion},
 }
 
 // command runs the verb that the arguments begin with.
@@ -61,11 +61,14 @@ func usage(w io.Writer, p *i18n.Printer) {
 	fmt.Fprintf(w, "\n  agent run -h\n")
 }
 
-// settings reads the flags of run and check: the same facts as in a configuration file; a flag beats the file.
-func settings(p *i18n.Printer, verb string, args []string) (agent.Config, error) {
+// settings reads the flags of run and check: the same facts as in a configuration file; a flag beats the file. More adds flags.
+func settings(p *i18n.Printer, verb string, args []string, more func(*flag.FlagSet)) (agent.Config, error) {
 	c := agent.DefaultConfig()
 	flags := flag.NewFlagSet("agent "+verb, flag.ContinueOnError)
 	file := flags.String("config", "", p.T("agent.help.config"))
+	if more != nil {
+		more(flags)
+	}
 	given := map[string]*string{}
 	for _, name := range []string{"collector", "name", "token", "token-file", "state", "secrets"} {
 		given[name] = flags.String(name, "", p.T("agent.help."+name))
@@ -109,7 +112,7 @@ func faults(c *agent.Config) error {
 }
 
 func run(ctx context.Context, p *i18n.Printer, args []string) error {
-	c, err := settings(p, "run", args)
+	c, err := settings(p, "run", args, nil)
 	if err != nil {
 		return err
 	}
@@ -128,9 +131,19 @@ func once(ctx context.Context, _ *i18n.Printer, _ []string) error {
 	return metric.WriteText(os.Stdout, host.New(host.Options{}).Read(ctx, time.Now()), time.Time{})
 }
 
-// check says whether the agent could start with these settings.
-func check(_ context.Context, p *i18n.Printer, args []string) error {
-	c, err := settings(p, "check", args)
+// checkOrTry says whether the agent could start with these settings; with a flow or the name of a check it asks that check once.
+func checkOrTry(ctx context.Context, p *i18n.Printer, args []string) error {
+	var f tryFlags
+	c, err := settings(p, "check", args, func(flags *flag.FlagSet) {
+		flags.StringVar(&f.file, "flow", "", p.T("agent.help.flow"))
+		flags.StringVar(&f.name, "check", "", p.T("agent.help.check-name"))
+		flags.BoolVar(&f.verbose, "verbose", false, p.T("agent.help.verbose"))
+	})
+	if f.file != "" || f.name != "" { // needs no collector
+		if _, bad := errors.AsType[config.Faults](err); err == nil || bad {
+			return try(ctx, p, c, f)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ func main() {
 	case errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errUsage):
 		os.Exit(2)
+	case errors.Is(err, errNotOK):
+		os.Exit(1)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "agent:", err)
 		os.Exit(1)

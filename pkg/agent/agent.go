@@ -71,6 +71,9 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	if o.Probe.Secrets == "" {
 		o.Probe.Secrets = o.Config.Secrets
 	}
+	if o.Probe.State == "" {
+		o.Probe.State = o.Config.State
+	}
 	a := &Agent{
 		o: o, log: o.Logger, plans: make(chan check.Plan, 1), wanted: make(chan wanted, maxWanted), runners: map[string]*runner{},
 		rounds: semaphore.NewWeighted(maxRounds), asked: semaphore.NewWeighted(maxAsked), reach: newReach(o.Self),

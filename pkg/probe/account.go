@@ -172,3 +172,19 @@ func (a *account) save() {
 	}
 	a.saved = err == nil
 }
+
+// LockedAccounts are the checks under this folder of state that do not ask because their account was refused.
+func LockedAccounts(state string) ([]string, error) {
+	files, err := os.ReadDir(AccountFolder(state))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []string
+	for _, f := range files {
+		s, err := readAccount(filepath.Join(AccountFolder(state), f.Name()))
+		if err == nil && s.Refusals >= maxRefusals {
+			out = append(out, s.Check+": "+s.Reason)
+		}
+	}
+	return out, err
+}

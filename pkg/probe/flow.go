@@ -25,7 +25,6 @@ type flowAsker struct {
 	program *flow.Program
 	tls     *tls.Config
 	account *account
-	trace   func(flow.Event)
 	after   func(*flow.Run) // looks at what came of a run that is over; nil for none
 
 	mu    sync.Mutex
@@ -97,7 +96,7 @@ func (f *flowAsker) run(ctx context.Context, run func(context.Context, flow.Call
 	}
 	b := newBrowser(f.spec, f.env, f.tls)
 	defer b.close()
-	r := run(ctx, flow.Call{Doer: b, Secrets: secrets, Sweep: sweep, Trace: f.trace})
+	r := run(ctx, flow.Call{Doer: b, Secrets: secrets, Sweep: sweep, Trace: f.env.Trace})
 	if sweep {
 		f.mu.Lock()
 		f.swept = time.Now()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/flow"
 	"xunjian/pkg/metric"
 )
 
@@ -62,6 +63,7 @@ type Env struct {
 	FullEvery time.Duration                   // a kept connection is used no longer than this
 	Secret    func(check.Ref) (string, error) // reads a secret on this host
 	State     string                          // folder in which kinds keep what a restart must not forget; empty: nothing is kept
+	Trace     func(flow.Event)                // told of each step of a flow; nil for none
 }
 
 // Options are a prober's surroundings; the zero value is the real world.
@@ -69,9 +71,10 @@ type Options struct {
 	Dial      func(ctx context.Context, network, addr string) (net.Conn, error)
 	Resolver  Resolver
 	Logger    *slog.Logger
-	FullEvery time.Duration // pace of full connections (name, connect, TLS) while all is well; default 60 s
-	Secrets   string        // folder of the secrets that checks refer to by file; empty: none may
-	State     string        // folder in which checks keep what a restart must not forget; empty: nothing is kept
+	FullEvery time.Duration    // pace of full connections (name, connect, TLS) while all is well; default 60 s
+	Secrets   string           // folder of the secrets that checks refer to by file; empty: none may
+	State     string           // folder in which checks keep what a restart must not forget; empty: nothing is kept
+	Trace     func(flow.Event) // told of each step of a flow, masked; nil for none
 }
 
 // Prober runs one check, round by round.
@@ -128,7 +131,7 @@ func again(spec check.Spec) int {
 }
 
 func (o Options) env() Env {
-	e := Env{Dial: o.Dial, Resolver: o.Resolver, FullEvery: o.FullEvery, Secret: secretsIn(o.Secrets), State: o.State}
+	e := Env{Dial: o.Dial, Resolver: o.Resolver, FullEvery: o.FullEvery, Secret: secretsIn(o.Secrets), State: o.State, Trace: o.Trace}
 	if e.Dial == nil {
 		e.Dial = plainDialer.DialContext
 	}
