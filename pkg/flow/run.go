@@ -27,8 +27,7 @@ const cleanup = "cleanup"
 func (p *Program) Run(ctx context.Context, c Call) Run {
 	s, r := p.begin(c)
 	if r.Outcome == "" {
-		s.steps(ctx, p.steps, &r)
-		if c.Sweep && ctx.Err() == nil && r.Outcome != check.Unknown {
+		if through := s.steps(ctx, p.steps, &r); through && c.Sweep && ctx.Err() == nil {
 			s.tidy(ctx, p.sweep, &r)
 		}
 	}
@@ -110,8 +109,9 @@ func (s *session) end(ctx context.Context, r Run) Run {
 	return r
 }
 
-// steps makes steps in order and grades the whole: the worst failure gives class, reason and trouble.
-func (s *session) steps(ctx context.Context, steps []*step, r *Run) {
+// steps makes steps in order and grades the whole: the worst failure gives class, reason and trouble. It is false when a
+// failure ended them.
+func (s *session) steps(ctx context.Context, steps []*step, r *Run) bool {
 	r.Outcome = check.OK
 	for _, st := range steps {
 		if !s.scope.knows(st.needs) {
@@ -128,12 +128,13 @@ func (s *session) steps(ctx context.Context, steps []*step, r *Run) {
 		case bad != nil:
 			grade(r, st, bad)
 			if st.Critical || bad.Outcome == check.Unknown || r.Refused {
-				return
+				return false
 			}
 		case result.Outcome == check.Slow && r.Outcome == check.OK:
 			r.Outcome, r.Reason = check.Slow, titled(st, result.Reason)
 		}
 	}
+	return true
 }
 
 // rank orders troubles; of equal ones the first tells.
