@@ -38,7 +38,7 @@ const (
 
 var (
 	smscModes    = []Mode{LoginRefused, LoginSilent, SubmitRefused, Throttled, ReportMissing, ReportLate, ReportForeign, Undeliverable1, Undeliverable}
-	balanceModes = []Mode{BalanceLow, BalanceZero, LogFailing}
+	balanceModes = []Mode{BalanceLow, BalanceZero, LogFailing, SubmitRefused, Throttled, ReportMissing, Undeliverable}
 )
 
 const (
@@ -57,10 +57,11 @@ type centre struct {
 	ids      uint64
 	sessions map[*smscSession]bool
 	held     map[string][]smscMessage // by account: reports that no session was there to hear
+	asked    map[string]smscMessage   // by id: those taken over HTTP, of which is told when asked
 }
 
 func newCentre() *centre {
-	return &centre{ids: uint64(time.Now().Unix()) << 20, sessions: map[*smscSession]bool{}, held: map[string][]smscMessage{}}
+	return &centre{ids: uint64(time.Now().Unix()) << 20, sessions: map[*smscSession]bool{}, held: map[string][]smscMessage{}, asked: map[string]smscMessage{}}
 }
 
 // smscMessage is a message, and then its report.
@@ -332,6 +333,9 @@ func (c *centre) figures(success bool, code string) http.Handler {
 		}
 		writeJSON(w, http.StatusOK, map[string]any{"success": success, "rspcod": code, "balance": left})
 	})
+	if success {
+		c.clouds(mux)
+	}
 	mux.HandleFunc("GET /send-log", func(w http.ResponseWriter, r *http.Request) {
 		sent, delivered := 200, 198
 		if modeOf(r) == LogFailing || !success {

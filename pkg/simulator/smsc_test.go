@@ -97,6 +97,9 @@ func TestShippedChecksFindAllWell(t *testing.T) {
 		"sms-passive": "connect send-log balance",
 	}
 	for name, spec := range shipped(t) {
+		if spec.Kind == "flow" {
+			continue
+		}
 		for _, version := range []string{"3.0", "2.0"} {
 			t.Run(name+" "+version, func(t *testing.T) {
 				spec := played(s, spec)
