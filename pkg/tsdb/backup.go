@@ -28,14 +28,14 @@ func (db *DB) Backup(ctx context.Context, dir string, c *store.Copying) ([]store
 
 // backup calls between after the first of its two looks; the store may do anything there.
 func (db *DB) backup(ctx context.Context, dir string, c *store.Copying, between func()) (files []store.CopiedFile, err error) {
-	data, err := db.ddb.Begin(false)
+	journal, err := db.jdb.Begin(false)
 	if err != nil {
 		return nil, fmt.Errorf("back up samples: %w", err)
 	}
 	between()
-	journal, err := db.jdb.Begin(false)
+	data, err := db.ddb.Begin(false)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("back up samples: %w", err), data.Rollback())
+		return nil, errors.Join(fmt.Errorf("back up samples: %w", err), journal.Rollback())
 	}
 	defer func() { err = errors.Join(err, data.Rollback()) }()
 	one, err := c.Snapshot(ctx, filepath.Join(dir, journalFile), journal)
