@@ -195,9 +195,9 @@ func affinity(check, agent string) uint64 {
 // mostTried bounds how many agents are looked at to find one that can be asked.
 const mostTried = 256
 
-// another names an agent that runs or stands by for a check, is not the one given, and is there; on-time ones first, for
-// what they say is known to be fresh. The request's name is unique while this process lives.
-func (p *planner) another(name, but string, there func(agent string) bool) (agent, request string, ok bool) {
+// another names an agent that runs or stands by for a check and is there: the one wanted, or any but one, on-time ones
+// first. The request's name is unique while this process lives.
+func (p *planner) another(name, want, but string, there func(agent string) bool) (agent, request string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.checks, func(s check.Spec) bool { return s.Name == name })
@@ -207,6 +207,9 @@ func (p *planner) another(name, but string, there func(agent string) bool) (agen
 	s := p.checks[i]
 	first := int(affinity(name, but) % uint64(len(p.known)))
 	candidates := slices.Clone(p.onTime[name])
+	if want != "" {
+		candidates = []string{want}
+	}
 	for n := range min(len(p.known), mostTried) {
 		candidates = append(candidates, p.known[(first+n)%len(p.known)])
 	}
@@ -223,8 +226,8 @@ func (p *planner) another(name, but string, there func(agent string) bool) (agen
 }
 
 // askOther is the board's Asker: it tells an agent that stands at another place to ask a check at once.
-func (c *Collector) askOther(name, but string) bool {
-	agent, request, ok := c.plans.another(name, but, c.uplink.Connected)
+func (c *Collector) askOther(name, want, but string) bool {
+	agent, request, ok := c.plans.another(name, want, but, c.uplink.Connected)
 	return ok && c.uplink.ProbeNow(agent, name, request)
 }
 

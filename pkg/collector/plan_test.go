@@ -140,20 +140,23 @@ func TestAnother(t *testing.T) {
 	yes := func(string) bool { return true }
 	seen := map[string]bool{}
 	for range asksBurst {
-		a, request, ok := p.another("gate", "hq-1", yes)
+		a, request, ok := p.another("gate", "", "hq-1", yes)
 		if !ok || a != "hq-2" || seen[request] {
 			t.Fatalf("%q %q %v", a, request, ok)
 		}
 		seen[request] = true
 	}
-	if _, _, ok := p.another("gate", "hq-1", yes); ok {
+	if _, _, ok := p.another("gate", "", "hq-1", yes); ok {
 		t.Error("a storm has no end")
 	}
 	p = fleetOf(check.Spec{Vantage: map[string]string{"site": "hq"}})
-	if a, _, ok := p.another("gate", "hq-1", func(a string) bool { return a != "hq-2" }); ok {
+	if a, _, ok := p.another("gate", "", "hq-1", func(a string) bool { return a != "hq-2" }); ok {
 		t.Errorf("%s is asked, and is not there or sees it from the same place", a)
 	}
-	if _, _, ok := p.another("gone", "hq-1", yes); ok {
+	if a, _, ok := p.another("gate", "hq-2", "hq-1", yes); !ok || a != "hq-2" {
+		t.Errorf("%s is asked, and hq-2 wanted", a)
+	}
+	if _, _, ok := p.another("gone", "", "hq-1", yes); ok {
 		t.Error("a check that is not there is asked")
 	}
 }

@@ -23,9 +23,9 @@ const (
 	Unknown State = "unknown"
 )
 
-// Asker has a check asked at once by an agent other than one, and says whether anybody is asked. It must return at once
-// and not call the Board. The answer comes as all rounds do.
-type Asker func(check, but string) bool
+// Asker has a check asked at once, by the agent wanted or else by any but one, and says whether anybody is asked. It must
+// return at once and not call the Board. The answer comes as all rounds do.
+type Asker func(check, want, but string) bool
 
 // Board holds the state of all services. It is safe for concurrent use, does no I/O of its own and starts nothing.
 type Board struct {

@@ -15,18 +15,25 @@ const (
 
 // question asks others about what a vantage has just judged: another vantage of the check, and the direct check of the
 // same thing. A fault has them asked once when it is found, and with each of its rounds as long as nobody else looks on
-// time; so has its end. Nothing is asked on a clock of its own.
+// time. Those who then saw the fault, or nothing at all, are asked again with the rounds that follow, to see its end.
+// Nothing is asked on a clock of its own.
 func (b *Board) question(now time.Time, s *service, v *vantage, was symptom.Class) {
 	if b.ask == nil || v.last.Request != "" || v.bad == symptom.Slow {
 		return
 	}
 	turned := v.bad != "" && (was == "" || was == symptom.Slow)
-	if !turned && (now.Sub(v.asked) < v.spec.Every/2 || !s.wantsOthers(v)) {
+	if !turned && now.Sub(v.asked) < v.spec.Every/2 {
 		return
 	}
-	asked := b.ask(v.spec.Name, v.agent)
-	if v.spec.Direct != "" && v.bad != "" {
-		asked = b.ask(v.spec.Direct, "") || asked
+	asked := false
+	switch others := b.others(v, s); {
+	case turned || v.bad != "" && !others.onTime:
+		asked = b.ask(v.spec.Name, "", v.agent)
+		if v.spec.Direct != "" {
+			asked = b.ask(v.spec.Direct, "", "") || asked
+		}
+	case v.bad == "" && others.again != "":
+		asked = b.ask(v.spec.Name, others.again, v.agent)
 	}
 	if !asked {
 		return
@@ -37,17 +44,24 @@ func (b *Board) question(now time.Time, s *service, v *vantage, was symptom.Clas
 	}
 }
 
-// wantsOthers says that those who stand by have something to look at again: this vantage's fault, or the end of theirs.
-func (s *service) wantsOthers(v *vantage) bool {
-	onTime, theirs := false, false
+// company is what the other vantages of a check are good for.
+type company struct {
+	onTime bool   // some look by themselves
+	again  string // one that stands by, and last saw a fault or nothing at all
+}
+
+func (b *Board) others(v *vantage, s *service) (c company) {
 	for _, o := range s.vantages {
 		if o == v || o.spec.Name != v.spec.Name {
 			continue
 		}
-		onTime = onTime || o.last.Request == "" && v.last.At.Sub(o.last.At) < 2*v.spec.Every
-		theirs = theirs || o.last.Request != "" && o.bad != ""
+		if o.last.Request == "" && v.last.At.Sub(o.last.At) < 2*v.spec.Every {
+			c.onTime = true
+		} else if o.bad != "" || b.lost(o.agent) {
+			c.again = max(c.again, o.agent)
+		}
 	}
-	return !onTime && (v.bad != "" || theirs)
+	return c
 }
 
 // held says that the finding of one vantage is not told yet: others were asked and may still answer, or they see no trouble

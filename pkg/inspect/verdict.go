@@ -96,7 +96,7 @@ func (b *Board) verdict(now time.Time, s *service, name string) (o opinion) {
 	switch {
 	case bad == 0:
 		return opinion{known: o.known}
-	case bad == 1 && !s.firing.Firing && b.held(now, only, fresh):
+	case bad == 1 && !(s.firing.Firing && s.firing.Component == name) && b.held(now, only, fresh): // what was told stays told
 		return opinion{known: true, held: true}
 	case o.class == symptom.Slow, bad == 1 && good == 0, bad > 1 && bad > fresh:
 		return o

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,8 +27,8 @@ func newWorld(t *testing.T, services []check.Service, specs ...check.Spec) *worl
 		specs[i] = specs[i].WithDefaults()
 	}
 	w.b = New("en", DefaultConfig(), services, specs)
-	w.b.With(func(check, but string) bool {
-		w.asked = append(w.asked, check+" "+but)
+	w.b.With(func(check, want, but string) bool {
+		w.asked = append(w.asked, strings.TrimSpace(check+" "+want+" not "+but))
 		return w.others
 	}, time.UTC)
 	return w
@@ -85,7 +86,7 @@ func TestSecondVantageConfirms(t *testing.T) {
 	w.none("well", w.sees("a", "sign", "", fine()))
 	w.pass(10 * time.Second)
 	w.none("the first vantage waits", w.sees("a", "sign", "", failed(check.ClassConnect)...))
-	if len(w.asked) != 1 || w.asked[0] != "sign a" {
+	if len(w.asked) != 1 || w.asked[0] != "sign  not a" {
 		t.Fatalf("asked %v", w.asked)
 	}
 	w.none("still", w.b.Tick(w.now.Add(500*time.Millisecond)))
@@ -103,10 +104,10 @@ func TestSecondVantageConfirms(t *testing.T) {
 		t.Errorf("asked %v", w.asked)
 	}
 	var got []symptom.Symptom
-	for range 3 {
+	for i := range 3 {
 		w.pass(10 * time.Second)
 		got = append(got, w.sees("a", "sign", "", fine())...)
-		if n := len(w.asked); w.asked[n-1] != "sign a" {
+		if n := len(w.asked); w.asked[n-1] != map[bool]string{true: "sign  not a", false: "sign b not a"}[i == 0] {
 			t.Errorf("asked %v", w.asked)
 		}
 		got = append(got, w.sees("b", "sign", "r", fine())...)
@@ -253,7 +254,7 @@ func TestDirectTellsGatewayFromService(t *testing.T) {
 	}
 	w := start()
 	w.none("waits for the direct one", w.sees("a", "doc-via", "", failed(check.ClassStatus)...))
-	if len(w.asked) != 2 || w.asked[1] != "doc " {
+	if len(w.asked) != 2 || w.asked[1] != "doc  not" {
 		t.Errorf("asked %v", w.asked)
 	}
 	got := append(w.sees("a", "doc", "r", fine()), w.sees("b", "doc-via", "r", failed(check.ClassStatus)...)...)
