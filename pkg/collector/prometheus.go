@@ -30,9 +30,10 @@ func (c *Collector) mountPrometheus(m *http.ServeMux) error {
 		may = nil
 	}
 	m.Handle("/metrics", authorized(may, promapi.Metrics(promapi.Options{Lasts: c.series, Own: own, Registerer: c.registry, Logger: c.log})))
+	retention, _ := c.series.Retention()
 	doors := promapi.API(promapi.APIOptions{
 		Engine: c.engine, Bounds: query.DefaultConfig(), Rules: c.rules.Groups, Targets: c.targets, Own: own, Origin: origin, Authorize: may,
-		Version: c.o.Version, RuleFiles: c.rules.Files, Interval: c.cfg.Host.Every, Evaluation: c.cfg.Rules.Interval, Logger: c.log, Registerer: c.registry,
+		Version: c.o.Version, Retention: retention, RuleFiles: c.rules.Files, Interval: c.cfg.Host.Every, Evaluation: c.cfg.Rules.Interval, Logger: c.log, Registerer: c.registry,
 	})
 	m.Handle(promapi.Prefix+"/", doors)
 	m.Handle(promapi.FederatePath, doors)

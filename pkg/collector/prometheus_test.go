@@ -66,6 +66,25 @@ func TestWhoMayRead(t *testing.T) {
 	}
 }
 
+// TestRetentionIsTold: the API says how long the store really keeps samples.
+func TestRetentionIsTold(t *testing.T) {
+	r := newRig(t, plain("")).start()
+	samples, aggregates := r.series.Retention()
+	if samples != 400*24*time.Hour || aggregates < 5*365*24*time.Hour {
+		t.Errorf("samples are kept for %s and aggregates for %s", samples, aggregates)
+	}
+	for path, name := range map[string]string{"runtimeinfo": "storageRetention", "flags": "storage.tsdb.retention.time"} {
+		status, text := r.ask("GET", "/api/v1/status/"+path)
+		var got struct{ Data map[string]any }
+		if err := json.Unmarshal([]byte(text), &got); err != nil || status != http.StatusOK {
+			t.Fatalf("%s: %d %s: %v", path, status, text, err)
+		}
+		if got.Data[name] != "400d" {
+			t.Errorf("%s says %s: %v, want 400d", path, name, got.Data[name])
+		}
+	}
+}
+
 // TestTargets: agents and checks are shown as Prometheus shows what it scrapes, without what may be secret in a target.
 func TestTargets(t *testing.T) {
 	r := newRig(t, `

@@ -53,7 +53,7 @@ type APIOptions struct {
 	Authorize func(r *http.Request) bool // nil: whoever reaches the door may read
 
 	Version    string
-	Retention  time.Duration // of samples; 0: not told
+	Retention  time.Duration // of samples, behind which aggregates go on; 0: not told
 	RuleFiles  func() []string
 	Interval   time.Duration // at which hosts are read
 	Evaluation time.Duration // at which rules are evaluated

@@ -13,6 +13,9 @@ import (
 // RawSince is the time (ms) up to which samples may have been dropped: older ones live on in aggregates only.
 func (db *DB) RawSince() int64 { return db.rawSince.Load() }
 
+// Retention is how long samples are kept, and how long their aggregates.
+func (db *DB) Retention() (samples, aggregates time.Duration) { return db.o.Retain, db.o.RetainRollup }
+
 // isDropped reports whether a row of that time would be of a day that retention has dropped, if it dropped any.
 func (db *DB) isDropped(ms int64) bool {
 	since := db.RawSince()
