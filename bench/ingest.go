@@ -13,7 +13,7 @@ import (
 // ingestArea is what a sample costs the receiver at full speed: ours from 1,000 streams with acknowledgements after the
 // fsync, theirs by remote write, a sample of each series in turn. Theirs get as many samples as ours took.
 func ingestArea(ctx context.Context, o options) ([]figure, error) {
-	rec, err := readRecording(recordingFile)
+	rec, err := readRecording()
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ const (
 // mixedArea is what else the store does while reports come in: the 99th percentile of acknowledgements beside a day merge
 // and a scan of everything, and beside a backup, against the same when nothing else goes on.
 func mixedArea(ctx context.Context, o options) (_ []figure, err error) {
-	rec, err := readRecording(recordingFile)
+	rec, err := readRecording()
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ type server struct {
 
 // queryArea asks all three the same over HTTP: three series of a hundred hosts over thirty days, 51.8 million samples.
 func queryArea(ctx context.Context, o options) (_ []figure, err error) {
-	rec, err := readRecording(recordingFile)
+	rec, err := readRecording()
 	if err != nil {
 		return nil, err
 	}

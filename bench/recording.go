@@ -7,22 +7,28 @@ import (
 	"slices"
 	"time"
 
-	"xunjian/bench/load"
 	"xunjian/pkg/metric"
+	hour "xunjian/pkg/recording"
 )
 
-// recording is what that file holds.
+// recording is an hour of a host, or some series of it.
 type recording struct {
 	series []metric.Series
 	rows   [][]float64
 	rising []float64 // by series: 0, or for one that never falls what makes its values whole numbers
 }
 
-func readRecording(path string) (recording, error) {
-	file, err := load.ReadRecording(path)
-	r := recording{series: file.Series, rows: file.Rows}
+func readRecording() (recording, error) {
+	hour, err := hour.Load()
+	r := recording{series: hour.Series, rows: hour.Rows}
 	r.findRising()
 	return r, err
+}
+
+// turn is what a simulated agent reads at a tick: the recording runs round and round, and starts elsewhere for each agent.
+func (r *recording) turn(agent, tick int) []float64 {
+	const stride = 37 // rows between neighbours; no divisor of the rows there are
+	return r.rows[(tick+agent*stride)%len(r.rows)]
 }
 
 func (r *recording) findRising() {

@@ -14,7 +14,7 @@ func named(name string) func(metric.Series) bool {
 
 // TestReplayNeverRepeats: a counter never falls, a value never gets digits that were not recorded, and no hour comes twice in a day.
 func TestReplayNeverRepeats(t *testing.T) {
-	rec, err := readRecording("../" + recordingFile)
+	rec, err := readRecording()
 	if err != nil {
 		t.Fatal(err)
 	}

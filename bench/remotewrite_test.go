@@ -19,7 +19,7 @@ func TestPeersHoldTheData(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Prometheus and VictoriaMetrics")
 	}
-	rec, err := readRecording("../" + recordingFile)
+	rec, err := readRecording()
 	if err != nil {
 		t.Fatal(err)
 	}

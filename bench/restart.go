@@ -32,7 +32,7 @@ func restartArea(ctx context.Context, o options) ([]figure, error) {
 }
 
 func restart(ctx context.Context, o options, own tsdb.Options) (time.Duration, error) {
-	rec, err := readRecording(recordingFile)
+	rec, err := readRecording()
 	if err != nil {
 		return 0, err
 	}

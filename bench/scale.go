@@ -9,9 +9,6 @@ import (
 	"xunjian/bench/load"
 )
 
-// recordingFile is an hour of a real host, a row each second; bench runs in the top folder.
-const recordingFile = "pkg/tsdb/testdata/host-recording.txt.zst"
-
 // scaleOptions are the flags of the area tsdb-scale.
 type scaleOptions struct {
 	agents   int
@@ -64,7 +61,7 @@ func waveArea(ctx context.Context, o options) ([]figure, error) {
 }
 
 func playAgents(ctx context.Context, o options, s scaleOptions) (r load.Result, err error) {
-	rec, err := load.ReadRecording(recordingFile)
+	rec, err := readRecording()
 	if err != nil {
 		return r, err
 	}
@@ -77,6 +74,6 @@ func playAgents(ctx context.Context, o options, s scaleOptions) (r load.Result, 
 	}
 	return load.Run(ctx, load.Options{
 		Bin: o.bin, Dir: dir, Agents: s.agents, Every: s.every, Window: s.inflight, Before: s.before, Warm: o.warm, For: o.window,
-		Series: rec.Series, Row: rec.Row, Config: s.config,
+		Series: rec.series, Row: rec.turn, Config: s.config,
 	})
 }

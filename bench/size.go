@@ -12,7 +12,7 @@ import (
 // data sets: whole is our file without free pages (as compaction or a backup leaves it), file is as the merge left it,
 // with the pages of the small blocks that the next day's will use.
 func sizeArea(ctx context.Context, o options) ([]figure, error) {
-	rec, err := readRecording(recordingFile)
+	rec, err := readRecording()
 	if err != nil {
 		return nil, err
 	}

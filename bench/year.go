@@ -34,7 +34,7 @@ type year struct {
 // yearArea writes day after day at the speed of the machine, every report through Append, and drops what is older than the
 // retention. The file is weighed when it is full for the first time, and at the end.
 func yearArea(ctx context.Context, o options) (_ []figure, err error) {
-	rec, err := readRecording(recordingFile)
+	rec, err := readRecording()
 	if err != nil {
 		return nil, err
 	}

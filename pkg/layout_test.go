@@ -23,7 +23,7 @@ var rows = [][]string{
 	// papers, which tools handle
 	{"paper"},
 	// tools
-	{"config", "spool", "store", "disk", "i18n", "ses", "tlcp"},
+	{"config", "spool", "store", "disk", "i18n", "ses", "tlcp", "recording"},
 	// tools made of tools
 	{"flow"},
 	// parts
@@ -53,7 +53,7 @@ var owners = map[string][]string{
 	"github.com/miekg/dns":             {"probe"},
 	"golang.org/x/net/http2":           {"probe"},
 	"golang.org/x/net/icmp":            {"probe"},
-	"github.com/klauspost/compress":    {"tsdb"},
+	"github.com/klauspost/compress":    {"recording", "tsdb"},
 	"github.com/xuri/excelize":         {"report"},
 	"github.com/beevik/etree":          {"report"},
 	"go.yaml.in/yaml":                  {"config"},

@@ -3,24 +3,22 @@ package promapi
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"xunjian/pkg/metric"
 	"xunjian/pkg/query"
+	"xunjian/pkg/recording"
 	"xunjian/pkg/tsdb"
 )
 
@@ -51,53 +49,19 @@ type hostRecording struct {
 }
 
 var readHosts = sync.OnceValues(func() (*hostRecording, error) {
-	f, err := os.Open("../tsdb/testdata/host-recording.txt.zst")
+	hour, err := recording.Load()
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	z, err := zstd.NewReader(f)
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close()
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 1<<20)
-	lines.Scan()
-	var head struct {
-		Series []struct {
-			Name   string
-			Labels map[string]string
-		}
-	}
-	if err := json.Unmarshal(lines.Bytes(), &head); err != nil {
-		return nil, err
-	}
-	out := &hostRecording{}
-	for _, s := range head.Series {
-		series := metric.New(s.Name)
-		for name, value := range s.Labels {
-			series = series.With(name, value)
-		}
-		out.series = append(out.series, series)
-	}
-	var rows [][]float64
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) != len(out.series)+1 {
-			continue // cut off
-		}
-		row := make([]float64, len(out.series))
-		for i := range row {
-			if row[i], err = strconv.ParseFloat(fields[i+1], 64); err != nil {
-				return nil, err
-			}
-		}
-		rows = append(rows, row)
-	}
-	out.tell(rows)
-	return out, lines.Err()
+	out := &hostRecording{series: slices.Clone(hour.Series)}
+	out.tell(hour.Rows)
+	return out, nil
 })
+
+// column finds a series that no label tells from others.
+func (h *hostRecording) column(name string) int {
+	return slices.IndexFunc(h.series, func(s metric.Series) bool { return s.Name == name })
+}
 
 // buckets are made from a counter, for histogram_quantile.
 var buckets = []string{"0.05", "0.1", "0.25", "0.5", "1", "2.5", "+Inf"}
@@ -112,7 +76,7 @@ func (h *hostRecording) tell(rows [][]float64) {
 		for host := range 7 {
 			name := fmt.Sprintf("host-%d", host)
 			values := append([]float64(nil), rows[(row*5+host*211)%len(rows)]...)
-			base := rows[(row*5)%len(rows)][15]
+			base := rows[(row*5)%len(rows)][h.column("forks_total")]
 			for i := range buckets {
 				values = append(values, math.Floor(base*float64(i+1)*float64(i+2)/60))
 			}
@@ -156,7 +120,7 @@ func (h *hostRecording) befall(host, row, recorded int, values []float64) (heard
 	case 5: // takes its leave: the last report lacks everything but one series
 		if row >= 420 {
 			set("", gone)
-			values[9] = 1
+			values[h.column("load1")] = 1
 		}
 		return row <= 420
 	case 6: // flaps

@@ -1,92 +1,33 @@
 package tsdb
 
 import (
-	"bufio"
-	"encoding/json"
 	"math"
-	"os"
 	"runtime"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"xunjian/pkg/metric"
+	hour "xunjian/pkg/recording"
 )
 
-// recording is an hour of a real host, a row each second. The computed doubles that it also holds (…_raw) are
-// left out: agents send counters and whole numbers, and ratios are made on reading.
+// recording is rows of a host, each as wide as there are series.
 type recording struct {
 	series []metric.Series
 	rows   [][]float64
 }
 
-var readRecording = sync.OnceValues(func() (r recording, err error) {
-	f, err := os.Open("testdata/host-recording.txt.zst")
-	if err != nil {
-		return r, err
-	}
-	defer f.Close()
-	z, err := zstd.NewReader(f)
-	if err != nil {
-		return r, err
-	}
-	defer z.Close()
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 1<<20)
-	lines.Scan()
-	var head struct {
-		Series []struct {
-			Name   string
-			Labels map[string]string
-		}
-	}
-	if err := json.Unmarshal(lines.Bytes(), &head); err != nil {
-		return r, err
-	}
-	for _, s := range head.Series {
-		var pairs []string
-		for name, value := range s.Labels {
-			pairs = append(pairs, name, value)
-		}
-		r.series = append(r.series, metric.New(s.Name, pairs...))
-	}
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) != len(r.series)+1 {
-			continue // cut off
-		}
-		var row []float64
-		for i, s := range r.series {
-			v, err := strconv.ParseFloat(fields[i+1], 64)
-			if err != nil {
-				return r, err
-			}
-			if !computed(s) {
-				row = append(row, v)
-			}
-		}
-		r.rows = append(r.rows, row)
-	}
-	r.series = slices.DeleteFunc(r.series, computed)
-	return r, lines.Err()
-})
-
 func loadRecording(tb testing.TB) recording {
 	tb.Helper()
-	r, err := readRecording()
+	r, err := hour.Load()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return r
+	return recording{r.Series, r.Rows}
 }
-
-func computed(s metric.Series) bool { return strings.HasSuffix(s.Name, "_raw") }
 
 // every keeps each n-th row: real steps of n seconds.
 func (r recording) every(n int) recording {

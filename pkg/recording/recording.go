@@ -1,43 +1,46 @@
-package load
+// Package recording holds an hour of a real host, which tests and benchmarks replay.
+package recording
 
 import (
 	"bufio"
+	"bytes"
+	_ "embed"
 	"encoding/json"
 	"fmt"
-	"os"
+	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
 	"xunjian/pkg/metric"
 )
 
-// Recording is readings of a real host, one after the other.
+// packed is a line of JSON that names the series, and behind it a line for each second: its time and their values.
+//
+//go:embed host.txt.zst
+var packed []byte
+
+// Recording is readings of a host, one a second.
 type Recording struct {
 	Series []metric.Series
-	Rows   [][]float64
+	Rows   [][]float64 // values in the order of Series
 }
 
-// Row is what an agent reads at a tick: the recording runs round and round, and starts elsewhere for each agent.
-func (r Recording) Row(agent, tick int) []float64 {
-	const stride = 37 // rows between neighbours; no divisor of the rows there are
-	return r.Rows[(tick+agent*stride)%len(r.Rows)]
-}
-
-// ReadRecording reads an hour of a host, a row each second, without the computed values (…_raw) that no agent sends.
-func ReadRecording(path string) (r Recording, err error) {
-	f, err := os.Open(path)
+// Load gives the recording without the computed values that it also has (…_raw): agents send counters and whole numbers,
+// and ratios are made on reading. It is read once for all, who must not change it.
+var Load = sync.OnceValues(func() (Recording, error) {
+	z, err := zstd.NewReader(bytes.NewReader(packed))
 	if err != nil {
-		return r, fmt.Errorf("read the recording (bench runs in the top folder): %w", err)
-	}
-	defer f.Close()
-	z, err := zstd.NewReader(f)
-	if err != nil {
-		return r, err
+		return Recording{}, fmt.Errorf("read the recording: %w", err)
 	}
 	defer z.Close()
-	lines := bufio.NewScanner(z)
+	return read(z)
+})
+
+func read(from io.Reader) (r Recording, err error) {
+	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, 1<<20)
 	lines.Scan()
 	var head struct {
@@ -49,7 +52,7 @@ func ReadRecording(path string) (r Recording, err error) {
 	if err := json.Unmarshal(lines.Bytes(), &head); err != nil {
 		return r, fmt.Errorf("read the recording's first line: %w", err)
 	}
-	var keep []int
+	var keep []int // fields of a line
 	for i, s := range head.Series {
 		if strings.HasSuffix(s.Name, "_raw") {
 			continue
