@@ -105,7 +105,7 @@ const maxText = 64 << 10
 func (e *expect) hold(s *scope, pg *page) error {
 	if len(e.Status) > 0 {
 		if !slices.Contains(e.Status, pg.Status) {
-			return s.refusedStatus(pg, fmt.Sprintf("want one of %v", e.Status))
+			return s.refusedStatus(pg, e.wanted(pg.Status))
 		}
 		return nil
 	}
@@ -123,6 +123,15 @@ func (e *expect) hold(s *scope, pg *page) error {
 		return fmt.Errorf("%w%s", err, encoded(pg))
 	}
 	return nil
+}
+
+// wanted tells of a status that is not wanted what it stands for here.
+func (e *expect) wanted(status int) string {
+	wanted := fmt.Sprintf("want one of %v", e.Status)
+	if words := e.Means[strconv.Itoa(status)]; words != "" {
+		return clip(words, maxSeen) + ", " + wanted
+	}
+	return wanted
 }
 
 // subject is what the assertion looks at: no value when it is not there, several of a repeated header.
