@@ -245,6 +245,9 @@ func nextID[V any](m map[uint32]V) uint32 {
 
 func (c *catalog) addSchema(id uint32, series []metric.Series) *schema {
 	s := &schema{id: id, series: series, overflow: slices.IndexFunc(series, func(x metric.Series) bool { return x.Name == OverflowSeries })}
+	for _, x := range series {
+		s.texts = append(s.texts, shared(x.String()))
+	}
 	c.schemas[hashSchema(series)], c.schemaID[id] = s, s
 	return s
 }
@@ -268,7 +271,7 @@ func (c *catalog) use(st *stream, sc *schema) {
 	st.agent.columns += len(sc.series)
 	columns := make([]*entry, len(sc.series))
 	for i, s := range sc.series {
-		text := s.String()
+		text := sc.texts[i]
 		e := st.entries[text]
 		if e == nil {
 			e = &entry{series: withLabels(s, st.def.Labels), stream: st, order: len(st.entries)}

@@ -104,16 +104,17 @@ type headRules struct {
 	span int64 // ms
 }
 
-// limit is the number of rows at which the stream's next segment is full. The first one is shorter by an
-// amount of the stream's own, so that streams that began together do not all seal together.
+// limit is the number of rows at which the stream's next segment is full. The first one is shorter by an amount of the
+// stream's own, so that streams that began together do not seal together, nor have full segments at one time: as many
+// are at each row of their segments as at every other, and all together take little more than half of what they can.
 func (r headRules) limit(s *stream) int {
-	if s.seals > 0 || r.rows < 4 {
+	if s.seals > 0 || r.rows < 8 {
 		return r.rows
 	}
 	h := fnv.New32a()
 	h.Write(key32(s.id))
-	half := r.rows / 2
-	return half + int(h.Sum32()%uint32(half))
+	least := r.rows / 8
+	return least + int(h.Sum32()%uint32(r.rows-least))
 }
 
 // joins says whether a row may stand in the segment of a lane: within its span, and on its day.
@@ -245,14 +246,14 @@ func (s *stream) add(p placement, r row, now time.Time) (closed []*segment) {
 	return closed
 }
 
-// grown has room for one more row. It doubles from a size that ends at a full block; growing by a quarter, as append
-// would, makes five times a block of garbage.
+// grown has room for one more row. It grows by a sixth of a full block at a time: what is thrown away comes to two and a
+// half blocks in half an hour, while doubling would leave a quarter of all open segments empty.
 func grown(rows []float64, columns int) []float64 {
 	if len(rows)+columns <= cap(rows) {
 		return rows
 	}
-	const first = 15 // rows
-	return append(make([]float64, 0, max(first*columns, 2*len(rows))), rows...)
+	const step = 20 // rows
+	return append(make([]float64, 0, len(rows)+step*columns), rows...)
 }
 
 // note keeps the newest row and the time for which the schema is in use; under mu.

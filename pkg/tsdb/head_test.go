@@ -67,20 +67,24 @@ func TestSegments(t *testing.T) {
 }
 
 func TestFirstSegmentsDifferInLength(t *testing.T) {
-	rules, lengths := headRules{rows: 240, span: math.MaxInt64}, map[int]int{}
+	rules, lengths, rows := headRules{rows: 240, span: math.MaxInt64}, map[int]int{}, 0
 	for id := range uint32(500) {
 		s := &stream{id: id}
 		n := rules.limit(s)
-		if n < 120 || n >= 240 {
+		if n < 30 || n >= 240 {
 			t.Fatalf("stream %d: first segment of %d rows", id, n)
 		}
 		lengths[n]++
+		rows += (240 - 30 + 239 - n) % 240 // in the second one, or the first, when the worst moment comes
 		if s.seals = 1; rules.limit(s) != 240 {
 			t.Fatalf("stream %d: second segment of %d rows", id, rules.limit(s))
 		}
 	}
-	if len(lengths) < 80 {
+	if len(lengths) < 150 {
 		t.Errorf("only %d different lengths", len(lengths))
+	}
+	if mean := rows / 500; mean > 240*6/10 {
+		t.Errorf("open segments have %d rows of 240 in the middle", mean)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 type schema struct {
 	id       uint32
 	series   []metric.Series
+	texts    []string  // of the series, for all streams together
 	overflow int       // column of OverflowSeries, -1 when it has none
 	layouts  []*layout // catalog.mu: in use; hosts that are alike share one
 }
