@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bytes"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -22,51 +21,75 @@ import (
 
 // body is what was kept of an answer's body, in a buffer that is used again. The zero value is an empty one.
 type body struct {
-	buf    *bytes.Buffer
+	buf    *[]byte
 	length int64 // uncompressed; all that came, whether it was kept or not
 }
 
-// maxPooled keeps the buffers of a few large answers from staying for ever.
-const maxPooled = 64 << 10
+// Buffers begin small and grow by a factor up to what may be kept, so that large answers leave little behind; those that have
+// grown large are not kept for ever.
+const (
+	firstBuffer = 2 << 10
+	growth      = 4
+	maxPooled   = 64 << 10
+)
 
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, firstBuffer); return &b }}
 
 func (b body) bytes() []byte {
 	if b.buf == nil {
 		return nil
 	}
-	return b.buf.Bytes()
+	return *b.buf
 }
 
 func (b body) release() {
-	if b.buf != nil && b.buf.Cap() <= maxPooled {
-		b.buf.Reset()
+	if b.buf != nil && cap(*b.buf) <= maxPooled {
+		*b.buf = (*b.buf)[:0]
 		buffers.Put(b.buf)
 	}
 }
 
+// fill reads until the end or until keep bytes are there. More says that there is something left.
+func (b body) fill(src io.Reader, keep int) (more bool, err error) {
+	buf := (*b.buf)[:0]
+	defer func() { *b.buf = buf }()
+	for len(buf) < keep {
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, min(growth*cap(buf), keep)), buf...)
+		}
+		n, err := src.Read(buf[len(buf):min(cap(buf), keep)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case err == io.EOF:
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // read takes the body to its end or the cap. What nobody looks at is counted and not kept.
 func (j judge) read(ctx context.Context, resp *http.Response) (body, *fault) {
-	b := body{buf: buffers.Get().(*bytes.Buffer)}
+	b := body{buf: buffers.Get().(*[]byte)}
 	src, err := j.unpacked(resp)
 	if err != nil {
 		return b, blame(ctx, "read body", err, check.ClassContent)
 	}
-	keep := int64(flow.MaxPage)
+	keep := min(flow.MaxPage, j.limit)
 	if j.readsBody {
 		keep = j.limit
 	}
-	src = io.LimitReader(src, j.limit+1)
-	n, err := b.buf.ReadFrom(io.LimitReader(src, keep+1))
-	if err == nil && n > keep {
+	more, err := b.fill(src, keep)
+	b.length = int64(len(b.bytes()))
+	if more && err == nil {
 		var rest int64
-		b.buf.Truncate(int(keep))
-		rest, err = io.Copy(io.Discard, src)
-		n += rest
+		rest, err = io.Copy(io.Discard, io.LimitReader(src, int64(j.limit-keep+1)))
+		b.length += rest
 	}
-	b.length = min(n, j.limit)
 	switch {
-	case n > j.limit, errors.Is(err, errTooMuch):
+	case b.length > int64(j.limit), errors.Is(err, errTooMuch):
+		b.length = min(b.length, int64(j.limit))
 		return b, failed(check.ClassContent, "body over %d bytes", j.limit)
 	case err != nil:
 		return b, blame(ctx, "read body", err, check.ClassContent)

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/tidwall/gjson"
 
@@ -29,8 +30,8 @@ type judge struct {
 
 	versions    []string
 	compression string
-	limit       int64 // of the body
-	plain, ssl  bool  // what the last answer must have come over
+	limit       int  // bytes of the body
+	plain, ssl  bool // what the last answer must have come over
 }
 
 // answer is what there is to judge.
@@ -50,7 +51,7 @@ func newJudge(spec check.Spec) (judge, error) {
 	j := judge{
 		status: spec.HTTP.Status, login: flow.LoginURL(spec.Target),
 		versions: spec.HTTP.Versions, compression: spec.HTTP.Compression,
-		limit: int64(cmp.Or(spec.HTTP.MaxBody, maxBody)), plain: spec.HTTP.FailIfSSL, ssl: spec.HTTP.FailIfNotSSL,
+		limit: cmp.Or(spec.HTTP.MaxBody, maxBody), plain: spec.HTTP.FailIfSSL, ssl: spec.HTTP.FailIfNotSSL,
 	}
 	for i, e := range spec.HTTP.Expect {
 		a := assertion{Expect: e}
@@ -209,7 +210,8 @@ func (s assertion) subject(a answer) (values []string, what string) {
 		return values, "json " + clipTo(s.JSON, maxSeen)
 	}
 	if len(a.body) > 0 || !s.Exists {
-		values = []string{string(a.body)}
+		// Nothing writes to the body while it is looked at, and a large one is not to be held several times.
+		values = []string{unsafe.String(unsafe.SliceData(a.body), len(a.body))}
 	}
 	return values, "body"
 }
