@@ -7,7 +7,7 @@ declare -A need=(
   [prometheus-node-exporter]=prometheus-node-exporter [prometheus-blackbox-exporter]=prometheus-blackbox-exporter
   [chromium]=chromium [libreoffice]=libreoffice-writer-nogui [pdftoppm]=poppler-utils
   [protoc]=protobuf-compiler [victoria-metrics]=victoria-metrics [strace]=strace
-  [node]=nodejs [npm]=npm
+  [node]=nodejs [npm]=npm [nginx]=nginx
 )
 missing=()
 for bin in "${!need[@]}"; do
