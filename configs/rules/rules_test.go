@@ -36,6 +36,8 @@ func TestPromtool(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", "rules", "--lint=all", "--lint-fatal", "host.yml"},
 		{"test", "rules", "host_test.yml"},
+		{"check", "rules", "--lint=all", "--lint-fatal", "gateway.yml"},
+		{"test", "rules", "gateway_test.yml"},
 	} {
 		if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
