@@ -35,6 +35,28 @@ type Check struct {
 	Seconds    float64       `json:"seconds"`
 	At         time.Time     `json:"at,omitzero"`
 	CertExpiry time.Time     `json:"cert_expiry,omitzero"`
+	Steps      []Step        `json:"steps,omitempty"`
+	Findings   []Finding     `json:"findings,omitempty"`
+}
+
+// Step is one step of the newest round, in the order in which they were made.
+type Step struct {
+	Name    string        `json:"name"`
+	Outcome check.Outcome `json:"outcome"` // unknown: not made
+	Class   check.Class   `json:"class,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+	Status  int           `json:"status,omitempty"`
+	Seconds float64       `json:"seconds"`
+}
+
+// Finding is what is not well beside a check's verdict: an expiry, a quota, a probe that is blind.
+type Finding struct {
+	Name   string    `json:"name"`
+	Level  string    `json:"level"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"`
+	Value  float64   `json:"value,omitempty"`
 }
 
 // Agent is one agent as the API tells it.
@@ -88,6 +110,20 @@ type SeriesHeld struct {
 	Note  string `json:"note,omitempty"` // what to do, once they come near it
 }
 
+func steps(k inspect.CheckStatus) (out []Step) {
+	for _, x := range k.Steps {
+		out = append(out, Step{Name: x.Name, Outcome: x.Outcome, Class: x.Class, Reason: x.Reason, Status: x.Status, Seconds: x.Duration.Seconds()})
+	}
+	return out
+}
+
+func findings(k inspect.CheckStatus) (out []Finding) {
+	for _, f := range k.Findings {
+		out = append(out, Finding{Name: f.Name, Level: f.Level, Reason: f.Reason, Since: f.Since.UTC(), Until: f.Until.UTC(), Value: f.Value})
+	}
+	return out
+}
+
 func (s *server) listServices(c *call) (answer, error) {
 	if _, err := c.query(); err != nil {
 		return answer{}, err
@@ -104,7 +140,7 @@ func (s *server) listServices(c *call) (answer, error) {
 		for _, k := range st.Checks {
 			v.Checks = append(v.Checks, Check{
 				Check: k.Check, Agent: k.Agent, Target: k.Target, Outcome: k.Outcome, Class: k.Class, Reason: k.Reason,
-				Seconds: k.Duration.Seconds(), At: k.At.UTC(), CertExpiry: k.CertExpiry.UTC(),
+				Seconds: k.Duration.Seconds(), At: k.At.UTC(), CertExpiry: k.CertExpiry.UTC(), Steps: steps(k), Findings: findings(k),
 			})
 		}
 		out.Services = append(out.Services, v)

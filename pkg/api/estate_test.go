@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,5 +178,32 @@ func TestReports(t *testing.T) {
 		"2999-01.docx": "invalid", "2026-01.docx": "not_found", "2026-02.docx": "invalid", "2026-03.docx": "internal", ".docx": "invalid", "2026-04%00.docx": "invalid",
 	} {
 		r.refusal(map[string]int{"not_found": 404, "invalid": 422, "internal": 500}[code], code, "GET", Prefix+"/reports/"+file, r.tokens[access.Viewer], "")
+	}
+}
+
+// Steps and findings of the newest round are in the list of services.
+func TestServicesTellSteps(t *testing.T) {
+	r := newRig(t)
+	now := time.Now()
+	a := check.Attempt{
+		Start: now, Outcome: check.Fail, Class: check.ClassStatus, Reason: "HTTP 500",
+		Steps: []check.Step{
+			{Name: "login", Outcome: check.OK, Duration: time.Second, Status: 302},
+			{Name: "seal", Outcome: check.Fail, Class: check.ClassStatus, Reason: "HTTP 500", Status: 500},
+		},
+		Findings: []check.Finding{{Name: "licence", Level: "general", Reason: "six days left", Value: 6}},
+	}
+	r.board.Observe(now, "vm", check.Result{Check: "sign-up", Service: "signature", At: now, Attempts: []check.Attempt{a, a, a}})
+	list, err := r.client(access.Viewer).Services(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(list.Services, func(s Service) bool { return s.Name == "signature" })
+	k := list.Services[i].Checks[0]
+	if len(k.Steps) != 2 || k.Steps[1].Name != "seal" || k.Steps[1].Outcome != check.Fail || k.Steps[1].Reason != "HTTP 500" || k.Steps[0].Seconds != 1 {
+		t.Errorf("%+v", k.Steps)
+	}
+	if len(k.Findings) != 1 || k.Findings[0].Level != "general" || k.Findings[0].Value != 6 {
+		t.Errorf("%+v", k.Findings)
 	}
 }

@@ -33,9 +33,19 @@ type board struct {
 func (b *board) More() int { return b.Open - len(b.Incidents) }
 
 type serviceView struct {
-	Title, Detail string
-	State         inspect.State
-	Since         time.Time
+	Name, Title, Detail string
+	State               inspect.State
+	Since               time.Time
+	Check               string // whose steps these are
+	Failed              bool   // one of them did
+	Steps               []stepView
+	Findings            []string // what is not well beside the verdict
+}
+
+// stepView is one step of the newest round.
+type stepView struct {
+	Name, Time, Reason string
+	Outcome            check.Outcome
 }
 
 func (c *Console) showBoard(w http.ResponseWriter, r *http.Request, who access.Identity) {
@@ -117,7 +127,8 @@ func (c *Console) undelivered() (n int) {
 }
 
 func serviceOf(p *i18n.Printer, s inspect.Status) serviceView {
-	v := serviceView{Title: plain(s.Service.Title(p.Lang)), State: s.State, Since: s.Since, Detail: p.T("common.nodata")}
+	v := serviceView{Name: s.Service.Name, Title: plain(s.Service.Title(p.Lang)), State: s.State, Since: s.Since, Detail: p.T("common.nodata")}
+	v.Findings = findingsOf(p, s)
 	if s.State == inspect.Unknown {
 		return v
 	}
@@ -129,7 +140,34 @@ func serviceOf(p *i18n.Printer, s inspect.Status) serviceView {
 	if worst.Outcome == check.Fail {
 		v.Detail = p.T("inspect.class." + string(worst.Class))
 	}
+	v.Check = worst.Check
+	for _, step := range worst.Steps[:min(len(worst.Steps), maxSteps)] {
+		v.Steps = append(v.Steps, stepView{plain(step.Name), millis(step.Duration), plain(step.Reason), step.Outcome})
+		if step.Outcome == check.Fail && !v.Failed {
+			v.Failed, v.Detail = true, p.T("inspect.step", "step", plain(step.Name), "what", p.T("inspect.class."+string(step.Class)))
+		}
+	}
 	return v
+}
+
+// maxSteps is how many steps of a check, and findings of a service, the board has room for.
+const maxSteps = 20
+
+// findingsOf is what is not well beside the verdicts of a service's checks, each once.
+func findingsOf(p *i18n.Printer, s inspect.Status) (out []string) {
+	for _, k := range s.Checks {
+		for _, f := range k.Findings {
+			name := f.Name
+			if p.Has("inspect.finding." + name) {
+				name = p.T("inspect.finding." + name)
+			}
+			text := plain(p.T("inspect.finding", "name", name, "what", f.Reason))
+			if !slices.Contains(out, text) && len(out) < maxSteps {
+				out = append(out, text)
+			}
+		}
+	}
+	return out
 }
 
 // telling is the check that shows best why the service is as it is: a failed one, else a slow one, else the newest.

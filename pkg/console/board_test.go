@@ -280,3 +280,30 @@ func TestIncidentWhole(t *testing.T) {
 	v.sees("/incidents/"+rec.ID, "短信收不到", "甲方 用户", "收到", "影响很小", "主管", "通道欠费", "充值", "结案", "已归档", "级别：一般", "命令行")
 	v.sees("/incidents/"+rec.ID+"?lang=en", "consent", "closed", "command line")
 }
+
+// The step that failed stands on the board, in the reader's language, beside those that did not and what is about to end.
+func TestBoardShowsSteps(t *testing.T) {
+	r := newRig(t)
+	now := time.Now()
+	a := check.Attempt{
+		Start: now, Duration: 3 * time.Second, Outcome: check.Fail, Class: check.ClassContent, Reason: "seen", Trouble: check.Wrong,
+		Steps: []check.Step{
+			{Name: "login", Outcome: check.OK, Duration: 120 * time.Millisecond},
+			{Name: "verify", Outcome: check.Fail, Class: check.ClassContent, Duration: 30 * time.Millisecond, Reason: "the signature <b>does not verify"},
+		},
+		Findings: []check.Finding{{Name: "certificate", Level: "minor", Reason: "29 d"}},
+	}
+	r.board.Observe(now, "vm", check.Result{Check: "signature-health", Service: "signature", At: now, Attempts: []check.Attempt{a, a, a}})
+	v := r.as(access.Viewer)
+	for lang, wants := range map[string][]string{
+		"zh-CN": {"signature-health 的步骤", "步骤 verify：应答内容不符", "证书：29 d", "<b>login</b> <span>正常</span> <small>120 ms</small>", "the signature &lt;b&gt;does not verify"},
+		"en":    {"Steps of signature-health", "step verify: wrong content", "certificate: 29 d", "<b>verify</b> <span>failed</span> <small>30 ms · the signature"},
+	} {
+		page := v.get("/?lang=" + lang).Body.String()
+		for _, want := range wants {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: the board does not say %q", lang, want)
+			}
+		}
+	}
+}
