@@ -131,6 +131,9 @@ const maxErrorPage = 16 << 10
 
 var pageTitle = regexp.MustCompile(`(?is)<title[^>]{0,256}>(.{0,512}?)</title>`)
 
+// spokenKeys are where JSON answers have words for people.
+var spokenKeys = []string{"msg", "message", "error", "errmsg", "errMsg", "errorMsg", "resultMsg", "error_description"}
+
 // spoken is what an answer says of itself: a notice about a system error in a list of notices is none.
 func spoken(pg *page) [][]byte {
 	kind := strings.ToLower(pg.Header.Get("Content-Type"))
@@ -141,7 +144,7 @@ func spoken(pg *page) [][]byte {
 			return nil
 		}
 		var out [][]byte
-		for _, key := range []string{"msg", "message", "error", "errmsg", "errMsg", "errorMsg", "resultMsg", "error_description"} {
+		for _, key := range spokenKeys {
 			if v := gjson.GetBytes(body, key); v.Type == gjson.String {
 				out = append(out, []byte(v.Str))
 			}
@@ -177,11 +180,24 @@ func (s *session) assert(st *step, pg *page, missing error, r *Run) *Fault {
 		if lacks := new(errMissing); errors.As(err, lacks) && missing != nil {
 			err = missing
 		}
-		bad := blamed(fmt.Errorf("expect[%d]: %w", i, err), pg != nil || s.fromAnswer(st))
+		bad := blamed(fmt.Errorf("expect[%d]: %w%s", i, err, s.says(pg)), pg != nil || s.fromAnswer(st))
 		bad.Trouble = e.Trouble
 		return bad
 	}
 	return nil
+}
+
+// says is what a JSON answer tells people, after what it was found to lack.
+func (s *session) says(pg *page) string {
+	if pg == nil || bytes.HasPrefix(bytes.TrimSpace(pg.Body), []byte("<")) || ValidJSON(pg.Body) != nil {
+		return ""
+	}
+	for _, key := range spokenKeys {
+		if v := gjson.GetBytes(pg.Body, key); v.Type == gjson.String && v.Str != "" {
+			return fmt.Sprintf(" (it says %s)", s.seen([]byte(v.Str)))
+		}
+	}
+	return ""
 }
 
 func (s *session) warn(e *expect, pg *page, r *Run) error {
