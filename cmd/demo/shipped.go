@@ -31,6 +31,44 @@ var shipped = []struct {
 			"budget: 60 ", "budget: 10000 ",
 		}
 	}},
+	{"documents.yml", func(d *demo) []string {
+		addr := d.service("cloud-doc")
+		return []string{
+			"  - {name: cloud-doc, zh: 云文档服务, en: Cloud documents, key: true}\n", "  []\n", // demo.yml has it
+			"target: https://docs.example.org\n", d.trusted(addr),
+			"docs.example.org", addr, "oa.example.org", addr,
+			"every: 60s", "every: 10s", "timeout: 30s", "timeout: 5s",
+			"every: 5m", "every: 60s", "timeout: 2m", "timeout: 50s", // longer than the 30 s of a step that hangs
+			"budget: 600 ", "budget: 10000 ",
+		}
+	}},
+	{"gateway.yml", func(d *demo) []string {
+		addr := d.service("gateway")
+		admin := d.trusted(addr)
+		return []string{
+			"  - {name: gateway, zh: 网关服务, en: API gateway, key: true}\n", "  []\n", // demo.yml has it
+			"target: https://gateway.example.org\n", d.trusted(addr),
+			"target: gateway.example.org:443\n", "target: " + addr + "\n",
+			"expiry: {minor: 720h, general: 168h, urgent: 0s}", fmt.Sprintf("ca_file: %q", d.path("simulator", "ca.pem")),
+			"target: https://docs.example.org/healthcheck\n", strings.Replace(d.trusted(d.service("cloud-doc")), "\n", "/healthcheck\n", 1),
+			// The simulator's gateway has the administrations of all products, beside its routes.
+			"target: http://gateway.internal:8001\n", admin, "target: http://gateway.internal:9090\n", admin, "target: http://gateway.internal:8080\n", admin,
+			"target: http://gateway.internal:8088\n", admin, "target: http://gateway.internal:8404\n", admin,
+			"url: /status", "url: /admin/status", "url: /routes", "url: /admin/routes", "url: /upstreams", "url: /admin/upstreams", "url: /v1/", "url: /apisix/v1/",
+			"    vantage: {site: office}         # 由带此标签的代理执行 / asked by agents with this label\n", "",
+			"every: 60s", "every: 10s", "timeout: 10s", "timeout: 5s",
+		}
+	}},
+}
+
+// service is where one of the simulator's listens.
+func (d *demo) service(name string) string {
+	return fmt.Sprintf("127.0.0.1:%d", d.ports.services[name])
+}
+
+// trusted is a target and whom to trust there.
+func (d *demo) trusted(addr string) string {
+	return fmt.Sprintf("target: https://%s\n    tls: {ca_file: %q}\n", addr, d.path("simulator", "ca.pem"))
 }
 
 // writeShipped puts them where demo.yml includes them from.

@@ -31,7 +31,7 @@ func (d *demo) simulatorURL() string { return fmt.Sprintf("http://127.0.0.1:%d",
 func (d *demo) envFile() string      { return d.path("demo.env") }
 
 func (d *demo) startSimulator(ctx context.Context) error {
-	args := []string{"--folder", d.path("simulator"), "--pages", d.path("webhook.jsonl"), fmt.Sprint("--control=", d.ports.control), fmt.Sprint("--webhook=", d.ports.webhook)}
+	args := []string{"--office=none", "--folder", d.path("simulator"), "--pages", d.path("webhook.jsonl"), fmt.Sprint("--control=", d.ports.control), fmt.Sprint("--webhook=", d.ports.webhook)}
 	for _, s := range slices.Concat(services, doors) {
 		args = append(args, fmt.Sprintf("--%s=%d", s, d.ports.services[s]))
 	}
@@ -101,7 +101,11 @@ func (d *demo) writeSecrets() error {
 	if err := os.MkdirAll(d.path("secrets"), 0o700); err != nil {
 		return err
 	}
-	for name, value := range map[string]string{"sms.secret": simulator.SMSPassword, "seal.secret": simulator.SealSecret} {
+	for name, value := range map[string]string{
+		"sms.secret": simulator.SMSPassword, "seal.secret": simulator.SealSecret,
+		"wopi.token": simulator.DocToken, "store.token": simulator.DocToken, "onlyoffice.jwt": simulator.DocSecret, "wps.key": simulator.DocSecret,
+		"gateway.key": simulator.GatewayKey, "gateway-admin.token": simulator.GatewayKey,
+	} {
 		if err := writeAtomic(d.path("secrets", name), value+"\n"); err != nil {
 			return err
 		}
