@@ -3,16 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-	"text/template"
+	"syscall"
 	"time"
 
 	"xunjian/pkg/simulator"
@@ -45,13 +45,18 @@ var general = map[simulator.Mode]told{
 	simulator.TLSExpired:    {[]string{"down"}, "urgent"},
 }
 
-// faultRig is the demo's set-up with a simulator of its own, and clocks that let faults follow each other.
+// faultRig is the demo, with clocks that let faults follow each other.
 type faultRig struct {
-	agentRig
-	sim   *simulator.Simulator
-	url   string
-	token string
-	stop  func() error
+	dir   string
+	demo  *child
+	env   map[string]string // of demo.env
+	modes []services
+}
+
+// services are what the simulator plays, and the faults that each can have.
+type services struct {
+	Name  string
+	Modes []simulator.Mode
 }
 
 // hurried makes a fault that is over be over at once, so that the next one is a new incident.
@@ -60,105 +65,126 @@ contract: {verify: 0s, verify_urgent: 0s, relapse: 0s, recurrence: 0s}
 inspect: {slow_hold: 5s}
 `
 
-func newFaultRig(ctx context.Context, o options, more string) (_ *faultRig, err error) {
-	dir, err := os.MkdirTemp("", "xunjian-bench-")
-	if err != nil {
-		return nil, err
-	}
-	r := &faultRig{agentRig: agentRig{dir: dir, bin: o.bin}}
+// seldom are paces of checks that a fault would have to wait for.
+var seldom = regexp.MustCompile(`(?m)^(\s+every: )([0-9]+m|[1-9][0-9]{2,}s)\b`)
+
+func newFaultRig(ctx context.Context, o options, hurry bool) (_ *faultRig, err error) {
+	r := &faultRig{}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("%w\n%s", errors.Join(err, r.end()), r.logs())
+			err = fmt.Errorf("%w\n%s", err, r.log())
+			r.end()
 		}
 	}()
-	if err := r.simulate(ctx); err != nil {
+	if r.dir, err = os.MkdirTemp("", "xunjian-bench-"); err != nil {
+		return nil, err
+	}
+	data := filepath.Join(r.dir, "run")
+	if r.demo, err = spawn(r.dir, filepath.Join(o.bin, "demo"), "--data", data, "--bin", o.bin, "--http", "0", "--grpc", "0"); err != nil {
 		return r, err
 	}
-	if err := r.collect(ctx, more); err != nil {
+	if err := await(ctx, func() error { return r.readEnv(filepath.Join(data, "demo.env")) }); err != nil {
 		return r, err
 	}
-	return r, r.agents(ctx)
-}
-
-func (r *faultRig) end() error {
-	r.close()
-	var err error
-	if r.stop != nil {
-		err = r.stop()
+	if err := getJSON(ctx, r.env["XUNJIAN_SIMULATOR_URL"]+"/services", &r.modes); err != nil {
+		return r, err
 	}
-	return errors.Join(err, os.RemoveAll(r.dir))
+	if hurry {
+		if err := r.hurry(ctx, data); err != nil {
+			return r, err
+		}
+	}
+	return r, r.settled(ctx, 3*time.Minute, "")
 }
 
-func (r *faultRig) simulate(ctx context.Context) (err error) {
-	if r.sim, err = simulator.New(simulator.Options{Folder: r.dir, PageLog: filepath.Join(r.dir, "pages")}); err != nil {
+func (r *faultRig) readEnv(file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- r.sim.Run(ctx) }()
-	r.stop = func() error { cancel(); return <-done }
+	r.env = map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+			r.env[k] = strings.Trim(v, "'")
+		}
+	}
 	return nil
 }
 
-// collect starts a collector on the demo's own configuration.
-func (r *faultRig) collect(ctx context.Context, more string) error {
-	web, err := freeAddr()
+// hurry changes the demo's configuration and has it read again.
+func (r *faultRig) hurry(ctx context.Context, data string) error {
+	files, err := filepath.Glob(filepath.Join(data, "services", "*.yml"))
 	if err != nil {
 		return err
 	}
-	if r.collectorGRPC, err = freeAddr(); err != nil {
-		return err
+	for _, file := range append(files, r.env["XUNJIAN_CONFIG"]) {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		text := seldom.ReplaceAllString(string(b), "${1}35s")
+		if file == r.env["XUNJIAN_CONFIG"] {
+			text += hurried
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return err
+		}
 	}
-	t, err := template.ParseFiles("cmd/demo/demo.yml")
-	if err != nil {
-		return fmt.Errorf("%w (run it in the project's folder)", err)
-	}
-	ports := map[string]string{}
-	for name, url := range r.sim.URLs() {
-		ports[name] = url[strings.LastIndex(url, ":")+1:]
-	}
-	var b strings.Builder
-	err = t.Execute(&b, map[string]any{
-		"HTTP": port(web), "GRPC": port(r.collectorGRPC), "Webhook": ports[simulator.Webhook], "Data": filepath.Join(r.dir, "data"),
-		"CA": filepath.Join(r.dir, "ca.pem"), "Services": ports, "Folder": r.dir,
-	})
+	pid, err := strconv.Atoi(r.env["XUNJIAN_COLLECTOR_PID"])
 	if err != nil {
 		return err
 	}
-	r.config, r.url = filepath.Join(r.dir, "collector.yml"), "http://"+web
-	if err := os.WriteFile(r.config, []byte(b.String()+more), 0o600); err != nil {
+	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		return fmt.Errorf("have the collector reload: %w", err)
+	}
+	return sleep(ctx, 3*time.Second) // a plan that comes later only makes the first fault wait
+}
+
+// send wants a 2xx.
+func (r *faultRig) send(ctx context.Context, method, url, body string) error {
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
 		return err
 	}
-	if _, err := r.spawn("collector", "serve", "--config", r.config); err != nil {
+	req.Header.Set("Authorization", "Bearer "+r.env["XUNJIAN_API_TOKEN"])
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
 		return err
 	}
-	if err := await(ctx, func() error { return getJSON(ctx, r.url+"/-/ready", nil) }); err != nil {
-		return err
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s %s: %s: %s", method, url, resp.Status, b)
 	}
-	out, err := exec.CommandContext(ctx, filepath.Join(r.bin, "collector"), "token", "api", "--config", r.config, "--name", "bench", "--role", "engineer", "--person", "驻点人员", "--replace").Output()
-	r.token = strings.TrimSpace(string(out))
 	return err
 }
 
-func (r *faultRig) agents(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, filepath.Join(r.bin, "collector"), "token", "create", "--config", r.config, "--agent", "bench", "--by", "bench").Output()
+func (r *faultRig) fault(ctx context.Context, service string, mode simulator.Mode) error {
+	return r.send(ctx, http.MethodPut, r.env["XUNJIAN_SIMULATOR_URL"]+"/faults/"+service, fmt.Sprintf(`{"mode":%q}`, mode))
+}
+
+func (r *faultRig) log() string {
+	b, err := os.ReadFile(filepath.Join(r.dir, "demo.log"))
 	if err != nil {
-		return fmt.Errorf("make token: %w", err)
+		return ""
 	}
-	r.agent, err = r.spawn("agent", "run", "--collector", r.collectorGRPC, "--name", "bench", "--token", strings.TrimSpace(string(out)), "--state", filepath.Join(r.dir, "agent"))
-	if err != nil {
-		return err
+	return string(b[max(0, len(b)-2000):])
+}
+
+func (r *faultRig) end() {
+	if r.demo != nil {
+		r.demo.stop()
 	}
-	return r.settled(ctx, 2*time.Minute, "")
+	os.RemoveAll(r.dir)
 }
 
 // ask is a question to the API.
 func (r *faultRig) ask(ctx context.Context, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/api/xunjian/v1"+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.env["XUNJIAN_URL"]+"/api/xunjian/v1"+path, http.NoBody)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+r.token)
+	req.Header.Set("Authorization", "Bearer "+r.env["XUNJIAN_API_TOKEN"])
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
@@ -230,17 +256,18 @@ const patience = 150 * time.Second
 
 // faultsArea makes every fault that the simulator can make, one after the other, and looks what is opened.
 func faultsArea(ctx context.Context, o options) ([]figure, error) {
-	r, err := newFaultRig(ctx, o, hurried)
+	r, err := newFaultRig(ctx, o, true)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = r.end() }()
+	defer r.end()
 	var all []outcome
-	for _, service := range r.sim.Names() {
+	for _, s := range r.modes {
+		service := s.Name
 		if o.faults.only != "" && !slices.Contains(strings.Split(o.faults.only, ","), service) {
 			continue
 		}
-		for _, mode := range r.sim.Modes(service) {
+		for _, mode := range s.Modes {
 			if mode == simulator.OK {
 				continue
 			}
@@ -273,7 +300,7 @@ func (r *faultRig) try(ctx context.Context, service string, mode simulator.Mode)
 	if err != nil {
 		return out, err
 	}
-	if err := r.sim.Break(service, simulator.Fault{Mode: mode}); err != nil {
+	if err := r.fault(ctx, service, mode); err != nil {
 		return out, err
 	}
 	begin := time.Now()
@@ -288,7 +315,7 @@ func (r *faultRig) try(ctx context.Context, service string, mode simulator.Mode)
 		out.judge(now, before)
 	}
 	out.after = time.Since(begin)
-	if err := r.sim.Break(service, simulator.Fault{Mode: simulator.OK}); err != nil {
+	if err := r.fault(ctx, service, simulator.OK); err != nil {
 		return out, err
 	}
 	if err := r.settled(ctx, 3*time.Minute, ""); err != nil {
@@ -344,11 +371,11 @@ func table(all []outcome) string {
 
 // quietArea lets everything run while nothing is broken, and counts what was told all the same.
 func quietArea(ctx context.Context, o options) ([]figure, error) {
-	r, err := newFaultRig(ctx, o, "")
+	r, err := newFaultRig(ctx, o, false)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = r.end() }()
+	defer r.end()
 	before, err := r.incidents(ctx, "all")
 	if err != nil {
 		return nil, err

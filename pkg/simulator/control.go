@@ -35,11 +35,12 @@ func (s *Simulator) listServices(w http.ResponseWriter, _ *http.Request) {
 		Title string `json:"title"`
 		URL   string `json:"url"`
 		Mode  Mode   `json:"mode"`
+		Modes []Mode `json:"modes"` // that it can be put into
 	}
 	var out []service
 	for _, v := range s.venues {
 		if v.name != Webhook {
-			out = append(out, service{v.name, v.title, s.URL(v.name), v.fault.now().Mode})
+			out = append(out, service{v.name, v.title, s.URL(v.name), v.fault.now().Mode, v.modes()})
 		}
 	}
 	writeJSON(w, http.StatusOK, out)

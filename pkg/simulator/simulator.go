@@ -156,24 +156,6 @@ func (s *Simulator) URLs() map[string]string {
 	return out
 }
 
-// Names lists the services that can be broken, in order.
-func (s *Simulator) Names() (out []string) {
-	for _, v := range s.venues {
-		if v.name != Webhook {
-			out = append(out, v.name)
-		}
-	}
-	return out
-}
-
-// Modes are the faults that a service, or Webhook, can have.
-func (s *Simulator) Modes(name string) []Mode {
-	if v := s.venue(name); v != nil {
-		return v.modes()
-	}
-	return nil
-}
-
 // Break puts a fault in force before it returns; mode ok ends it.
 func (s *Simulator) Break(name string, f Fault) error {
 	v := s.venue(name)
