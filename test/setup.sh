@@ -6,7 +6,7 @@ declare -A need=(
   [prometheus]=prometheus [promtool]=prometheus [prometheus-alertmanager]=prometheus-alertmanager
   [prometheus-node-exporter]=prometheus-node-exporter [prometheus-blackbox-exporter]=prometheus-blackbox-exporter
   [chromium]=chromium [libreoffice]=libreoffice-writer-nogui [pdftoppm]=poppler-utils
-  [protoc]=protobuf-compiler [victoria-metrics]=victoria-metrics [strace]=strace
+  [protoc]=protobuf-compiler [victoria-metrics]=victoria-metrics [strace]=strace [openssl]=openssl
   [node]=nodejs [npm]=npm [nginx]=nginx
 )
 missing=()
