@@ -24,8 +24,13 @@ func (m Modules) Apply(s check.Spec, fail config.Fail) check.Spec {
 		path       string
 		got, empty any
 	}{
-		{"http", s.HTTP, auth}, {"tls", s.TLS, held}, {"tcp", s.TCP, check.TCP{}}, {"dns", s.DNS, check.DNS{}},
-		{"icmp", s.ICMP, check.ICMP{}}, {"grpc", s.GRPC, check.GRPC{}}, {"preferred_ip_protocol", s.IPProtocol, ""},
+		{"http", s.HTTP, auth},
+		{"tls", s.TLS, held},
+		{"tcp", s.TCP, check.TCP{}},
+		{"dns", s.DNS, check.DNS{}},
+		{"icmp", s.ICMP, check.ICMP{}},
+		{"grpc", s.GRPC, check.GRPC{}},
+		{"preferred_ip_protocol", s.IPProtocol, ""},
 	} {
 		if !reflect.DeepEqual(section.got, section.empty) {
 			fail(section.path, "the module %s says this: remove it here, or the module", s.Module)

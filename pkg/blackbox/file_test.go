@@ -40,8 +40,10 @@ func TestExample(t *testing.T) {
 		t.Error(diff)
 	}
 	// Used alone, the modules without a fault are read.
-	fine := []string{"http_2xx_example", "http_post_2xx", "http_custom_ca_example", "http_gzip", "tls_connect", "tcp_connect_example", "imap_starttls", "smtp_starttls",
-		"irc_banner_example", "rabbitmq", "rabbitmq_insecure", "dns_udp_example", "dns_soa", "dns_tcp_example", "postgresql"}
+	fine := []string{
+		"http_2xx_example", "http_post_2xx", "http_custom_ca_example", "http_gzip", "tls_connect", "tcp_connect_example", "imap_starttls", "smtp_starttls",
+		"irc_banner_example", "rabbitmq", "rabbitmq_insecure", "dns_udp_example", "dns_soa", "dns_tcp_example", "postgresql",
+	}
 	m, err := Load(name, fine)
 	if err != nil {
 		t.Fatal(err)
@@ -106,8 +108,10 @@ modules:
 				Method: "POST", Body: "hello", Headers: map[string]string{"X-A": "b", "X-C": "d"}, Status: []int{200, 302},
 				Versions: []string{"HTTP/1.1"}, Compression: "gzip", MaxBody: 64 << 10,
 				Expect: []check.Expect{
-					{Header: "Set-Cookie", Refuse: "x"}, {Header: "Server", Match: "nginx"},
-					{Body: true, Refuse: "bad"}, {Body: true, Match: "good"},
+					{Header: "Set-Cookie", Refuse: "x"},
+					{Header: "Server", Match: "nginx"},
+					{Body: true, Refuse: "bad"},
+					{Body: true, Match: "good"},
 				},
 			},
 		},
@@ -170,7 +174,8 @@ func TestApply(t *testing.T) {
 		"target without a scheme": {check.Spec{Module: "web", Target: "svc.example"}, check.Spec{Module: "web", Kind: "http", Target: "http://svc.example", Timeout: time.Second, HTTP: check.HTTP{Method: "GET"}}, ""},
 		"own timeout and secret": {
 			check.Spec{Module: "web", Target: "https://h", Timeout: 2 * time.Second, HTTP: check.HTTP{Bearer: "t"}, TLS: check.TLS{Names: []string{"a"}}},
-			check.Spec{Module: "web", Kind: "http", Target: "https://h", Timeout: 2 * time.Second, HTTP: check.HTTP{Method: "GET", Bearer: "t"}, TLS: check.TLS{Names: []string{"a"}}}, "",
+			check.Spec{Module: "web", Kind: "http", Target: "https://h", Timeout: 2 * time.Second, HTTP: check.HTTP{Method: "GET", Bearer: "t"}, TLS: check.TLS{Names: []string{"a"}}},
+			"",
 		},
 		"port of gRPC":   {check.Spec{Module: "health", Target: "https://h"}, check.Spec{Module: "health", Kind: "grpc", Target: "h:443", GRPC: check.GRPC{TLS: true}}, ""},
 		"no such module": {check.Spec{Module: "x"}, check.Spec{Module: "x"}, `module: "x" is not in the module files`},

@@ -240,7 +240,7 @@ func (h *httpAsker) exchange(ctx context.Context, l *link, s *shot) (stale bool)
 			l.raw.Close()
 		}
 	}()
-	s.resp, s.bad = s.converse(ctx, l)
+	s.resp, s.bad = s.converse(ctx, l) //nolint:bodyclose // the body is read off our own connection, which put or Close ends
 	s.watch.lap("processing")
 	if s.bad != nil {
 		return s.kept && s.bad.class == check.ClassReset && l.meter.left == maxHead

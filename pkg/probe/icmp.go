@@ -84,10 +84,10 @@ func (i *icmpAsker) Ask(ctx context.Context, _ bool) check.Attempt {
 	return a
 }
 
-// errNotAllowed says what is missing on this host.
+// notAllowed says what is missing on this host.
 const notAllowed = "this host lets the agent send no echo requests: widen sysctl net.ipv4.ping_group_range to the agent's group, or give the agent CAP_NET_RAW"
 
-// open tries the socket that needs no rights first.
+// openSocket tries the socket that needs no rights first.
 func (i *icmpAsker) openSocket(f family) (conn *icmp.PacketConn, raw bool, bad *fault) {
 	conn, err := i.listen(f.unprivileged, f.any)
 	if err == nil {
@@ -111,7 +111,7 @@ func (i *icmpAsker) echo(ctx context.Context, w *stopwatch, to netip.Addr) (floa
 		return math.NaN(), bad
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := i.configure(conn); err != nil {
 		return math.NaN(), unable(check.ClassSetup, "set up ICMP socket: %v", err)
