@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"slices"
 )
 
 // bbolt trusts the pages of a file that it opens: a torn one makes it panic, partly in a goroutine of its
@@ -42,12 +43,13 @@ type pageCheck struct {
 	meta  pageMeta
 	metas int
 	used  []uint64 // bit set of pages met
+	ahead func(off, n int64)
 }
 
 // CheckPages walks every bucket of a bbolt file and returns the first fault found. It reads the structure only: what the
 // values hold is for their owners to check.
 func CheckPages(f io.ReaderAt, size int64) error {
-	c := &pageCheck{f: f, size: size}
+	c := &pageCheck{f: f, size: size, ahead: aheadOf(f)}
 	if err := c.readMeta(); err != nil {
 		return err
 	}
@@ -202,6 +204,7 @@ func (c *pageCheck) branch(p *page, low, high []byte, depth int) error {
 	if err := p.order(keys, low, high); err != nil {
 		return err
 	}
+	c.fetch(p)
 	for i, k := range keys {
 		end := high
 		if i+1 < len(keys) {
@@ -212,6 +215,30 @@ func (c *pageCheck) branch(p *page, low, high []byte, depth int) error {
 		}
 	}
 	return nil
+}
+
+// fetch asks the kernel for the first pages of a branch's children, all at once: a disk that has not been read serves many
+// requests in the time of one. Children that follow one another are asked for together. It is only advice.
+func (c *pageCheck) fetch(p *page) {
+	if c.ahead == nil {
+		return
+	}
+	children := make([]uint64, p.count)
+	for i := range children {
+		children[i] = binary.LittleEndian.Uint64(p.elements[i*elementSize+8:])
+	}
+	slices.Sort(children)
+	for i := 0; i < len(children); {
+		n := 1
+		for i+n < len(children) && children[i+n]-children[i] < uint64(2*n) { // a page too many costs less than a request
+			n++
+		}
+		first, last := children[i], children[i+n-1]
+		if last < c.meta.pages {
+			c.ahead(int64(first)*c.meta.pageSize, int64(last-first+1)*c.meta.pageSize)
+		}
+		i += n
+	}
 }
 
 func (c *pageCheck) leaf(p *page, low, high []byte, depth int) error {

@@ -92,12 +92,20 @@ type valueCheck struct {
 	log   *slog.Logger
 	bytes atomic.Int64
 	bad   atomic.Bool
+	ended chan struct{} // closed when the checkers are through
 }
+
+// checkAhead is how far ahead of the checkers the disk is read.
+const checkAhead = 64 << 20
 
 // run shares the values out among the checkers and returns the first fault of each.
 func (c *valueCheck) run(paths [][][]byte) error {
 	var faults [checkers]error
-	var wg sync.WaitGroup
+	var wg, reading sync.WaitGroup
+	c.ended = make(chan struct{})
+	reading.Go(func() { _ = view(c.db, func(tx *bolt.Tx) error { c.readAhead(tx, paths); return nil }) }) // whoever checks says what is wrong
+	defer reading.Wait()
+	defer close(c.ended)
 	for w := range checkers {
 		wg.Go(func() {
 			faults[w] = view(c.db, func(tx *bolt.Tx) error { return c.share(tx, paths, w) })
@@ -108,6 +116,29 @@ func (c *valueCheck) run(paths [][][]byte) error {
 	}
 	wg.Wait()
 	return errors.Join(faults[:]...)
+}
+
+// readAhead walks the values before the checkers come to them and asks the kernel for each as a whole, so that a disk is
+// read at its own pace and not page by page. What is in memory already costs next to nothing.
+func (c *valueCheck) readAhead(tx *bolt.Tx, paths [][][]byte) {
+	asked := int64(0)
+	for _, path := range paths {
+		b := bucketAt(tx, path)
+		if b == nil {
+			return
+		}
+		cur := b.Cursor()
+		for k, v := cur.First(); k != nil; k, v = cur.Next() {
+			willNeed(v)
+			for asked += int64(len(v)); asked > c.bytes.Load()+checkAhead; {
+				select {
+				case <-c.ended:
+					return
+				case <-time.After(time.Millisecond):
+				}
+			}
+		}
+	}
 }
 
 // share checks every checkers'th value, so that none waits for another one's big bucket.
