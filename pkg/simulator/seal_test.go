@@ -103,12 +103,12 @@ func TestSealChecksTellEveryFault(t *testing.T) {
 		simulator.DocumentWrong:    {signCheck: well, documentCheck: {check.Fail, check.ClassContent, check.Partial, "verify-document", "", "Content.xml"}},
 		simulator.DeleteFails:      {signCheck: well, documentCheck: {check.OK, "", "", "", "cleanup minor", ""}},
 		simulator.Wrong:            {signCheck: {check.Fail, check.ClassContent, check.Down, "seal", "", "revoked"}, documentCheck: {check.Fail, check.ClassContent, check.Partial, "stamp", "", "code"}},
-		simulator.Error500:         {signCheck: {check.Fail, check.ClassStatus, check.Down, "reach", "", "500"}, documentCheck: {check.Fail, check.ClassStatus, check.Partial, "account", "", "500"}},
-		simulator.Reset:            {signCheck: {check.Fail, check.ClassReset, check.Down, "reach", "", ""}, documentCheck: {check.Fail, check.ClassReset, check.Partial, "account", "", ""}},
-		simulator.Refuse:           {signCheck: {check.Fail, check.ClassConnect, check.Down, "reach", "", ""}, documentCheck: {check.Fail, check.ClassConnect, check.Partial, "account", "", ""}},
-		simulator.LoginPage:        {signCheck: {check.Fail, check.ClassAuth, check.Down, "reach", "", "login page"}},
-		simulator.LoginRedirect:    {signCheck: {check.Fail, check.ClassAuth, check.Down, "reach", "", "login"}},
-		simulator.TLSExpired:       {signCheck: {check.Fail, check.ClassTLS, check.Down, "reach", "certificate urgent", "certificate"}, documentCheck: {check.Fail, check.ClassTLS, check.Partial, "account", "certificate urgent", ""}},
+		simulator.Error500:         {signCheck: {check.Fail, check.ClassStatus, check.Down, "reach", "", "500"}, documentCheck: {check.Fail, check.ClassStatus, check.Partial, "reach", "", "500"}},
+		simulator.Reset:            {signCheck: {check.Fail, check.ClassReset, check.Down, "reach", "", ""}, documentCheck: {check.Fail, check.ClassReset, check.Partial, "reach", "", ""}},
+		simulator.Refuse:           {signCheck: {check.Fail, check.ClassConnect, check.Down, "reach", "", ""}, documentCheck: {check.Fail, check.ClassConnect, check.Partial, "reach", "", ""}},
+		simulator.LoginPage:        {signCheck: {check.Fail, check.ClassAuth, check.Down, "reach", "", "login page"}, documentCheck: {check.Fail, check.ClassAuth, check.Partial, "reach", "", "login page"}},
+		simulator.LoginRedirect:    {signCheck: {check.Fail, check.ClassAuth, check.Down, "reach", "", "login"}, documentCheck: {check.Fail, check.ClassAuth, check.Partial, "reach", "", "login"}},
+		simulator.TLSExpired:       {signCheck: {check.Fail, check.ClassTLS, check.Down, "reach", "certificate urgent", "certificate"}, documentCheck: {check.Fail, check.ClassTLS, check.Partial, "reach", "certificate urgent", ""}},
 	}
 	for mode, wants := range tests {
 		t.Run(string(mode), func(t *testing.T) {
