@@ -76,6 +76,9 @@ func Compile(f *check.Flow, o Options) (*Program, error) {
 // Validate tells fail of what check.Flow's own validation cannot see: what stands between {{ and }}.
 func Validate(spec check.Spec, fail func(path, format string, args ...any)) {
 	if f := spec.OwnFlow(); f != nil {
+		if written := fail; spec.Flow == nil { // the kind has written it of its section: nobody would find a line of the flow
+			fail = func(path, format string, args ...any) { written("document", format+" (in "+path+")", args...) }
+		}
 		compile(f, Options{Target: spec.Target, Secrets: slices.Collect(maps.Keys(spec.Secrets))}, fail)
 	}
 }
