@@ -258,9 +258,9 @@ func (c *compiler) pattern(path, s string) *regexp.Regexp {
 }
 
 // pause is the time between two askings of a step that waits for something.
-func (s *step) pause() time.Duration {
-	if s.Pause == 0 {
+func (st *step) pause() time.Duration {
+	if st.Pause == 0 {
 		return 500 * time.Millisecond
 	}
-	return s.Pause
+	return st.Pause
 }

@@ -30,7 +30,6 @@ type expect struct {
 	check.FlowExpect
 	json, xml, value, equals, sha, size text
 	match, refuse                       pattern
-	fromAnswer                          bool // its own texts hold what answers said
 }
 
 // pattern is a regular expression, which may have to wait for the values of its expressions.

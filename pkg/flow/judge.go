@@ -69,7 +69,7 @@ func (s *session) refused(st *step, pg *page) *Fault {
 		return nil
 	case matches(st.refused, pg):
 		why = "the answer says " + s.seen(st.refused.Find(pg.Body))
-	case LoginPage(pg.Header.Get("Content-Type"), pg.Body):
+	case isHTML(pg.Header.Get("Content-Type"), pg.Body) && pg.document().asksForPassword():
 		why = "the login page again"
 	}
 	if why == "" {

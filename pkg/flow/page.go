@@ -47,6 +47,12 @@ func (d *document) form() *form {
 	return d.forms[0]
 }
 
+// asksForPassword says that a person would have to give one to go on.
+func (d *document) asksForPassword() bool {
+	f := d.form()
+	return f != nil && f.password
+}
+
 // readDocument goes through the page once, whatever it holds.
 func readDocument(body []byte) *document {
 	r := &reader{doc: &document{metas: map[string]string{}}}

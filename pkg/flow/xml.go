@@ -81,7 +81,7 @@ func xmlAt(body []byte, path string) ([]string, error) {
 	for {
 		token, err := d.Token()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return w.found, nil
 		case err != nil:
 			return nil, fmt.Errorf("body is not XML: %w", err)
