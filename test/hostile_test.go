@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -236,4 +237,45 @@ func mostHeld(t *testing.T, p *proc) float64 {
 		t.Fatal(err)
 	}
 	return kib / 1024
+}
+
+// A plan of 5,000 checks asks all of them, no more than so many at a time. (Their series are more than a stream may have: the
+// collector tells of that.)
+func TestThousandsOfChecks(t *testing.T) {
+	const checks, most = 5000, 3 * 128 // a round is one attempt, and two more when it is not ok
+	var now, peak, asked atomic.Int64
+	slow := serveBadly(t, func(c net.Conn) {
+		n := now.Add(1)
+		asked.Add(1)
+		for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
+		}
+		time.Sleep(20 * time.Millisecond)
+		now.Add(-1)
+		io.WriteString(c, "220 ready\n")
+	})
+	dir := t.TempDir()
+	web, uplink := freeAddr(t), freeAddr(t)
+	var text strings.Builder
+	fmt.Fprintf(&text, "data: %s/data\nhttp: {listen: '%s'}\nuplink: {listen: '%s'}\nfleet: {names: [127.0.0.1]}\nhost: {every: 0s}\nservices: [{name: s}]\nchecks:\n", dir, web, uplink)
+	for i := range checks {
+		fmt.Fprintf(&text, "- {name: c%d, service: s, every: 30s, timeout: 20s, kind: tcp, target: '%s', tcp: {expect: '^220'}}\n", i, slow)
+	}
+	config := filepath.Join(dir, "collector.yml")
+	if err := os.WriteFile(config, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, dir, "collector", "serve", "--config", config)
+	eventually(t, "the collector", func() error { return call("GET", "http://"+web+"/-/ready", "", nil, nil) })
+	token := mustRun(t, "collector", "token", "create", "--config", config, "--agent", "many", "--by", "test")
+	agent := start(t, dir, "agent", "run", "--collector", uplink, "--name", "many", "--token", token, "--state", filepath.Join(dir, "many"))
+	eventually(t, "so many questions", func() error {
+		if n := asked.Load(); n < checks {
+			return fmt.Errorf("%d of %d", n, checks)
+		}
+		return nil
+	})
+	t.Logf("at most %d connections at a time, %.1f MiB held", peak.Load(), mostHeld(t, agent))
+	if peak.Load() > most {
+		t.Errorf("%d connections at a time, want at most %d", peak.Load(), most)
+	}
 }

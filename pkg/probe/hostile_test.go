@@ -314,7 +314,17 @@ func TestForbiddenAddresses(t *testing.T) {
 		"169.254.169.254", "169.254.0.1", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[fe80::1]", "[fe80::1%25lo]", "[febf::1]",
 		"100.100.100.200", "[::ffff:100.100.100.200]", "[fd00:ec2::254]", "[64:ff9b::169.254.169.254]", "[64:ff9b::6464:64c8]",
 	} {
-		for _, spec := range []check.Spec{patient("http://" + host + "/latest/meta-data"), {Name: "t", Service: "s", Kind: "tcp", Target: strings.ReplaceAll(host, "%25", "%") + ":80"}} {
+		for _, kind := range []string{"http", "tcp", "tls", "dns", "grpc", "icmp"} {
+			spec := patient("http://" + host + "/latest/meta-data")
+			bare := strings.ReplaceAll(host, "%25", "%")
+			switch spec.Kind = kind; kind {
+			case "http":
+			case "icmp":
+				spec.Target = strings.Trim(bare, "[]")
+			default:
+				spec.Target = bare + ":80"
+			}
+			spec.DNS.Name = "a.example"
 			a := newTestProber(t, spec, Options{Dial: dials.dial}).attempt(t.Context(), true)
 			wantAttempt(t, a, check.Unknown, check.ClassSetup, "refused to connect")
 		}
