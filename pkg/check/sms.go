@@ -99,27 +99,27 @@ var SMSSteps = []FlowStep{
 }
 
 // WithDefaults fills what was left out.
-func (s SMS) WithDefaults(timeout time.Duration) SMS {
-	setText(&s.Mode, SMSQuick)
-	setText(&s.Version, "3.0")
-	setText(&s.Bind, SMSTransceiver)
-	setText(&s.Text, SMSDefaultText)
-	setTime(&s.Answer, min(10*time.Second, timeout))
-	setTime(&s.Report, 300*time.Second)
-	setTime(&s.Slow.Login, time.Second)
-	setTime(&s.Slow.Submit, 2*time.Second)
-	setTime(&s.Slow.Report, time.Minute)
-	if s.Log != nil {
-		l := *s.Log
+func (m SMS) WithDefaults(timeout time.Duration) SMS {
+	setText(&m.Mode, SMSQuick)
+	setText(&m.Version, "3.0")
+	setText(&m.Bind, SMSTransceiver)
+	setText(&m.Text, SMSDefaultText)
+	setTime(&m.Answer, min(10*time.Second, timeout))
+	setTime(&m.Report, 300*time.Second)
+	setTime(&m.Slow.Login, time.Second)
+	setTime(&m.Slow.Submit, 2*time.Second)
+	setTime(&m.Slow.Report, time.Minute)
+	if m.Log != nil {
+		l := *m.Log
 		if l.Least == 0 {
 			l.Least = 0.9
 		}
 		if l.Enough == 0 {
 			l.Enough = 20
 		}
-		s.Log = &l
+		m.Log = &l
 	}
-	return s
+	return m
 }
 
 func setText(to *string, value string) {
@@ -136,7 +136,7 @@ func setTime(to *time.Duration, value time.Duration) {
 
 // smsCap is how long a protocol's fields may be.
 type smsCap struct {
-	user, userLeast, service, from, password int
+	user, userLeast, service, from int
 }
 
 var smsCaps = map[string]smsCap{

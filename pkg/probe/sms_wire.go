@@ -180,7 +180,7 @@ func (w *smsWire) frame(until time.Time) ([]byte, error) {
 }
 
 func cutOff(have []byte, err error) error {
-	if err == io.EOF && len(have) > 0 {
+	if errors.Is(err, io.EOF) && len(have) > 0 {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -248,7 +248,7 @@ func (v *venue) converse(ctx context.Context) error {
 	for {
 		conn, err := v.door.Accept()
 		if err != nil {
-			talks.Wait()
+			_ = talks.Wait() // talks have no errors
 			if ctx.Err() != nil {
 				return nil
 			}

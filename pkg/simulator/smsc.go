@@ -157,7 +157,7 @@ func (s *smscSession) serveOne(ctx context.Context, r *bufio.Reader) bool {
 	f, changed := s.venue.fault.request()
 	switch f.Mode {
 	case Hang:
-		io.Copy(io.Discard, s.conn)
+		_, _ = io.Copy(io.Discard, s.conn) // until the client has enough of it
 		return false
 	case Reset:
 		abort(s.conn)
