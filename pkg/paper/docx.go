@@ -25,7 +25,7 @@ func Docx(lines ...string) []byte {
 	body.WriteString(docxHead)
 	for _, line := range lines {
 		body.WriteString(`<w:p><w:r><w:t xml:space="preserve">`)
-		xml.EscapeText(&body, []byte(strings.ToValidUTF8(line, "�"))) // writing to a buffer cannot fail
+		_ = xml.EscapeText(&body, []byte(strings.ToValidUTF8(line, "�"))) // writing to a buffer cannot fail
 		body.WriteString(`</w:t></w:r></w:p>`)
 	}
 	body.WriteString(docxFoot)
@@ -38,7 +38,7 @@ func Docx(lines ...string) []byte {
 		if err != nil { // three good names, into a buffer: cannot be
 			panic("make docx: " + err.Error())
 		}
-		w.Write([]byte(part.text))
+		_, _ = w.Write([]byte(part.text)) // Close tells
 	}
 	if err := z.Close(); err != nil {
 		panic("make docx: " + err.Error())

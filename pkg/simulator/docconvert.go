@@ -78,13 +78,13 @@ func (c *converter) withOffice(ctx context.Context, document []byte) ([]byte, er
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // soffice is a script that starts others
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
+	out, failed := cmd.CombinedOutput()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	pdf, missing := os.ReadFile(filepath.Join(dir, "in.pdf"))
 	if missing != nil { // LibreOffice ends with 0 whatever happened
-		return nil, fmt.Errorf("%w: %v %s", errUnconverted, err, bytes.TrimSpace(out))
+		return nil, errors.Join(errUnconverted, failed, errors.New(string(bytes.TrimSpace(out))))
 	}
 	return pdf, nil
 }

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,11 +15,11 @@ import (
 func docxLines(document []byte) ([]string, error) {
 	z, err := zip.NewReader(bytes.NewReader(document), int64(len(document)))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", errUnconverted, err)
+		return nil, errors.Join(errUnconverted, err)
 	}
 	f, err := z.Open("word/document.xml")
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", errUnconverted, err)
+		return nil, errors.Join(errUnconverted, err)
 	}
 	defer f.Close()
 	var lines []string
@@ -27,11 +28,11 @@ func docxLines(document []byte) ([]string, error) {
 	d := xml.NewDecoder(io.LimitReader(f, maxDocument))
 	for {
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return lines, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %v", errUnconverted, err)
+			return nil, errors.Join(errUnconverted, err)
 		}
 		switch t := token.(type) {
 		case xml.StartElement:
