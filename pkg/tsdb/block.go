@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"sort"
 )
 
 // A block holds the rows of one stream over one stretch of time, column by column:
@@ -262,6 +263,21 @@ func verifyValue(path [][]byte, key, raw []byte) error {
 	return nil // meta: each of its readers knows what to expect
 }
 
+// grid appends the stamps of the rows from lo up to hi of a block that is regular.
+func (k *block) grid(dst []int64, lo, hi int) []int64 {
+	for i := lo; i < hi; i++ {
+		dst = append(dst, k.first+int64(i)*k.step)
+	}
+	return dst
+}
+
+// within finds the rows in [from, to] of a block that is regular.
+func (k *block) within(from, to int64) (lo, hi int) {
+	stamp := func(i int) int64 { return k.first + int64(i)*k.step }
+	lo = sort.Search(k.rows, func(i int) bool { return stamp(i) >= from })
+	return lo, lo + sort.Search(k.rows-lo, func(i int) bool { return stamp(lo+i) > to })
+}
+
 // blockDecoder reads the parts of an open block; it is not for concurrent use.
 type blockDecoder struct{ columnDecoder }
 
@@ -270,10 +286,7 @@ func (d *blockDecoder) stamps(dst []int64, k *block) ([]int64, error) {
 	at := len(dst)
 	dst = slices.Grow(dst, k.rows)
 	if k.devs == nil {
-		for i := range k.rows {
-			dst = append(dst, k.first+int64(i)*k.step)
-		}
-		return dst, nil
+		return k.grid(dst, 0, k.rows), nil
 	}
 	dst, err := d.integers(dst, &reader{b: k.devs[1:]}, k.devs[0], k.rows)
 	if err != nil {
@@ -287,11 +300,16 @@ func (d *blockDecoder) stamps(dst []int64, k *block) ([]int64, error) {
 
 // values appends one column of the block to dst.
 func (d *blockDecoder) values(dst []float64, k *block, column int) ([]float64, error) {
+	return d.valuesOf(dst, k, column, 0, k.rows)
+}
+
+// valuesOf appends a column's values of the rows from lo up to hi.
+func (d *blockDecoder) valuesOf(dst []float64, k *block, column, lo, hi int) ([]float64, error) {
 	b, err := k.columnBytes(column)
 	if err != nil {
 		return dst, err
 	}
-	out, err := d.decode(dst, b, k.rows)
+	out, err := d.part(dst, b, k.rows, lo, hi)
 	if err != nil {
 		return dst, fmt.Errorf("block %x: column %d: %w: %w", k.key, column, ErrCorrupt, err)
 	}

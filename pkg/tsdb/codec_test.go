@@ -29,6 +29,15 @@ func checkColumn(t interface {
 	if err != nil || !sameBits(got, v) {
 		t.Fatalf("column of %v\n came back as %v, %v", v, got, err)
 	}
+	for _, lo := range []int{0, 1, len(v) / 3, len(v)} {
+		lo = min(lo, len(v))
+		for _, hi := range []int{lo, (lo + len(v)) / 2, len(v)} {
+			part, err := d.part([]float64{7}, b, len(v), lo, hi)
+			if err != nil || !sameBits(part, append([]float64{7}, v[lo:hi]...)) {
+				t.Fatalf("values %d up to %d of %v\n came back as %v, %v", lo, hi, v, part, err)
+			}
+		}
+	}
 	return b
 }
 

@@ -34,6 +34,7 @@ func partKey(stream uint32, part int) []byte {
 type dayPart struct {
 	number uint64 // rank among parts: what was stored first wins
 	blk    block
+	lo, hi int     // rows of blk that are read
 	mem    *pinned // instead of blk
 }
 
@@ -45,6 +46,8 @@ type dayRows struct {
 	stamps  [][]int64
 	columns [][]float64
 	raw     int // bytes of the blocks
+
+	from, to int64 // rows of other times may be left out; to 0: none may
 }
 
 // forget lets go of everything but scratch.
@@ -121,7 +124,11 @@ func (d *dayRows) order(dec *blockDecoder) (err error) {
 			all[i] = p.mem.stamps
 			continue
 		}
-		if d.stamps[i], err = dec.stamps(d.stamps[i][:0], &p.blk); err != nil {
+		p.lo, p.hi = 0, p.blk.rows
+		if d.to != 0 && len(d.parts) == 1 && p.blk.devs == nil && p.blk.step > 0 {
+			p.lo, p.hi = p.blk.within(d.from, d.to)
+			d.stamps[i] = p.blk.grid(d.stamps[i][:0], p.lo, p.hi)
+		} else if d.stamps[i], err = dec.stamps(d.stamps[i][:0], &p.blk); err != nil {
 			return err
 		}
 		all[i] = d.stamps[i]
@@ -156,7 +163,7 @@ func (d *dayRows) column(dst []float64, dec *blockDecoder, e *entry) ([]float64,
 
 // values appends the part's values of a series; where it has none, Absent for each row if fill is set.
 func (p *dayPart) values(dst []float64, dec *blockDecoder, e *entry, fill bool) (out []float64, has bool, err error) {
-	at, rows := 0, p.blk.rows
+	at, rows := 0, p.hi-p.lo
 	if p.mem != nil {
 		at, rows = e.at(p.mem.schema), len(p.mem.stamps)
 	} else {
@@ -177,7 +184,7 @@ func (p *dayPart) values(dst []float64, dec *blockDecoder, e *entry, fill bool) 
 			dst = append(dst, p.mem.rows[i])
 		}
 	default:
-		dst, err = dec.values(dst, &p.blk, at)
+		dst, err = dec.valuesOf(dst, &p.blk, at, p.lo, p.hi)
 	}
 	return dst, at >= 0, err
 }

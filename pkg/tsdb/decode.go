@@ -21,8 +21,26 @@ type columnDecoder struct {
 
 // decode appends the n values of a column to dst. Arbitrary bytes give an error or some values, never a panic.
 func (d *columnDecoder) decode(dst []float64, b []byte, n int) ([]float64, error) {
+	return d.part(dst, b, n, 0, n)
+}
+
+// part appends the values from lo up to hi of the n of a column.
+func (d *columnDecoder) part(dst []float64, b []byte, n, lo, hi int) ([]float64, error) {
 	r := &reader{b: b}
 	tag := r.u8()
+	if n > 0 && tag&tagPresence == 0 && tag>>4 != scaleRaw {
+		return d.decimals(dst, r, tag, n, lo, hi)
+	}
+	at := len(dst)
+	dst, err := d.present(dst, r, tag, n)
+	if err != nil {
+		return dst, err
+	}
+	return append(dst[:at], dst[at+lo:at+hi]...), nil
+}
+
+// present appends all values of a column, some of which may be absent.
+func (d *columnDecoder) present(dst []float64, r *reader, tag byte, n int) ([]float64, error) {
 	if tag&tagPresence == 0 {
 		return d.values(dst, r, tag, n)
 	}
@@ -72,10 +90,15 @@ func (d *columnDecoder) values(dst []float64, r *reader, tag byte, n int) ([]flo
 	if n == 0 {
 		return dst, nil
 	}
-	scale := int(tag >> 4)
-	if scale == scaleRaw {
+	if tag>>4 == scaleRaw {
 		return d.unplane(dst, r, n)
 	}
+	return d.decimals(dst, r, tag, n, 0, n)
+}
+
+// decimals appends the values from lo up to hi of n that are integers and a scale.
+func (d *columnDecoder) decimals(dst []float64, r *reader, tag byte, n, lo, hi int) ([]float64, error) {
+	scale := int(tag >> 4)
 	if scale >= len(pow10) {
 		return dst, fmt.Errorf("scale %d: %w", scale, errColumn)
 	}
@@ -90,9 +113,9 @@ func (d *columnDecoder) values(dst []float64, r *reader, tag byte, n int) ([]flo
 	}
 	d.ints = q
 	at := len(dst)
-	dst = slices.Grow(dst, n)[:at+n]
+	dst = slices.Grow(dst, hi-lo)[:at+hi-lo]
 	out, p := dst[at:], pow10[scale]
-	for i, x := range q {
+	for i, x := range q[lo:hi] {
 		out[i] = float64(x)
 	}
 	if p != 1 {
@@ -101,7 +124,9 @@ func (d *columnDecoder) values(dst []float64, r *reader, tag byte, n int) ([]flo
 		}
 	}
 	for i, k := range d.exAt {
-		dst[at+k] = math.Float64frombits(d.exBits[i])
+		if k >= lo && k < hi {
+			out[k-lo] = math.Float64frombits(d.exBits[i])
+		}
 	}
 	return dst, nil
 }

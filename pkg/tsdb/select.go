@@ -173,6 +173,7 @@ func (x *scan) eachDay(ctx context.Context, s *stream, t task, fn func([]entry) 
 	// The head is pinned before a transaction begins: a block that moves to disk in between is then in memory
 	// still; the other way round it would be in neither.
 	mem, hot := s.pin(x.from, x.to)
+	x.day.from, x.day.to = x.from, x.to
 	first, last := s.span()
 	day, end := dayOf(max(x.from, first)), dayOf(min(x.to, last))
 	for day <= end {
