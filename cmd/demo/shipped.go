@@ -21,6 +21,7 @@ var shipped = []struct {
 			"https://seal.example.org", "https://" + addr,
 			"seal.example.org:443", addr,
 			"#= tls: {ca_file: ca.pem}", fmt.Sprintf("tls: {ca_file: %q}", d.path("simulator", "ca.pem")),
+			"#= ca_file: ca.pem", fmt.Sprintf("ca_file: %q", d.path("simulator", "ca.pem")),
 			"seal-cert.pem", d.path("simulator", "seal-cert.pem"),
 			"seal-ca.pem", d.path("simulator", "seal-ca.pem"),
 			"every: 60s", "every: 10s",
