@@ -14,6 +14,7 @@ import (
 const (
 	controlEvery  = 24 * time.Hour
 	controlSpread = 10 * time.Minute
+	controlAgain  = time.Hour // after one that was not as it must be, or could not be made
 )
 
 // ledger keeps over restarts what checks have spent of their day's budget and when their negative control was made.
@@ -101,6 +102,15 @@ func (l *ledger) controlled(name string, now time.Time) error {
 	e := l.kept[name]
 	e.Control = now.UTC()
 	return l.keep(name, e)
+}
+
+// doubtful has the negative control that was made just now made again before the day is over.
+func (l *ledger) doubtful(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.kept[name]
+	e.Control = e.Control.Add(controlAgain - controlEvery)
+	_ = l.keep(name, e) // else it is made tomorrow
 }
 
 // keep writes the file; entries of checks that were not asked for days go. The caller holds mu.

@@ -170,9 +170,13 @@ func (r *runner) control(ctx context.Context) {
 		return
 	}
 	result := r.prober.Control(ctx, now.Truncate(time.Millisecond))
-	if ctx.Err() == nil {
-		r.agent.client.Send(uplink.Batch{Results: []check.Result{result}}, true)
+	if ctx.Err() != nil {
+		return
 	}
+	if result.First().Outcome != check.OK {
+		r.agent.ledger.doubtful(r.spec.Name)
+	}
+	r.agent.client.Send(uplink.Batch{Results: []check.Result{result}}, true)
 }
 
 // wellAgain is how often it is told that what a finding is about is still well.

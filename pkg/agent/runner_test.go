@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -200,7 +201,7 @@ func TestSingleFlight(t *testing.T) {
 
 // The negative control is made once a day, whatever restarts, and its result says so.
 func TestControlOnceADay(t *testing.T) {
-	s := (&stage{blind: true}).on(t)
+	s := (&stage{}).on(t)
 	bubble(t, func(t *testing.T, r *rig, state string) {
 		r.plans.set(0, staged("seal", time.Minute))
 		_, stop := r.start(state, r.token("host-1"))
@@ -221,17 +222,33 @@ func TestControlOnceADay(t *testing.T) {
 		if n := s.controls.Load(); n != 3 {
 			t.Errorf("%d controls after two more days, want 3", n)
 		}
-		found := 0
-		for _, x := range r.inbox.rounds("seal") {
-			if x.Control {
-				found++
-				if x.First().Outcome != check.Fail || x.First().Reason != "a tampered digest verifies" {
-					t.Errorf("%+v", x)
-				}
-			}
+		if n := len(controlsOf(r.inbox.rounds("seal"))); n != 3 {
+			t.Errorf("%d results of controls", n)
 		}
-		if found != 3 {
-			t.Errorf("%d results of controls", found)
+	})
+}
+
+func controlsOf(rounds []check.Result) []check.Result {
+	return slices.DeleteFunc(rounds, func(x check.Result) bool { return !x.Control })
+}
+
+// A control that went through is made again each hour, so that the mending shows the same day.
+func TestBlindProbeIsControlledAgain(t *testing.T) {
+	s := (&stage{blind: true}).on(t)
+	bubble(t, func(t *testing.T, r *rig, state string) {
+		r.plans.set(0, staged("seal", time.Minute))
+		_, stop := r.start(state, r.token("host-1"))
+		time.Sleep(controlSpread + 3*time.Hour + 2*time.Minute)
+		s.blind = false
+		time.Sleep(12 * time.Hour)
+		stop()
+		found := controlsOf(r.inbox.rounds("seal"))
+		if len(found) < 4 || len(found) > 5 {
+			t.Fatalf("%d controls", len(found))
+		}
+		last := len(found) - 1
+		if a := found[0].First(); a.Outcome != check.Fail || a.Reason != "a tampered digest verifies" || found[last].First().Outcome != check.OK {
+			t.Errorf("%+v", found)
 		}
 	})
 }

@@ -20,7 +20,8 @@ func fleetOf(s check.Spec) *planner {
 	s.Name = "gate"
 	c.Checks = []check.Spec{s}
 	c.Fleet.Agents = []fleet.Labelled{
-		{Name: "hq-1", Labels: map[string]string{"site": "hq"}}, {Name: "hq-2", Labels: map[string]string{"site": "hq"}},
+		{Name: "hq-1", Labels: map[string]string{"site": "hq"}},
+		{Name: "hq-2", Labels: map[string]string{"site": "hq"}},
 		{Name: "cloud-1", Labels: map[string]string{"site": "cloud"}},
 	}
 	p.set(c)

@@ -89,11 +89,10 @@ func (b *Board) notice(now time.Time, spec check.Spec, agent string, f check.Fin
 		w = &warning{by: map[string]noticed{}}
 		b.warnings[spec.Name][f.Name] = w
 	}
-	level, err := contract.ParseLevel(f.Level)
 	if f.Level == "" {
 		delete(w.by, agent)
 	} else {
-		if err != nil { // of a kind that this collector does not know
+		if _, err := contract.ParseLevel(f.Level); err != nil { // a word that this collector does not know
 			f.Level = string(contract.Minor)
 		}
 		was, ok := w.by[agent]
@@ -108,7 +107,7 @@ func (b *Board) notice(now time.Time, spec check.Spec, agent string, f check.Fin
 		delete(b.warnings[spec.Name], f.Name)
 		return w.end(now, b.text.T("inspect.well_again"))
 	}
-	level = contract.Level(worst.Level)
+	level := contract.Level(worst.Level)
 	if w.told.Firing && w.told.Level == level {
 		return nil
 	}
