@@ -1,4 +1,4 @@
-// Command demo shows Xunjian on this machine: collector, agent and four simulated services, until Ctrl-C.
+// Command demo shows Xunjian on this machine: collector, agent and simulated services, until Ctrl-C.
 package main
 
 import (
@@ -27,7 +27,7 @@ type options struct {
 
 func main() {
 	var o options
-	kong.Parse(&o, kong.Name("demo"), kong.Description("巡检演示：在本机启动采集端、代理和四个模拟服务 / Xunjian on this machine ("+version+")"))
+	kong.Parse(&o, kong.Name("demo"), kong.Description("巡检演示：在本机启动采集端、代理和模拟服务 / Xunjian on this machine ("+version+")"))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, o)
 	stop()

@@ -32,6 +32,16 @@ var shipped = []struct {
 			"budget: 60 ", "budget: 10000 ",
 		}
 	}},
+	{"oa.yml", func(d *demo) []string {
+		return []string{
+			"target: https://oa.example.org\n", d.trusted(d.service("oa")),
+			"{env: XUNJIAN_OA_PASSWORD}", "{file: oa.secret}",
+			`    hours: {from: "08:00", to: "18:00", workdays: true}   # 工作时间 / office hours` + "\n", "",
+			"every: 5m", "every: 15s", "timeout: 60s", "timeout: 10s", "slow: 15s", "slow: 4s",
+			"every: 30m", "every: 60s", "timeout: 90s", "timeout: 30s", "slow: 30s", "slow: 10s",
+			"budget: 40 ", "budget: 10000 ",
+		}
+	}},
 	{"documents.yml", func(d *demo) []string {
 		addr := d.service("cloud-doc")
 		return []string{

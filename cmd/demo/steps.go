@@ -105,6 +105,7 @@ func (d *demo) writeSecrets() error {
 		"sms.secret": simulator.SMSPassword, "seal.secret": simulator.SealSecret,
 		"wopi.token": simulator.DocToken, "store.token": simulator.DocToken, "onlyoffice.jwt": simulator.DocSecret, "wps.key": simulator.DocSecret,
 		"gateway.key": simulator.GatewayKey, "gateway-admin.token": simulator.GatewayKey,
+		"oa.secret": simulator.OAPassword,
 	} {
 		if err := writeAtomic(d.path("secrets", name), value+"\n"); err != nil {
 			return err
