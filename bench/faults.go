@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"xunjian/pkg/check"
 	"xunjian/pkg/simulator"
 )
 
@@ -48,6 +50,7 @@ var general = map[simulator.Mode]told{
 // faultRig is the demo, with clocks that let faults follow each other.
 type faultRig struct {
 	dir   string
+	bin   string
 	demo  *child
 	env   map[string]string // of demo.env
 	modes []services
@@ -69,7 +72,7 @@ inspect: {slow_hold: 5s}
 var seldom = regexp.MustCompile(`(?m)^(\s+every: )([0-9]+m|[1-9][0-9]{2,}s)\b`)
 
 func newFaultRig(ctx context.Context, o options, hurry bool) (_ *faultRig, err error) {
-	r := &faultRig{}
+	r := &faultRig{bin: o.bin}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w\n%s", err, r.log())
@@ -163,6 +166,27 @@ func (r *faultRig) fault(ctx context.Context, service string, mode simulator.Mod
 	return r.send(ctx, http.MethodPut, r.env["XUNJIAN_SIMULATOR_URL"]+"/faults/"+service, fmt.Sprintf(`{"mode":%q}`, mode))
 }
 
+// unlock does what a person does after credentials were refused: checks that guard an account ask no more by themselves.
+func (r *faultRig) unlock(ctx context.Context) error {
+	agent := func(args ...string) ([]byte, error) {
+		args = append([]string{"unlock", "--state", filepath.Join(r.dir, "run", "agent")}, args...)
+		return exec.CommandContext(ctx, filepath.Join(r.bin, "agent"), args...).Output()
+	}
+	out, err := agent()
+	if err != nil {
+		return fmt.Errorf("list refused accounts: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if check.ValidName(name) {
+			if _, err := agent(name); err != nil {
+				return fmt.Errorf("unlock %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
 func (r *faultRig) log() string {
 	b, err := os.ReadFile(filepath.Join(r.dir, "demo.log"))
 	if err != nil {
@@ -229,10 +253,9 @@ func (r *faultRig) settled(ctx context.Context, limit time.Duration, service str
 type opened struct {
 	ID, Service, Component, Class, Level, State, Detail string
 	RecoveredAt                                         time.Time `json:"recovered_at"`
-	VerifyingSince                                      time.Time `json:"verifying_since"`
 }
 
-func (o opened) over() bool { return !o.RecoveredAt.IsZero() || !o.VerifyingSince.IsZero() }
+func (o opened) over() bool { return !o.RecoveredAt.IsZero() }
 
 func (r *faultRig) incidents(ctx context.Context, state string) (out []opened, err error) {
 	var got struct {
@@ -316,6 +339,9 @@ func (r *faultRig) try(ctx context.Context, service string, mode simulator.Mode)
 	}
 	out.after = time.Since(begin)
 	if err := r.fault(ctx, service, simulator.OK); err != nil {
+		return out, err
+	}
+	if err := r.unlock(ctx); err != nil {
 		return out, err
 	}
 	if err := r.settled(ctx, 3*time.Minute, ""); err != nil {
