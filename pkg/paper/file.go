@@ -9,8 +9,8 @@ import (
 
 // Bounds on what a file may cost, however it is made.
 const (
-	maxValues   = 200_000 // numbers, strings, names, operators, of everything that is read
-	maxInflated = 4 << 20 // of all streams together; fonts and pictures are never looked into
+	maxValues   = 100_000 // numbers, strings, names, operators, of everything that is read
+	maxInflated = 2 << 20 // of all streams together; fonts and pictures are never looked into
 	maxFilters  = 4
 	maxText     = 256 << 10
 	maxPages    = 2_000

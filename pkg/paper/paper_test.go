@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -204,7 +205,13 @@ func TestHostilePDF(t *testing.T) {
 	for what, b := range files {
 		t.Run(what, func(t *testing.T) {
 			begin := time.Now()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			p, _ := paper.ReadPDF(b)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 20<<20 {
+				t.Errorf("%d MiB allocated", n>>20)
+			}
 			if len(p.Text) > 257<<10 {
 				t.Errorf("%d bytes of text", len(p.Text))
 			}

@@ -19,8 +19,8 @@ var (
 	ErrEncrypted = errors.New("a PDF that is encrypted")
 )
 
-// ReadPDF counts the pages and reads their text, as far as fonts say which characters they draw. It costs at most about
-// 20 MiB and a second, whatever it is given.
+// ReadPDF counts the pages and reads their text, as far as fonts say which characters they draw. It allocates less
+// than 20 MiB, whatever it is given.
 func ReadPDF(b []byte) (PDF, error) {
 	if !bytes.HasPrefix(b, []byte("%PDF-")) {
 		return PDF{}, ErrNotPDF
@@ -71,12 +71,11 @@ func (f *file) eachPage(visit func(page, resources dict)) {
 
 // contents is a page's drawing, its pieces joined.
 func (f *file) contents(page dict) []byte {
-	pieces := f.array(page["Contents"])
 	if s, ok := f.get(page["Contents"]).(stream); ok {
-		pieces = []any{s}
+		return f.bytes(s)
 	}
 	var out []byte
-	for _, v := range pieces {
+	for _, v := range f.array(page["Contents"]) {
 		if s, ok := f.get(v).(stream); ok {
 			out = append(append(out, f.bytes(s)...), '\n')
 		}
