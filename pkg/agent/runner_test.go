@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,8 +24,16 @@ import (
 type stage struct {
 	asks, controls, busy, most atomic.Int64
 	lasts                      time.Duration
+	mu                         sync.Mutex // guards what follows
 	outcome                    check.Attempt
 	blind                      bool
+}
+
+// change changes what is played from now on.
+func (s *stage) change(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fn()
 }
 
 func (s *stage) Ask(ctx context.Context, _ bool) check.Attempt {
@@ -37,6 +46,8 @@ func (s *stage) Ask(ctx context.Context, _ bool) check.Attempt {
 	case <-time.After(s.lasts):
 	case <-ctx.Done():
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.outcome
 }
 
@@ -44,6 +55,8 @@ func (s *stage) Control(ctx context.Context) check.Attempt {
 	s.controls.Add(1)
 	s.Ask(ctx, true)
 	s.asks.Add(-1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.blind {
 		return check.Attempt{Outcome: check.Fail, Class: check.ClassContent, Reason: "a tampered digest verifies"}
 	}
@@ -239,7 +252,7 @@ func TestBlindProbeIsControlledAgain(t *testing.T) {
 		r.plans.set(0, staged("seal", time.Minute))
 		_, stop := r.start(state, r.token("host-1"))
 		time.Sleep(controlSpread + 3*time.Hour + 2*time.Minute)
-		s.blind = false
+		s.change(func() { s.blind = false })
 		time.Sleep(12 * time.Hour)
 		stop()
 		found := controlsOf(r.inbox.rounds("seal"))
@@ -357,7 +370,7 @@ func TestWellFindingsAreThinned(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		s.outcome.Findings = []check.Finding{bad}
+		s.change(func() { s.outcome.Findings = []check.Finding{bad} })
 		time.Sleep(time.Minute)
 		if n := told(); n < 5 {
 			t.Errorf("bad: told %d times in a minute", n)
