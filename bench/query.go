@@ -111,9 +111,15 @@ func ownServer(ctx context.Context, o options, dir string, d dataset) (server, f
 	if err != nil {
 		return server{}, nil, err
 	}
-	raw, err := os.ReadFile(filepath.Join(data, "control.json"))
 	var control struct{ Token string }
-	if err = errors.Join(err, json.Unmarshal(raw, &control)); err != nil {
+	err = await(ctx, func() error { // it is written when the doors are open already
+		raw, err := os.ReadFile(filepath.Join(data, "control.json"))
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(raw, &control)
+	})
+	if err != nil {
 		return server{}, nil, errors.Join(err, c.Stop())
 	}
 	return server{"ours", "http://" + c.Web, "", control.Token}, c.Stop, nil
