@@ -174,7 +174,7 @@ func (s *session) follow(ctx context.Context, st *step, r *Request) (*page, erro
 		}
 		if hops == left {
 			class := check.ClassContent
-			if LoginURL(location) { // which leads to itself
+			if LoginURL(location) && !st.Login && !st.LoginPage { // a login that leads to itself, and was not asked for
 				class = check.ClassAuth
 			}
 			return nil, &Fault{Outcome: check.Fail, Class: class, Reason: fmt.Sprintf("more than %d redirects, the last one to %s", left, shortURL(location))}
