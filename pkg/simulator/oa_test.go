@@ -120,7 +120,7 @@ func TestOfficeFaults(t *testing.T) {
 		{"oa-read", simulator.TLSExpired, check.Fail, check.ClassTLS, check.Down, "login-page", "none", 0},
 		{"oa-read", simulator.Wrong, check.Fail, check.ClassContent, check.Down, "login-page", "none", 0},
 		{"oa-write", simulator.OK, check.OK, "", "", "", "", 0},
-		{"oa-write", simulator.DraftFails, check.Fail, check.ClassContent, check.Down, "draft", "", 0},
+		{"oa-write", simulator.DraftFails, check.Fail, check.ClassContent, check.Down, "draft", "none", 0},
 		{"oa-write", simulator.ApproveFails, check.Fail, check.ClassContent, check.Down, "approve", "", 0},
 		{"oa-write", simulator.DeleteRefused, check.OK, "", "", "", "minor", 1},
 		{"oa-write", simulator.DraftStays, check.OK, "", "", "", "minor", 2},
