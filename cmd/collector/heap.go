@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// thrifty keeps the heap within a third more than what is in use, unless the environment says otherwise. Open blocks and
+// thrifty keeps the heap within an eighth to a third more than what is in use, unless the environment says otherwise. Open blocks and
 // connections are most of what is in use, they last for an hour and for days, and next to nothing is thrown away for each
 // report: collecting three times as often costs a few per cent of the processor and spares a third of the memory. A small
 // heap may grow by more: a query of a dashboard would else be collected for many times over.
@@ -33,18 +33,19 @@ func thrifty(ctx context.Context) {
 	}
 }
 
-// heapPercent is how much may be thrown away before it is collected, as a share of what is in use: a third, but 24 MiB in
-// any case, and of a large heap 96 MiB, down to an eighth: a larger one takes longer to look through, but what thousands of
-// agents throw away still fills that only twice a minute. It moves in steps, for each change stops the program for a moment.
+// heapPercent is how much may be thrown away before it is collected, as a share of what is in use: 24 to 32 MiB as long as
+// that is at most a third of it and more than an eighth. What is beyond the heap of a thousand agents takes long to look
+// through, but what thousands of agents throw away fills an eighth of it no more than a few times a minute. It moves in
+// steps, for each change stops the program for a moment.
 func heapPercent(live uint64) int {
-	const floor, most = 24 << 20, 96 << 20
+	const small, large = 24 << 20, 32 << 20
 	for percent := 400; percent > 33; percent /= 2 {
-		if live*uint64(percent)/100 <= floor {
+		if live*uint64(percent)/100 <= small {
 			return percent
 		}
 	}
 	for _, percent := range []int{33, 25, 18} {
-		if live*uint64(percent)/100 <= most {
+		if live*uint64(percent)/100 <= large {
 			return percent
 		}
 	}

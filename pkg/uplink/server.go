@@ -157,7 +157,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 		grpc.MaxRecvMsgSize(2*s.opts.MaxMessage), // beyond MaxMessage a message is refused by number, beyond this the stream ends
 		grpc.MaxConcurrentStreams(4),
 		grpc.StaticStreamWindowSize(flowWindow), grpc.StaticConnWindowSize(flowWindow),
-		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
+		grpc.ReadBufferSize(2<<10), grpc.WriteBufferSize(4<<10),
 		grpc.MaxHeaderListSize(8<<10),
 		grpc.ConnectionTimeout(helloWait),
 		grpc.WaitForHandlers(true),
