@@ -190,7 +190,9 @@ func (r *smsRun) step(name string, slow time.Duration, do func(*check.Step) *sms
 	s, bad := r.timed(name, slow, do)
 	if bad != nil {
 		if r.verdict == nil {
-			bad.reason = name + ": " + bad.reason
+			if !strings.HasPrefix(bad.reason, name+": ") {
+				bad.reason = name + ": " + bad.reason
+			}
 			r.verdict = bad
 		}
 		return false
