@@ -67,6 +67,8 @@ func (s *session) refused(st *step, pg *page) *Fault {
 		why = s.scope.refusedStatus(pg, "want a login").Error()
 	case pg.Status >= 500:
 		return nil
+	case st.Refused == "" && isHTML(pg.Header.Get("Content-Type"), pg.Body) && len(pg.Body) > maxErrorPage && !pg.document().asksForPassword():
+		return nil // a portal, whose scripts hold all kinds of words
 	case matches(st.refused, pg):
 		why = "the answer says " + s.seen(st.refused.Find(pg.Body))
 	case isHTML(pg.Header.Get("Content-Type"), pg.Body) && pg.document().asksForPassword():
