@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
 	"xunjian/pkg/measure"
 
 	"xunjian/pkg/metric"

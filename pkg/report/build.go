@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
 	"xunjian/pkg/contract"
 
 	"xunjian/pkg/incident"

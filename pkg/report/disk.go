@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+
 	"xunjian/pkg/measure"
 
 	"xunjian/pkg/metric"

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
 	"xunjian/pkg/measure"
 
 	"xunjian/pkg/contract"

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"xunjian/pkg/measure"
 
 	"github.com/google/go-cmp/cmp"

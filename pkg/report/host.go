@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"time"
+
 	"xunjian/pkg/contract"
 	"xunjian/pkg/measure"
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"testing"
 	"time"
+
 	"xunjian/pkg/measure"
 
 	"xunjian/pkg/metric"

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
 	"xunjian/pkg/measure"
 
 	"xunjian/pkg/contract"

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+
 	"xunjian/pkg/measure"
 
 	"xunjian/pkg/check"

@@ -3,6 +3,7 @@ package report
 import (
 	"strings"
 	"time"
+
 	"xunjian/pkg/measure"
 
 	"xunjian/pkg/contract"

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
 	"xunjian/pkg/measure"
 
 	"xunjian/pkg/i18n"
