@@ -122,6 +122,8 @@ func (s *session) steps(ctx context.Context, steps []*step, r *Run) bool {
 			r.Findings = append(r.Findings, check.Finding{Name: st.Name, Level: "minor", Reason: titled(st, bad.Reason)})
 			result.Outcome = check.Fail
 			bad = nil
+		} else if bad == nil && st.warns() {
+			r.Findings = append(r.Findings, check.Finding{Name: st.Name}) // ends what was told before
 		}
 		r.Steps = append(r.Steps, result)
 		switch {
@@ -290,6 +292,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// warns says that a failure of the step may be a mere warning.
+func (st *step) warns() bool {
+	return st.Trouble == check.Warning || slices.ContainsFunc(st.Expect, func(e check.FlowExpect) bool { return e.Trouble == check.Warning })
 }
 
 // tidy makes the steps that remove things, as far as what they need is known. Their failure is a finding.

@@ -109,6 +109,7 @@ func TestJudge(t *testing.T) {
 		"critical":          {`{url: /ok}, critical: true, expect: [{json: code, equals: "201"}]`, check.Fail, check.ClassContent, check.Down, `"200", want "201"`},
 		"wrong":             {`{url: /ok}, critical: true, expect: [{json: code, equals: "201", trouble: wrong}]`, check.Fail, check.ClassContent, check.Wrong, "want"},
 		"a mere warning":    {`{url: /nothing}, trouble: warning`, check.OK, "", "", ""},
+		"no more warning":   {`{url: /ok}, expect: [{json: code, equals: "200", trouble: warning}]`, check.OK, "", "", ""},
 		"hash":              {`{url: /ok}, expect: [{json: name, sha256: "{{ sha256('a b') }}"}, {json: name, size: "3"}]`, check.OK, "", "", ""},
 		"other hash":        {`{url: /ok}, expect: [{json: name, sha256: "00"}]`, check.Fail, check.ClassContent, check.Partial, "SHA-256"},
 		"status":            {`{url: /nothing}`, check.Fail, check.ClassStatus, check.Partial, "404 Not Found"},
@@ -146,6 +147,9 @@ func TestJudge(t *testing.T) {
 			}
 			if name == "its end is near" && (len(r.Findings) != 1 || r.Findings[0].Level != "urgent") {
 				t.Errorf("%+v", r.Findings)
+			}
+			if name == "no more warning" && (len(r.Findings) != 1 || r.Findings[0].Level != "" || r.Findings[0].Name != "it") {
+				t.Errorf("a warning that was told would not end: %+v", r.Findings)
 			}
 			if name == "a mere warning" && (len(r.Findings) != 1 || r.Findings[0].Level != "minor" || r.Steps[0].Outcome != check.Fail) {
 				t.Errorf("%+v", r)
