@@ -163,7 +163,7 @@ func (r *faultRig) send(ctx context.Context, method, url, body string) error {
 }
 
 func (r *faultRig) fault(ctx context.Context, service string, mode simulator.Mode) error {
-	return r.send(ctx, http.MethodPut, r.env["XUNJIAN_SIMULATOR_URL"]+"/faults/"+service, fmt.Sprintf(`{"mode":%q}`, mode))
+	return r.send(ctx, http.MethodPut, r.env["XUNJIAN_SIMULATOR_URL"]+"/faults/"+service, order(mode))
 }
 
 // unlock does what a person does after credentials were refused: checks that guard an account ask no more by themselves.
@@ -185,6 +185,14 @@ func (r *faultRig) unlock(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// order makes slow answers that still come in time; mode hang is for those that do not.
+func order(mode simulator.Mode) string {
+	if mode == simulator.Slow {
+		return `{"mode":"slow","delay_ms":1500}`
+	}
+	return fmt.Sprintf(`{"mode":%q}`, mode)
 }
 
 func (r *faultRig) log() string {
@@ -223,7 +231,8 @@ func (r *faultRig) ask(ctx context.Context, path string, into any) error {
 
 // settled waits until the service, or all of them, are well and no incident is open on them.
 func (r *faultRig) settled(ctx context.Context, limit time.Duration, service string) error {
-	for end := time.Now().Add(limit); ; {
+	well := time.Now() // since when
+	for end := well.Add(limit); ; {
 		var got struct {
 			Services []struct{ Name, State string } `json:"services"`
 		}
@@ -238,7 +247,11 @@ func (r *faultRig) settled(ctx context.Context, limit time.Duration, service str
 			return err
 		}
 		if bad < 0 && len(got.Services) > 0 && !slices.ContainsFunc(open, func(i opened) bool { return !i.over() && (service == "" || i.Service == service) }) {
-			return nil
+			if time.Since(well) > calm {
+				return nil
+			}
+		} else {
+			well = time.Now()
 		}
 		if time.Now().After(end) {
 			return fmt.Errorf("not well after %v: services %+v, incidents %+v", limit, got.Services, open)
@@ -273,6 +286,9 @@ type outcome struct {
 	after   time.Duration
 	trouble string // empty: as it must be
 }
+
+// calm is how long all must be well: a transaction that began during the fault before may still be under way.
+const calm = 17 * time.Second
 
 // patience is how long a fault may take to be told.
 const patience = 150 * time.Second
