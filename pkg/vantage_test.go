@@ -189,7 +189,7 @@ func TestVantageLostIsOneSymptom(t *testing.T) {
 	bubbles(t, func(t *testing.T, s *sight) {
 		for _, v := range s.views {
 			v.cut.Store(true)
-			time.Sleep(5 * time.Minute)
+			time.Sleep(2 * time.Minute)
 			got := s.open()
 			if len(got) > 1 || len(got) == 1 && got[0] != "unknown host minor" {
 				t.Errorf("%v, want one vantage lost", got)
@@ -201,7 +201,7 @@ func TestVantageLostIsOneSymptom(t *testing.T) {
 					t.Errorf("%s is %s when all is well again", st.Name, st.State)
 				}
 			}
-			time.Sleep(20 * time.Minute)
+			time.Sleep(6 * time.Minute)
 		}
 		closed, err := s.client.Incidents(s.ctx, api.IncidentFilter{})
 		s.must(err)

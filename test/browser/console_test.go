@@ -64,7 +64,7 @@ func (r *night) signIn() {
 
 func (r *night) allIsWell() {
 	r.t.Helper()
-	r.b.await("four services", `document.querySelectorAll(".wall li.ok").length === 4`)
+	r.b.await("five services", `document.querySelectorAll(".wall li.ok").length === 5`)
 	r.b.await("this host's figures", `/CPU\s*\d+%/.test(document.querySelector(".hosts li.ok").innerText)`)
 	r.b.shot("calm")
 }
