@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/net/http2"
 
@@ -128,20 +129,36 @@ func (g *grpcAsker) Ask(ctx context.Context, _ bool) check.Attempt {
 	return a
 }
 
-// metered is a connection whose reads go through the link's meter.
-type metered struct{ *link }
+// metered is a connection that lets maxBody bytes through. HTTP/2 reads it in a goroutine of its own, which is why the link's
+// meter will not do.
+type metered struct {
+	*link
+	read  atomic.Int64
+	ended atomic.Bool // the other side has said its last
+}
 
-func (m metered) Read(p []byte) (int, error) { return m.meter.Read(p) }
+func (m *metered) Read(p []byte) (int, error) {
+	left := maxBody - m.read.Load()
+	if left <= 0 {
+		return 0, errTooMuch
+	}
+	n, err := m.Conn.Read(p[:min(int64(len(p)), left)])
+	m.read.Add(int64(n))
+	if errors.Is(err, io.EOF) {
+		m.ended.Store(true)
+	}
+	return n, err
+}
 
 func (g *grpcAsker) exchange(ctx context.Context, l *link) (healthSaid, *fault) {
 	none := healthSaid{-1, 14}
 	defer l.raw.Close()
 	stop := l.endWith(ctx)
 	defer stop()
-	l.meter.left = maxBody
-	conn, err := g.pool.NewClientConn(metered{l}) //nolint:staticcheck // as above
+	m := &metered{link: l}
+	conn, err := g.pool.NewClientConn(m) //nolint:staticcheck // as above
 	if err != nil {
-		return none, l.blameHTTP2(ctx, err)
+		return none, m.blameHTTP2(ctx, err)
 	}
 	defer conn.Close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url, bytes.NewReader(g.body))
@@ -151,13 +168,13 @@ func (g *grpcAsker) exchange(ctx context.Context, l *link) (healthSaid, *fault) 
 	req.Header = g.metadata
 	resp, err := conn.RoundTrip(req)
 	if err != nil {
-		return none, l.blameHTTP2(ctx, err)
+		return none, m.blameHTTP2(ctx, err)
 	}
 	defer resp.Body.Close()
 	frame, err := io.ReadAll(io.LimitReader(resp.Body, maxHealth+1))
 	switch {
 	case err != nil:
-		return none, l.blameHTTP2(ctx, err)
+		return none, m.blameHTTP2(ctx, err)
 	case len(frame) > maxHealth:
 		return none, failed(check.ClassContent, "answer over %d bytes", maxHealth)
 	}
@@ -197,12 +214,12 @@ func nameOfStatus(s int) string {
 	return fmt.Sprint(s)
 }
 
-func (l *link) blameHTTP2(ctx context.Context, err error) *fault {
+func (m *metered) blameHTTP2(ctx context.Context, err error) *fault {
 	switch {
 	case ctx.Err() != nil:
-	case l.meter.left <= 0:
+	case m.read.Load() >= maxBody:
 		return failed(check.ClassContent, "more than %d KiB for an answer of a few bytes", maxBody>>10)
-	case l.meter.ended:
+	case m.ended.Load():
 		err = io.ErrUnexpectedEOF
 	}
 	return blame(ctx, "ask for health", err, check.ClassContent)
