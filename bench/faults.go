@@ -23,6 +23,7 @@ import (
 // faultOptions are the flags of the areas faults and quiet.
 type faultOptions struct {
 	only  string // services whose faults are made, with commas; empty: all
+	modes string // faults that are made, with commas; empty: all
 	table string // file that gets the table
 }
 
@@ -42,8 +43,8 @@ var general = map[simulator.Mode]told{
 	simulator.Reset:         {[]string{"down"}, "urgent"},
 	simulator.Wrong:         {[]string{"wrong", "down"}, "urgent"},
 	simulator.Flap:          {[]string{"partial", "down"}, ""},
-	simulator.LoginPage:     {[]string{"partial"}, "general"},
-	simulator.LoginRedirect: {[]string{"partial"}, "general"},
+	simulator.LoginPage:     {[]string{"partial", "down"}, ""},
+	simulator.LoginRedirect: {[]string{"partial", "down"}, ""},
 	simulator.TLSExpired:    {[]string{"down"}, "urgent"},
 }
 
@@ -307,7 +308,7 @@ func faultsArea(ctx context.Context, o options) ([]figure, error) {
 			continue
 		}
 		for _, mode := range s.Modes {
-			if mode == simulator.OK {
+			if mode == simulator.OK || o.faults.modes != "" && !slices.Contains(strings.Split(o.faults.modes, ","), string(mode)) {
 				continue
 			}
 			got, err := r.try(ctx, service, mode)
@@ -367,8 +368,8 @@ func (r *faultRig) try(ctx context.Context, service string, mode simulator.Mode)
 }
 
 func (x *outcome) judge(now, before []opened) {
-	x.found = slices.DeleteFunc(now, func(n opened) bool {
-		return slices.ContainsFunc(before, func(b opened) bool { return b.ID == n.ID })
+	x.found = slices.DeleteFunc(now, func(n opened) bool { // an incident may be opened again: its trouble had begun before
+		return n.over() && slices.ContainsFunc(before, func(b opened) bool { return b.ID == n.ID })
 	})
 	if len(x.found) == 0 {
 		return

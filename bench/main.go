@@ -75,6 +75,7 @@ func main() {
 	flag.IntVar(&o.year.days, "days", 395, "tsdb-year: days written")
 	flag.IntVar(&o.year.retain, "retain", 365, "tsdb-year: days kept")
 	flag.StringVar(&o.faults.only, "only", "", "faults: these services only, with commas")
+	flag.StringVar(&o.faults.modes, "modes", "", "faults: these faults only, with commas")
 	flag.StringVar(&o.faults.table, "table", "", "faults: file that gets the table")
 	flag.Float64Var(&o.share, "scale", 1, "share of the full data that the tsdb areas work on, for a quick run")
 	flag.Parse()
