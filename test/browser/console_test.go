@@ -64,7 +64,7 @@ func (r *night) signIn() {
 
 func (r *night) allIsWell() {
 	r.t.Helper()
-	r.b.await("five services", `document.querySelectorAll(".wall li.ok").length === 5`)
+	r.b.await("five services", `document.querySelectorAll(".wall > li.ok").length === 5`)
 	r.b.await("this host's figures", `/CPU\s*\d+%/.test(document.querySelector(".hosts li.ok").innerText)`)
 	r.b.shot("calm")
 }
@@ -80,7 +80,7 @@ func (r *night) breaks() {
 	if !js[bool](r.b, `window.mark === 1 && document.title.startsWith("(1)")`) {
 		r.t.Error("the page was loaded anew, or its title does not count")
 	}
-	r.b.await("the service's own state", `document.querySelectorAll(".wall li.down").length === 1`)
+	r.b.await("the service's own state", `document.querySelectorAll(".wall > li.down").length === 1`)
 }
 
 // left is the seconds on both clocks.
