@@ -13,7 +13,10 @@ type Act struct {
 	Person  string    // who; never empty
 	Note    string    // why, or what was seen
 	At      time.Time // when; zero is now
-	Via     string    // console, cli, api, link, phone
+	Via     string    // console, cli, api, link, sms, phone
+	Device  string    // with what, where it is known: a browser's name for itself
+	Address string    // from where, on the network
+	PagedAt time.Time // of an acknowledgement: when this person was told; zero is when the incident opened
 	Version int       // the record's version that the person saw; 0 does not care
 }
 

@@ -17,6 +17,7 @@ const (
 // check tidies an act and refuses one that names nobody.
 func (a Act) check() (Act, error) {
 	a.Person, a.Note, a.Via = strings.TrimSpace(a.Person), strings.TrimSpace(a.Note), clip(a.Via, 32)
+	a.Device, a.Address = clip(strings.ToValidUTF8(a.Device, "?"), 200), clip(a.Address, 64)
 	if a.At.IsZero() {
 		a.At = time.Now()
 	}
@@ -172,7 +173,7 @@ func (d *Desk) Ack(id string, a Act) (Record, error) {
 		case !r.AckAt.IsZero():
 			return &Conflict{What: "acknowledged", Incident: id, Person: r.AckBy, At: r.AckAt, Version: r.Version}
 		}
-		w.add(w.act(EventAcknowledged, a))
+		w.add(w.acknowledged(a))
 		return nil
 	})
 }

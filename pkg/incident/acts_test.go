@@ -314,3 +314,24 @@ func TestNamesForPeople(t *testing.T) {
 		t.Error("a class has no weight")
 	}
 }
+
+// An acknowledgement says with what, from where, and how long after the page it came; without a page of the person's own
+// that is the incident's opening.
+func TestAckBearsTheWay(t *testing.T) {
+	h := newHouse(t)
+	for _, c := range []struct {
+		told, want time.Time
+	}{{after(2), after(2)}, {time.Time{}, after(0)}, {after(30), after(0)}} {
+		s := down(0)
+		s.Service = "svc" + fmt.Sprint(c.told.Unix())
+		r := h.see(s)
+		a := by("驻点", 5, "")
+		a.Via, a.Device, a.Address, a.PagedAt = "link", strings.Repeat("x", 500), "192.0.2.7", c.told
+		must(t)(h.Ack(r.ID, a))
+		_, es := h.get(r.ID)
+		e := es[len(es)-1]
+		if e.Kind != EventAcknowledged || e.Via != "link" || len(e.Device) != 200 || e.Address != "192.0.2.7" || !e.PagedAt.Equal(c.want) {
+			t.Errorf("told %v: %+v", c.told, e)
+		}
+	}
+}

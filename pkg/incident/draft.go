@@ -129,12 +129,23 @@ func (w *draft) good(s symptom.Symptom) {
 // imply acknowledges in the name of a person whose act shows that they have taken the fault on.
 func (w *draft) imply(a Act) {
 	if w.rec.AckAt.IsZero() {
-		w.add(Event{Kind: EventAcknowledged, Person: a.Person, Via: a.Via})
+		e := w.acknowledged(a)
+		e.Text = "" // the note speaks of the act itself
+		w.add(e)
 	}
 }
 
 func (w *draft) act(kind EventKind, a Act) Event {
-	return Event{Kind: kind, Person: a.Person, Via: a.Via, Text: a.Note}
+	return Event{Kind: kind, Person: a.Person, Via: a.Via, Device: a.Device, Address: a.Address, Text: a.Note}
+}
+
+// acknowledged also says when the person was told, so that the time from page to acknowledgement can be derived.
+func (w *draft) acknowledged(a Act) Event {
+	e := w.act(EventAcknowledged, a)
+	if e.PagedAt = clean(a.PagedAt); e.PagedAt.IsZero() || e.PagedAt.After(w.now) {
+		e.PagedAt = w.rec.OpenedAt
+	}
+	return e
 }
 
 func clean(t time.Time) time.Time {

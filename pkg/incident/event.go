@@ -39,8 +39,11 @@ type Event struct {
 	At       time.Time `json:"at"`               // when it was written down; never before the event before it
 	Of       time.Time `json:"of,omitzero"`      // when it took effect, where that is another time
 	Person   string    `json:"person,omitempty"` // empty: the machine
-	Via      string    `json:"via,omitempty"`    // console, cli, api, link, phone
-	Text     string    `json:"text,omitempty"`   // the person's note or reason
+	Via      string    `json:"via,omitempty"`    // console, cli, api, link, sms, phone
+	Device   string    `json:"device,omitempty"`
+	Address  string    `json:"address,omitempty"`
+	PagedAt  time.Time `json:"paged_at,omitzero"` // of an acknowledgement: when the person was told; At is that much later
+	Text     string    `json:"text,omitempty"`    // the person's note or reason
 
 	Level    contract.Level   `json:"level,omitempty"`
 	PartyA   string           `json:"party_a,omitempty"` // who of party A agreed

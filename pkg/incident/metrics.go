@@ -1,6 +1,8 @@
 package incident
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"xunjian/pkg/contract"
@@ -12,6 +14,7 @@ type metrics struct {
 	breached *prometheus.CounterVec
 	refused  prometheus.Counter
 	response *prometheus.HistogramVec
+	pageAck  *prometheus.HistogramVec
 	recovery *prometheus.HistogramVec
 }
 
@@ -27,12 +30,13 @@ func newMetrics(reg prometheus.Registerer, d *Desk) *metrics {
 		breached: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_incident_breaches_total", Help: "Contract deadlines missed since the collector started."}, []string{"clock", "level"}),
 		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "xunjian_incidents_refused_total", Help: "Symptoms that could not open an incident because too many are open."}),
 		response: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "xunjian_incident_response_seconds", Help: "Time from the start of the contract clock to the acknowledgement by a person.", Buckets: minutes(1, 2, 5, 10, 15, 30, 60, 240)}, []string{"level"}),
+		pageAck:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "xunjian_page_to_acknowledge_seconds", Help: "Time from the page to the acknowledgement by the person, by the way in which it came.", Buckets: []float64{10, 30, 60, 120, 300, 600, 900, 1800, 3600, 14400}}, []string{"level", "via"}),
 		recovery: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "xunjian_incident_recovery_seconds", Help: "Net time from the start of the contract clock to recovery.", Buckets: minutes(5, 15, 30, 60, 120, 240, 480, 1440)}, []string{"level"}),
 	}
 	if reg == nil {
 		reg = prometheus.NewRegistry()
 	}
-	reg.MustRegister(m.opened, m.breached, m.refused, m.response, m.recovery, openIncidents{d})
+	reg.MustRegister(m.opened, m.breached, m.refused, m.response, m.pageAck, m.recovery, openIncidents{d})
 	for _, l := range contract.Levels {
 		m.opened.WithLabelValues(string(l))
 	}
@@ -49,10 +53,19 @@ func (m *metrics) count(w *draft) {
 			m.breached.WithLabelValues(string(e.Breach.Clock), string(e.Breach.Level)).Inc()
 		case EventAcknowledged:
 			m.response.WithLabelValues(level).Observe(w.rec.Clocks(e.At).Response.Elapsed.Seconds())
+			m.pageAck.WithLabelValues(level, knownVia(e.Via)).Observe(e.At.Sub(e.PagedAt).Seconds())
 		case EventRecovered:
 			m.recovery.WithLabelValues(level).Observe(w.rec.Clocks(e.At).Recovery.Net.Seconds())
 		}
 	}
+}
+
+// knownVia keeps the label to the ways that there are.
+func knownVia(via string) string {
+	if slices.Contains([]string{"console", "cli", "api", "link", "sms", "phone"}, via) {
+		return via
+	}
+	return "other"
 }
 
 // openIncidents counts the faults that last. Services that are not configured share one label value.
