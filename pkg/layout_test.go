@@ -27,7 +27,7 @@ var rows = [][]string{
 	// tools made of tools
 	{"flow"},
 	// parts
-	{"host", "probe", "blackbox", "uplink", "tsdb", "fleet", "rule", "access"},
+	{"host", "probe", "blackbox", "uplink", "tsdb", "fleet", "rule", "access", "channel"},
 	// duties
 	{"query", "ingest", "inspect", "incident", "measure"},
 	// outcomes

@@ -22,9 +22,9 @@ import (
 
 	"xunjian/pkg/agent"
 	"xunjian/pkg/api"
+	"xunjian/pkg/channel"
 	"xunjian/pkg/check"
 	"xunjian/pkg/collector"
-	"xunjian/pkg/pager"
 	"xunjian/pkg/probe"
 )
 
@@ -98,7 +98,7 @@ func (s *story) config() collector.Config {
 	// This host's processors do next to nothing in an hour that passes in seconds: only its disks can be judged.
 	c.Rules.Files = []string{filepath.Join(s.TempDir(), "disk.yml")}
 	s.must(os.WriteFile(c.Rules.Files[0], []byte("groups: [{name: disk, rules: [{alert: DiskGone, expr: 'node_filesystem_size_bytes < 0', labels: {level: urgent}, annotations: {summary: gone}}]}]\n"), 0o600))
-	c.Pages = pager.Config{Webhooks: []pager.Webhook{{Name: "phone", URL: "http://192.0.2.2:80/hook"}}, Dial: s.net.dial}
+	c.Pages.Webhooks, c.Pages.Dial = []channel.Webhook{{Name: "phone", URL: "http://192.0.2.2:80/hook"}}, s.net.dial
 	return c
 }
 

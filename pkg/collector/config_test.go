@@ -168,6 +168,10 @@ func yamlKeys(t reflect.Type, under string) (out []string) {
 		if !f.IsExported() || name == "-" {
 			continue
 		}
+		if f.Anonymous && strings.Contains(f.Tag.Get("yaml"), ",inline") {
+			out = append(out, yamlKeys(f.Type, under)...)
+			continue
+		}
 		if name == "" {
 			panic(fmt.Sprintf("%v.%s has no yaml tag", t, f.Name))
 		}

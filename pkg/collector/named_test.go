@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"xunjian/pkg/channel"
 	"xunjian/pkg/check"
-	"xunjian/pkg/pager"
 )
 
 const oneRule = "groups: [{name: g, rules: [{record: a, expr: 'vector(1)'}]}]\n"
@@ -140,6 +140,6 @@ func TestNamedLeavesSecretsOut(t *testing.T) {
 	}
 }
 
-func webhookOf(ca, token string) pager.Webhook {
-	return pager.Webhook{Name: "w", CAFile: ca, TokenFile: token}
+func webhookOf(ca, token string) channel.Webhook {
+	return channel.Webhook{Name: "w", CAFile: ca, TokenFile: token}
 }

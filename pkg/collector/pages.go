@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"xunjian/pkg/channel"
 	"xunjian/pkg/pager"
 )
 
@@ -20,7 +21,7 @@ type pages struct {
 }
 
 // set puts a pager in force.
-func (p *pages) set(c *Collector, channels []pager.Channel, cfg Config) error {
+func (p *pages) set(c *Collector, channels []channel.Channel, cfg Config) error {
 	own := prometheus.NewRegistry()
 	next, err := pager.New(c.desk, c.records, pager.Options{
 		Channels: channels, ExternalURL: cfg.externalURL(), Language: cfg.Language, Location: cfg.location(), Registerer: own, Logger: c.log,

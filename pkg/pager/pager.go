@@ -3,7 +3,6 @@ package pager
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"xunjian/pkg/channel"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/store"
@@ -21,18 +21,12 @@ const Patience = 24 * time.Hour
 
 // Options tunes New.
 type Options struct {
-	Channels    []Channel
+	Channels    []channel.Channel
 	ExternalURL string         // of the console, for links
 	Language    string         // of the pages: zh-CN (default) or en
 	Location    *time.Location // of the times in pages; default Asia/Shanghai
 	Registerer  prometheus.Registerer
 	Logger      *slog.Logger
-}
-
-// Channel is one receiver of pages. Send makes one try, bounded in time, and returns nil only on the receiver's own yes.
-type Channel interface {
-	Name() string
-	Send(ctx context.Context, m Message) error
 }
 
 // Pager follows the desk's outbox. Each channel has its own worker, so that none delays another.
@@ -148,27 +142,4 @@ func (p *Pager) Undelivered(limit int) ([]Pending, error) {
 		out = append(append(out, lost...), waiting...)
 	}
 	return out, nil
-}
-
-// Refusal is a receiver's no. Errors of other types mean that no answer came.
-type Refusal struct {
-	Status     int           // HTTP status
-	Text       string        // what the receiver said, shortened
-	RetryAfter time.Duration // not before, 0: the receiver did not say
-	PageOnly   bool          // it is this page that is refused, others may pass
-}
-
-func (r *Refusal) Error() string {
-	if r.Text == "" {
-		return fmt.Sprintf("HTTP %d", r.Status)
-	}
-	return fmt.Sprintf("HTTP %d: %s", r.Status, r.Text)
-}
-
-func refusal(err error) Refusal {
-	var r *Refusal
-	if errors.As(err, &r) {
-		return *r
-	}
-	return Refusal{}
 }

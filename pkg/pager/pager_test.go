@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"xunjian/pkg/channel"
 	"xunjian/pkg/store"
 )
 
@@ -290,7 +291,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := newReceiver(t, func(int, http.ResponseWriter, *http.Request) { own.Close() })
-		p, err := New(h.desk, own, Options{Channels: []Channel{r.channel(t, "ops")}})
+		p, err := New(h.desk, own, Options{Channels: []channel.Channel{r.channel(t, "ops")}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -332,7 +333,7 @@ func TestChannelsComeAndGo(t *testing.T) {
 		h := newHouse(t, old.channel(t, "old"))
 		h.observe("signature", true)
 		synctest.Wait()
-		h.channels = []Channel{fresh.channel(t, "fresh")}
+		h.channels = []channel.Channel{fresh.channel(t, "fresh")}
 		h.restart()
 		h.observe("sms", true)
 		synctest.Wait()
@@ -404,11 +405,8 @@ func TestTwoChannelsOfOneName(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	w, err := newWebhook(Webhook{Name: "ops", URL: "http://x/"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := New(nil, db, Options{Channels: []Channel{w, w}}); err == nil {
+	w := newReceiver(t, yes).channel(t, "ops")
+	if _, err := New(nil, db, Options{Channels: []channel.Channel{w, w}}); err == nil {
 		t.Error("accepted")
 	}
 }

@@ -6,41 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"xunjian/pkg/channel"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/incident"
 )
-
-// Message is a page made ready for receivers.
-type Message struct {
-	Key     string // the same for every try of the page, so that receivers can drop duplicates
-	Page    incident.Page
-	Payload Payload
-}
-
-// Payload is Alertmanager's webhook payload, version 4, so that every receiver made for it works.
-type Payload struct {
-	Receiver          string            `json:"receiver"`
-	Status            string            `json:"status"` // firing or resolved
-	Alerts            []Alert           `json:"alerts"`
-	GroupLabels       map[string]string `json:"groupLabels"`
-	CommonLabels      map[string]string `json:"commonLabels"`
-	CommonAnnotations map[string]string `json:"commonAnnotations"`
-	ExternalURL       string            `json:"externalURL"`
-	Version           string            `json:"version"`
-	GroupKey          string            `json:"groupKey"`
-	TruncatedAlerts   uint64            `json:"truncatedAlerts"`
-}
-
-// Alert is one alert of a payload.
-type Alert struct {
-	Status       string            `json:"status"`
-	Labels       map[string]string `json:"labels"`
-	Annotations  map[string]string `json:"annotations"`
-	StartsAt     time.Time         `json:"startsAt"`
-	EndsAt       time.Time         `json:"endsAt"` // zero while it fires
-	GeneratorURL string            `json:"generatorURL"`
-	Fingerprint  string            `json:"fingerprint"` // of the incident: the same from its first page to its last
-}
 
 const (
 	firing   = "firing"
@@ -57,19 +26,19 @@ func pageKey(page incident.Page) string {
 	return k
 }
 
-func (p *Pager) message(page incident.Page, receiver string) Message {
+func (p *Pager) message(page incident.Page, receiver string) channel.Message {
 	r := page.Record
 	status, end := firing, time.Time{}
 	if page.Kind == incident.PageRecovered {
 		status, end = resolved, r.RecoveredAt.In(p.o.Location)
 	}
 	labels, annotations := p.labels(page), p.annotations(page)
-	return Message{
-		Key:  pageKey(page),
-		Page: page,
-		Payload: Payload{
+	return channel.Message{
+		Key: pageKey(page), Level: page.Level, Resolved: status == resolved,
+		Title: annotations["summary"], Text: annotations["description"],
+		Payload: channel.Payload{
 			Receiver: receiver, Status: status, Version: "4",
-			Alerts: []Alert{{
+			Alerts: []channel.Alert{{
 				Status: status, Labels: labels, Annotations: annotations,
 				StartsAt: r.FaultStart.In(p.o.Location), EndsAt: end,
 				GeneratorURL: p.link(r.ID), Fingerprint: fingerprint(r.ID),

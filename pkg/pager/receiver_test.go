@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"xunjian/pkg/channel"
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/incident"
@@ -29,7 +30,7 @@ type call struct {
 	key     string
 	at      time.Time
 	auth    string
-	payload Payload
+	payload channel.Payload
 }
 
 // answer is what a receiver does with its n-th request, from 0.
@@ -153,15 +154,13 @@ func (r *receiver) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 }
 
 // channel is a webhook to the receiver.
-func (r *receiver) channel(t *testing.T, name string) *webhook {
+func (r *receiver) channel(t *testing.T, name string) channel.Channel {
 	t.Helper()
-	w, err := newWebhook(Webhook{Name: name, URL: "http://receiver/hook"})
+	channels, err := channel.Config{Webhooks: []channel.Webhook{{Name: name, URL: "http://receiver/hook"}}, Dial: r.dial}.Channels()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.client.Transport.(*http.Transport).DialContext = r.dial
-	t.Cleanup(w.client.CloseIdleConnections)
-	return w
+	return channels[0]
 }
 
 // house is a desk and a pager on one store that can be stopped and started again.
@@ -171,12 +170,12 @@ type house struct {
 	db       *store.DB
 	desk     *incident.Desk
 	pager    *Pager
-	channels []Channel
+	channels []channel.Channel
 	registry prometheus.Registerer
 	stop     func()
 }
 
-func newHouse(t *testing.T, channels ...Channel) *house {
+func newHouse(t *testing.T, channels ...channel.Channel) *house {
 	h := &house{t: t, path: filepath.Join(t.TempDir(), "records.db"), channels: channels}
 	h.start()
 	t.Cleanup(func() { h.halt() })

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"xunjian/pkg/channel"
 	"xunjian/pkg/incident"
 )
 
@@ -22,7 +23,7 @@ const (
 // only later pages of its own incident wait behind it, so that no receiver hears of an end before its beginning.
 type worker struct {
 	p       *Pager
-	channel Channel
+	channel channel.Channel
 	log     *slog.Logger
 
 	started  bool
@@ -163,7 +164,7 @@ func (w *worker) try(ctx context.Context, it *item) {
 		return
 	}
 	if !it.delivered {
-		err := w.channel.Send(ctx, w.p.message(*it.page, w.channel.Name()))
+		_, err := w.channel.Send(ctx, w.p.message(*it.page, w.channel.Name()))
 		if ctx.Err() != nil {
 			return // unknown whether it arrived: it goes again with the same key
 		}
@@ -199,8 +200,8 @@ func (w *worker) fetch(it *item) bool {
 func (w *worker) refused(it *item, err error) {
 	now, name := time.Now(), w.channel.Name()
 	w.p.metrics.failed.WithLabelValues(name).Inc()
-	r := refusal(err)
-	it.Tries, it.LastTry, it.Answer = it.Tries+1, now, clip(err.Error(), 512)
+	r := channel.RefusalIn(err)
+	it.Tries, it.LastTry, it.Answer = it.Tries+1, now, channel.Clip(err.Error(), 512)
 	if now.Sub(it.page.At) >= Patience {
 		w.log.Error("page given up", "incident", it.incident, "kind", it.page.Kind, "tries", it.Tries, "err", err)
 		w.giveUp(it, it.Answer)
@@ -283,15 +284,4 @@ func (w *worker) count() {
 		}
 	}
 	w.p.metrics.undelivered.WithLabelValues(w.channel.Name()).Set(float64(n))
-}
-
-// clip shortens a text to at most n bytes at a rune's edge.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
-	}
-	return s[:n]
 }

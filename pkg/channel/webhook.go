@@ -1,4 +1,4 @@
-package pager
+package channel
 
 import (
 	"bytes"
@@ -67,35 +67,35 @@ func newWebhook(w Webhook) (*webhook, error) {
 func (w *webhook) Name() string { return w.Webhook.Name }
 
 // Send makes one try. The key tells receivers, and net/http itself, that it may arrive twice.
-func (w *webhook) Send(ctx context.Context, m Message) error {
+func (w *webhook) Send(ctx context.Context, m Message) (Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
 	body, err := json.Marshal(m.Payload)
 	if err != nil {
-		return fmt.Errorf("encode page: %w", err)
+		return Receipt{}, fmt.Errorf("encode page: %w", err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
 	if err != nil {
-		return withoutURL(err)
+		return Receipt{}, withoutURL(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Xunjian")
 	req.Header.Set("Idempotency-Key", m.Key)
 	token, err := w.token()
 	if err != nil {
-		return err
+		return Receipt{}, err
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return withoutURL(err)
+		return Receipt{}, withoutURL(err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("read the receiver's answer: %w", withoutURL(err))
+		return Receipt{}, fmt.Errorf("read the receiver's answer: %w", withoutURL(err))
 	}
 	return judge(resp, answer, time.Now())
 }
@@ -134,10 +134,10 @@ var pageFaults = []int{
 }
 
 // judge takes a 2xx for a yes, unless its body holds the error code of an instant messenger's robot.
-func judge(resp *http.Response, answer []byte, now time.Time) error {
-	text := clip(strings.ToValidUTF8(strings.Join(strings.Fields(string(answer)), " "), "?"), 200)
+func judge(resp *http.Response, answer []byte, now time.Time) (Receipt, error) {
+	text := Clip(strings.ToValidUTF8(strings.Join(strings.Fields(string(answer)), " "), "?"), 200)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return &Refusal{
+		return Receipt{}, &Refusal{
 			Status: resp.StatusCode, Text: text, PageOnly: slices.Contains(pageFaults, resp.StatusCode),
 			RetryAfter: retryAfter(resp.Header.Get("Retry-After"), now),
 		}
@@ -146,9 +146,9 @@ func judge(resp *http.Response, answer []byte, now time.Time) error {
 		ErrCode json.Number `json:"errcode"`
 	}
 	if json.Unmarshal(answer, &robot) == nil && robot.ErrCode != "" && robot.ErrCode != "0" {
-		return &Refusal{Status: resp.StatusCode, Text: text}
+		return Receipt{}, &Refusal{Status: resp.StatusCode, Text: text}
 	}
-	return nil
+	return Receipt{Answer: text}, nil
 }
 
 // retryAfter reads seconds or a date; anything else says nothing.
