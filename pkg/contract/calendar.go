@@ -1,11 +1,14 @@
 package contract
 
 import (
+	"crypto/sha256"
 	"embed"
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"time"
 )
 
@@ -95,6 +98,47 @@ func (c *Calendar) Workday(t time.Time) (work, known bool) {
 		return !off, known
 	}
 	return t.Weekday() != time.Saturday && t.Weekday() != time.Sunday, known
+}
+
+// Version names what the calendar holds, so that a figure can say by which calendar it was computed: the newest year and
+// a digest of all days (2026-3f9c21aa).
+func (c *Calendar) Version() string {
+	sum := sha256.New()
+	for _, day := range slices.Sorted(maps.Keys(c.off)) {
+		fmt.Fprintln(sum, day, c.off[day])
+	}
+	years := slices.Sorted(maps.Keys(c.years))
+	fmt.Fprintln(sum, years)
+	newest := 0
+	if len(years) > 0 {
+		newest = years[len(years)-1]
+	}
+	return fmt.Sprintf("%d-%x", newest, sum.Sum(nil)[:4])
+}
+
+// Working is what the calendar says of the year of a moment, the one before and the one after.
+func (c *Calendar) Working(o Office, at time.Time) *Working {
+	year := at.In(c.loc).Year()
+	w := &Working{Calendar: c.Version(), Zone: c.loc.String(), Office: o}
+	for y := year - 1; y <= year+1; y++ {
+		if c.years[y] {
+			w.Years = append(w.Years, y)
+		}
+	}
+	for _, day := range slices.Sorted(maps.Keys(c.off)) {
+		t, err := time.ParseInLocation(time.DateOnly, day, c.loc)
+		if err != nil || t.Year() < year-1 || t.Year() > year+1 {
+			continue
+		}
+		weekend := t.Weekday() == time.Saturday || t.Weekday() == time.Sunday
+		switch {
+		case c.off[day] && !weekend:
+			w.Off = append(w.Off, day)
+		case !c.off[day] && weekend:
+			w.On = append(w.On, day)
+		}
+	}
+	return w
 }
 
 // Span is a stretch of time in milliseconds since 1970, half-open.

@@ -274,7 +274,7 @@ func TestPureFunction(t *testing.T) {
 		shift := time.Duration(rapid.Int64Range(-1e15, 1e15).Draw(t, "shift"))
 		moved := History{Detected: h.Detected.Add(shift), FaultStart: h.FaultStart.Add(shift), Level: h.Level}
 		for _, s := range h.Steps {
-			moved.Steps = append(moved.Steps, Step{s.Kind, s.At.Add(shift), s.Level, s.Until.Add(shift)})
+			moved.Steps = append(moved.Steps, Step{s.Kind, s.At.Add(shift), s.Level, s.Until.Add(shift), s.Reason})
 		}
 		got := terms.Assess(moved, now.Add(shift))
 		if got.Response != want.Response || got.Recovery != want.Recovery || len(got.Breaches) != len(want.Breaches) {

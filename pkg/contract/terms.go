@@ -8,32 +8,42 @@ type Limits struct {
 	Recover time.Duration `yaml:"recover,omitempty" json:"recover,omitzero"`
 }
 
-// Terms are the values of one contract on which its clocks depend. An incident keeps those in force when it opened.
+// Terms are the values of one contract on which its clocks depend. An incident keeps those in force when it opened, so a
+// value that is missing means what the program did before there was such a value.
 type Terms struct {
 	Urgent  Limits `yaml:"urgent" json:"urgent"`
 	General Limits `yaml:"general" json:"general"`
 	Minor   Limits `yaml:"minor,omitempty" json:"minor,omitzero"` // none unless a time is agreed
 
-	StartAtFault bool `yaml:"start_at_fault,omitempty" json:"start_at_fault,omitempty"` // start the clocks at the first failing sample
-	NoPauses     bool `yaml:"no_pauses,omitempty" json:"no_pauses,omitempty"`           // waiting for consent counts
+	StartAtFault    bool `yaml:"start_at_fault,omitempty" json:"start_at_fault,omitempty"`       // start the clocks at the first failing sample (R1)
+	GeneralInOffice bool `yaml:"general_in_office,omitempty" json:"general_in_office,omitempty"` // the clocks of general faults run in office hours only (R4)
+	NoPauses        bool `yaml:"no_pauses,omitempty" json:"no_pauses,omitempty"`                 // waiting counts, whatever for
+	PauseThirdParty bool `yaml:"pause_third_party,omitempty" json:"pause_third_party,omitempty"` // waiting for a third party does not count (R7)
+	PauseUpstream   bool `yaml:"pause_upstream,omitempty" json:"pause_upstream,omitempty"`       // the same for the platform of the level above (上级平台)
+	EscalateOverdue bool `yaml:"escalate_overdue" json:"escalate_overdue,omitempty"`             // a general fault that misses its recovery becomes urgent (R11)
 
-	Verify       time.Duration `yaml:"verify" json:"verify"`               // unbroken good time that makes a recovery
-	VerifyUrgent time.Duration `yaml:"verify_urgent" json:"verify_urgent"` // the same for urgent faults
-	Relapse      time.Duration `yaml:"relapse" json:"relapse"`             // a fault back within it is the same incident
-	Recurrence   time.Duration `yaml:"recurrence" json:"recurrence"`       // a fault back within it names its forerunner
-	Backdate     time.Duration `yaml:"backdate" json:"backdate"`           // how far back a person may date a report
+	Verify       time.Duration `yaml:"verify" json:"verify"`                                 // unbroken good time that makes a recovery
+	VerifyUrgent time.Duration `yaml:"verify_urgent" json:"verify_urgent"`                   // the same for urgent faults
+	Relapse      time.Duration `yaml:"relapse" json:"relapse"`                               // a fault back within it is the same incident
+	Recurrence   time.Duration `yaml:"recurrence" json:"recurrence"`                         // a fault back within it names its forerunner
+	Backdate     time.Duration `yaml:"backdate" json:"backdate"`                             // how far back a person may date a report
+	ConfirmDays  int           `yaml:"confirm_days,omitempty" json:"confirm_days,omitempty"` // working days without objection that confirm a recovery (默认确认, R10); 0: never
+
+	Working *Working `yaml:"-" json:"working,omitempty"` // when the customer works; nil: nobody knew
 }
 
 // DefaultTerms are those of the service requirement.
 func DefaultTerms() Terms {
 	return Terms{
-		Urgent:       Limits{10 * time.Minute, 4 * time.Hour},
-		General:      Limits{30 * time.Minute, 8 * time.Hour},
-		Verify:       5 * time.Minute,
-		VerifyUrgent: 10 * time.Minute,
-		Relapse:      30 * time.Minute,
-		Recurrence:   30 * 24 * time.Hour,
-		Backdate:     24 * time.Hour,
+		Urgent:          Limits{10 * time.Minute, 4 * time.Hour},
+		General:         Limits{30 * time.Minute, 8 * time.Hour},
+		EscalateOverdue: true,
+		Verify:          5 * time.Minute,
+		VerifyUrgent:    10 * time.Minute,
+		Relapse:         30 * time.Minute,
+		Recurrence:      30 * 24 * time.Hour,
+		Backdate:        24 * time.Hour,
+		ConfirmDays:     3,
 	}
 }
 
@@ -60,6 +70,12 @@ func (t Terms) Validate(fail func(path, format string, args ...any)) {
 			fail(path, "%v is outside 0s to 8784h", d)
 		}
 	}
+	if t.ConfirmDays < 0 || t.ConfirmDays > 60 {
+		fail("confirm_days", "%d: want 1 to 60 working days, or 0 for never", t.ConfirmDays)
+	}
+	if t.NoPauses && (t.PauseThirdParty || t.PauseUpstream) {
+		fail("no_pauses", "true, but a reason to pause is switched on: remove one of them")
+	}
 }
 
 // Limits are those of a level; an agreed time stands in for a minor level's.
@@ -81,4 +97,42 @@ func (t Terms) VerifyTime(l Level) time.Duration {
 		return t.VerifyUrgent
 	}
 	return t.Verify
+}
+
+// pauses says whether waiting for something stops the recovery clock, as far as anything does.
+func (t Terms) pauses(why Reason) bool {
+	switch why {
+	case ThirdParty:
+		return t.PauseThirdParty
+	case Upstream:
+		return t.PauseUpstream
+	}
+	return true
+}
+
+// inOffice says that a level's clocks run in office hours only.
+func (t Terms) inOffice(l Level) bool { return l == General && t.GeneralInOffice && t.Working != nil }
+
+// measure is the time of a level's clocks between two moments.
+func (t Terms) measure(l Level, from, to time.Time) time.Duration {
+	if t.inOffice(l) {
+		return t.Working.Between(from, to)
+	}
+	return max(to.Sub(from), 0)
+}
+
+// add is the first moment by which d of a level's time has passed.
+func (t Terms) add(l Level, at time.Time, d time.Duration) time.Time {
+	if t.inOffice(l) {
+		return t.Working.Add(at, d)
+	}
+	return at.Add(d)
+}
+
+// last is the last moment by which no more than d of a level's time has passed.
+func (t Terms) last(l Level, at time.Time, d time.Duration) time.Time {
+	if t.inOffice(l) {
+		return t.Working.last(at, d)
+	}
+	return at.Add(d)
 }

@@ -1,0 +1,184 @@
+package contract
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Working is when the customer works as one version of the calendar has it, for the years around a moment: all that a
+// clock in working time depends on, so that an incident which keeps it is counted the same for ever.
+type Working struct {
+	Calendar string   `json:"calendar"` // Calendar.Version
+	Zone     string   `json:"zone"`     // of the days, as Asia/Shanghai
+	Office   Office   `json:"office"`
+	Years    []int    `json:"years"`         // whose notice is known
+	Off      []string `json:"off,omitempty"` // Mondays to Fridays that are off, in order: 2026-10-01
+	On       []string `json:"on,omitempty"`  // Saturdays and Sundays that are worked (调休), in order: 2026-10-10
+}
+
+// horizon bounds the search for working time where there is none.
+const horizon = 10 * 366
+
+// Workday answers for the day of t; known is false when no notice covers its year, and then it is Monday to Friday.
+func (w *Working) Workday(t time.Time) (work, known bool) {
+	t = t.In(w.location())
+	day := t.Format(time.DateOnly)
+	known = slices.Contains(w.Years, t.Year())
+	if t.Weekday() == time.Saturday || t.Weekday() == time.Sunday {
+		_, on := slices.BinarySearch(w.On, day)
+		return on, known
+	}
+	_, off := slices.BinarySearch(w.Off, day)
+	return !off, known
+}
+
+// Between is the working time from one moment to a later one.
+func (w *Working) Between(from, to time.Time) (sum time.Duration) {
+	if !from.Before(to) {
+		return 0
+	}
+	p := w.pattern()
+	for d := w.midnight(from, 0); d.Before(to); d = w.midnight(d, 1) {
+		for _, s := range p.of(d) {
+			sum += overlap(s, from, to)
+		}
+	}
+	return sum
+}
+
+// Add is the first moment by which d of working time has passed since t.
+func (w *Working) Add(t time.Time, d time.Duration) time.Time {
+	if d <= 0 {
+		return t
+	}
+	p := w.pattern()
+	day := w.midnight(t, 0)
+	for range horizon {
+		for _, s := range p.of(day) {
+			here := overlap(s, t, s.to)
+			if here >= d {
+				return s.to.Add(d - here)
+			}
+			d -= here
+		}
+		day = w.midnight(day, 1)
+	}
+	return day
+}
+
+// last is the last moment by which no more than d of working time has passed since t: where Add ends with the office's
+// hours, it is when they go on.
+func (w *Working) last(t time.Time, d time.Duration) time.Time {
+	t = w.Add(t, d)
+	p := w.pattern()
+	day := w.midnight(t, 0)
+	for range horizon {
+		for _, s := range p.of(day) {
+			switch {
+			case t.Before(s.from):
+				return s.from
+			case t.Before(s.to):
+				return t
+			}
+		}
+		day = w.midnight(day, 1)
+	}
+	return day
+}
+
+// Days is the end of the nth working day after the day of t, which itself does not count; the end is the midnight that
+// follows (民法典 第201条, 第203条).
+func (w *Working) Days(t time.Time, n int) time.Time {
+	day := w.midnight(t, 1)
+	for range horizon {
+		if work, _ := w.Workday(day); work {
+			n--
+		}
+		if day = w.midnight(day, 1); n <= 0 {
+			break
+		}
+	}
+	return day
+}
+
+// Known says whether a notice covers every day of [from, to).
+func (w *Working) Known(from, to time.Time) bool {
+	for y := from.In(w.location()).Year(); y <= to.In(w.location()).Year(); y++ {
+		if !slices.Contains(w.Years, y) {
+			return false
+		}
+	}
+	return true
+}
+
+// AllDay is the same working days with all of their hours: what counts hours of working days rather than of the office.
+func (w *Working) AllDay() *Working {
+	all := *w
+	all.Office = Office{Hours: Hours{"00:00-24:00"}}
+	return &all
+}
+
+// midnight begins the day that is some days after that of t.
+func (w *Working) midnight(t time.Time, days int) time.Time {
+	loc := w.location()
+	y, m, d := t.In(loc).Date()
+	return time.Date(y, m, d+days, 0, 0, 0, 0, loc)
+}
+
+// zones are those read before: the database is not read for each question.
+var zones sync.Map
+
+func (w *Working) location() *time.Location {
+	if loc, ok := zones.Load(w.Zone); ok {
+		return loc.(*time.Location)
+	}
+	loc, err := time.LoadLocation(w.Zone)
+	if err != nil { // of a fixed zone in tests, or of a database that the program was built without
+		loc = time.FixedZone(w.Zone, 8*3600)
+	}
+	zones.Store(w.Zone, loc)
+	return loc
+}
+
+// pattern is the office's hours, read once for a question.
+type pattern struct {
+	w              *Working
+	normal, summer []clockSpan
+}
+
+func (w *Working) pattern() pattern {
+	normal, _ := w.Office.Hours.parse() // seen to be sound by Validate
+	summer, _ := w.Office.Summer.parse()
+	return pattern{w, normal, summer}
+}
+
+// stretch is a half-open stretch of time.
+type stretch struct{ from, to time.Time }
+
+// of are the working hours of the day that begins at a midnight.
+func (p pattern) of(day time.Time) []stretch {
+	if work, _ := p.w.Workday(day); !work {
+		return nil
+	}
+	hours := p.normal
+	if p.w.Office.isSummer(day) {
+		hours = p.summer
+	}
+	out := make([]stretch, len(hours))
+	for i, h := range hours {
+		out[i] = stretch{h.from.on(day), h.to.on(day)}
+	}
+	return out
+}
+
+// overlap is how much of a stretch lies in [from, to).
+func overlap(s stretch, from, to time.Time) time.Duration {
+	if s.from.After(from) {
+		from = s.from
+	}
+	if s.to.Before(to) {
+		to = s.to
+	}
+	return max(to.Sub(from), 0)
+}
