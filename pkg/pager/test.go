@@ -1,0 +1,87 @@
+package pager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"xunjian/pkg/channel"
+	"xunjian/pkg/contract"
+)
+
+// ErrNoChannel is returned for the name of a channel that is not configured.
+var ErrNoChannel = errors.New("no such channel")
+
+// Tested is what came of a test message at one receiver, for people to read.
+type Tested struct {
+	Channel string        `json:"channel"`
+	Person  string        `json:"person,omitempty"` // whom it was to reach; empty: whoever sits behind the receiver
+	Answer  string        `json:"answer,omitempty"` // the receiver's yes, in its own words
+	Error   string        `json:"error,omitempty"`  // empty: it has said yes
+	Took    time.Duration `json:"took"`
+}
+
+// Test sends a message that is plainly a test over a channel, or over all with the name "", in the name of a person, at
+// once and beside whatever is being sent. It goes to each of the people given, else to those the channel itself names.
+// The error is ErrNoChannel; what a receiver says is in the list, which has the order of the configuration.
+func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person) ([]Tested, error) {
+	var out []Tested
+	var sends []func() (channel.Receipt, error)
+	for _, w := range p.workers {
+		if name != "" && w.channel.Name() != name {
+			continue
+		}
+		people := to
+		if len(people) == 0 {
+			people = append(people, channel.Person{})
+		}
+		for _, person := range people {
+			m := p.testMessage(w.channel.Name(), by, time.Now(), person)
+			out = append(out, Tested{Channel: w.channel.Name(), Person: person.Name})
+			sends = append(sends, func() (channel.Receipt, error) { return w.channel.Send(ctx, m) })
+		}
+	}
+	if name != "" && out == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNoChannel, name)
+	}
+	var wg sync.WaitGroup
+	for i, send := range sends {
+		wg.Go(func() {
+			start := time.Now()
+			receipt, err := send()
+			out[i].Took, out[i].Answer = time.Since(start), receipt.Answer
+			if err != nil {
+				out[i].Error = err.Error()
+			}
+		})
+	}
+	wg.Wait()
+	return out, nil
+}
+
+// testMessage says that it is a test in its every part, so that nobody takes it for a fault.
+func (p *Pager) testMessage(receiver, by string, now time.Time, to channel.Person) channel.Message {
+	t := p.printer.T
+	title := t("pager.test.title")
+	text := t("pager.test.text", "by", by, "channel", receiver, "at", p.clock(now))
+	labels := map[string]string{"alertname": "XunjianTest", "severity": "info", "level": string(contract.Minor), "test": "true"}
+	annotations := map[string]string{"summary": title, "description": text, "kind": t("pager.kind.test")}
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %s %s %d", receiver, to.Name, by, now.UnixNano())
+	print := fmt.Sprintf("%016x", h.Sum64())
+	m := channel.Message{
+		Key: "test." + print, Level: contract.Minor, Title: title, Text: text, Short: t("pager.test.short", "by", by),
+		Payload: channel.Payload{
+			Receiver: receiver, Status: firing, Version: "4", ExternalURL: p.o.ExternalURL, GroupKey: "{}:{test=\"" + print + "\"}",
+			Alerts:      []channel.Alert{{Status: firing, Labels: labels, Annotations: annotations, StartsAt: now.In(p.o.Location), Fingerprint: print}},
+			GroupLabels: map[string]string{"test": "true"}, CommonLabels: labels, CommonAnnotations: annotations,
+		},
+	}
+	if to != (channel.Person{}) {
+		m.To = []channel.Person{to}
+	}
+	return m
+}
