@@ -128,7 +128,7 @@ func (e *expect) hold(s *scope, pg *page) error {
 func (e *expect) wanted(status int) string {
 	wanted := fmt.Sprintf("want one of %v", e.Status)
 	if words := e.Means[strconv.Itoa(status)]; words != "" {
-		return clip(words, maxSeen) + ", " + wanted
+		return check.Clip(words, maxSeen) + ", " + wanted
 	}
 	return wanted
 }
@@ -138,7 +138,7 @@ func (e *expect) subject(s *scope, pg *page) (values []string, what string, err 
 	switch {
 	case e.Value != "":
 		v, err := s.work(e.value)
-		return []string{v.text}, "value " + clip(e.Value, maxSeen), err
+		return []string{v.text}, "value " + check.Clip(e.Value, maxSeen), err
 	case e.Header != "":
 		return pg.Header.Values(e.Header), "header " + e.Header, nil
 	case e.URL:
@@ -149,14 +149,14 @@ func (e *expect) subject(s *scope, pg *page) (values []string, what string, err 
 			return nil, "", err
 		}
 		values, err := jsonAt(pg.Body, path.text)
-		return values, "json " + clip(e.JSON, maxSeen), err
+		return values, "json " + check.Clip(e.JSON, maxSeen), err
 	case e.XML != "":
 		path, err := s.work(e.xml)
 		if err != nil {
 			return nil, "", err
 		}
 		values, err := xmlAt(pg.Body, path.text)
-		return values, "xml " + clip(e.XML, maxSeen), err
+		return values, "xml " + check.Clip(e.XML, maxSeen), err
 	case e.PDF:
 		text, err := pdfText(pg.Body)
 		return []string{text}, "text of the PDF", err
@@ -194,14 +194,14 @@ func (e *expect) compare(s *scope, values []string, what string) error {
 		return err
 	}
 	if match != nil && !slices.ContainsFunc(values, match.MatchString) {
-		return fmt.Errorf("%s is %s, want a match of %s", what, e.show(s, values[0]), clip(e.Match, maxSeen))
+		return fmt.Errorf("%s is %s, want a match of %s", what, e.show(s, values[0]), check.Clip(e.Match, maxSeen))
 	}
 	refuse, err := s.compiled(e.refuse)
 	if err != nil {
 		return err
 	}
 	if i := slices.IndexFunc(values, func(v string) bool { return refuse != nil && refuse.MatchString(v) }); i >= 0 {
-		return fmt.Errorf("%s holds %s, refused by %s", what, e.show(s, refuse.FindString(values[i])), clip(e.Refuse, maxSeen))
+		return fmt.Errorf("%s holds %s, refused by %s", what, e.show(s, refuse.FindString(values[i])), check.Clip(e.Refuse, maxSeen))
 	}
 	return e.measure(s, values, what)
 }
@@ -241,7 +241,7 @@ func (e *expect) show(s *scope, v string) string {
 		return masked
 	}
 	if words := e.Means[v]; words != "" {
-		return fmt.Sprintf("%q (%s)", s.mask.clip(v, maxSeen), clip(words, maxSeen))
+		return fmt.Sprintf("%q (%s)", s.mask.clip(v, maxSeen), check.Clip(words, maxSeen))
 	}
 	return fmt.Sprintf("%q", s.mask.clip(v, maxSeen))
 }
@@ -267,7 +267,7 @@ func shortURL(location string) string {
 	}
 	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawPath = nil, "", false, "", ""
 	u.Path, _, _ = strings.Cut(u.Path, ";") // ;jsessionid=…
-	return clip(u.String(), maxSeen)
+	return check.Clip(u.String(), maxSeen)
 }
 
 func encoded(pg *page) string {
@@ -275,7 +275,7 @@ func encoded(pg *page) string {
 		return ""
 	}
 	if e := pg.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return fmt.Sprintf(" (the body came %s-encoded unasked and is not decoded)", clip(e, 16))
+		return fmt.Sprintf(" (the body came %s-encoded unasked and is not decoded)", check.Clip(e, 16))
 	}
 	return ""
 }

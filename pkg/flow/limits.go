@@ -21,14 +21,14 @@ func warn(l *check.Limits, text string, now time.Time) (check.Finding, error) {
 	if dates {
 		until, ok := readDate(strings.TrimSpace(text))
 		if !ok {
-			return f, fmt.Errorf("%q is not a date", clip(text, maxSeen))
+			return f, fmt.Errorf("%q is not a date", check.Clip(text, maxSeen))
 		}
 		f.Until, f.Value = until, math.Floor(until.Sub(now).Hours()/24)
 		f.Reason = fmt.Sprintf("%s ends on %s, %.0f days left", l.Name, until.Format(time.DateOnly), f.Value)
 	} else {
 		n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
-			return f, fmt.Errorf("%q is not a number", clip(text, maxSeen))
+			return f, fmt.Errorf("%q is not a number", check.Clip(text, maxSeen))
 		}
 		f.Value, f.Reason = n, fmt.Sprintf("%s: %s left", l.Name, strconv.FormatFloat(n, 'f', -1, 64))
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"xunjian/pkg/check"
 )
 
 // margin is what a busy machine may take over a bound.
@@ -123,7 +125,7 @@ func FuzzLocation(f *testing.F) {
 				t.Error("an unreadable Location leads nowhere")
 			}
 		}
-		if shown := shortURL(location); len(shown) > maxSeen || clip(shown, maxSeen) != shown {
+		if shown := shortURL(location); len(shown) > maxSeen || check.Clip(shown, maxSeen) != shown {
 			t.Errorf("%q is shown as %q", location, shown)
 		}
 	})

@@ -6,10 +6,18 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"xunjian/pkg/check"
 )
 
 // masked stands for what must not be shown.
 const masked = "***"
+
+// maxSeen is how much of a value a reason may show, and maxShown how much of a body an event.
+const (
+	maxSeen  = 120
+	maxShown = 2048
+)
 
 // mask hides secrets, and whatever was made of them, in texts for people.
 type mask struct {
@@ -52,7 +60,7 @@ func (m *mask) hide(s string) string {
 }
 
 // clip hides before it cuts: half a secret would not be known for one.
-func (m *mask) clip(s string, limit int) string { return clip(m.hide(s), limit) }
+func (m *mask) clip(s string, limit int) string { return check.Clip(m.hide(s), limit) }
 
 // secretWords are the parts of names of headers, fields and keys whose values are not shown even when they are no secrets.
 var secretWords = []string{"auth", "cookie", "credential", "pass", "pwd", "secret", "session", "ticket", "token"}

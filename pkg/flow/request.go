@@ -46,7 +46,7 @@ func (s *session) request(st *step) (*Request, error) {
 	}
 	u, err := s.program.base.Parse(target.text)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("request.url %q is not an http or https URL", clip(target.text, maxSeen))
+		return nil, fmt.Errorf("request.url %q is not an http or https URL", check.Clip(target.text, maxSeen))
 	}
 	r := &Request{Method: st.Request.Method, URL: u, Header: http.Header{"User-Agent": {"Xunjian-Probe/1"}, "Accept": {"*/*"}}}
 	if err := s.fill(r, st); err != nil {

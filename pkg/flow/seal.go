@@ -15,6 +15,7 @@ import (
 
 	"github.com/emmansun/gmsm/smx509"
 
+	"xunjian/pkg/check"
 	"xunjian/pkg/ses"
 )
 
@@ -80,7 +81,7 @@ func certSigner(v []string) (string, error) {
 	}
 	if !shown.Equal(pinned) {
 		if !bytes.Equal(shown.RawSubject, pinned.RawSubject) {
-			return "", fmt.Errorf("signs as %s, pinned is %s", clip(shown.Subject.String(), maxSeen), clip(pinned.Subject.String(), maxSeen))
+			return "", fmt.Errorf("signs as %s, pinned is %s", check.Clip(shown.Subject.String(), maxSeen), check.Clip(pinned.Subject.String(), maxSeen))
 		}
 		if _, err := certVerify([]string{v[0], v[2]}); err != nil {
 			return "", fmt.Errorf("signs with another certificate than the pinned one: %w", err)

@@ -42,7 +42,7 @@ func (s *session) body(kind string, b []byte) string {
 	case strings.Contains(kind, "json") && ValidJSON([]byte(text)) == nil:
 		text = hideKeys(text)
 	}
-	return clip(text, maxShown)
+	return check.Clip(text, maxShown)
 }
 
 func hideFields(form string) string {
@@ -88,7 +88,7 @@ func (s *session) tell(st *step, result check.Step) {
 	values := map[string]string{}
 	for _, x := range st.extracts {
 		if v, ok := s.scope.vars[x.name]; ok {
-			shown := clip(s.scope.mask.hide(v.text), maxSeen)
+			shown := check.Clip(s.scope.mask.hide(v.text), maxSeen)
 			if isSecretName(x.name) {
 				shown = masked
 			}

@@ -183,17 +183,17 @@ func (s section) judge(records []dns.RR) *fault {
 		matches := func(re *regexp.Regexp) bool { return re.MatchString(text) }
 		misses := func(re *regexp.Regexp) bool { return !re.MatchString(text) }
 		if i := slices.IndexFunc(s.refuse, matches); i >= 0 {
-			return failed(check.ClassContent, "%s has %q, refused by %s", s.name, clipTo(text, maxSeen), clipTo(s.refuse[i].String(), maxSeen))
+			return failed(check.ClassContent, "%s has %q, refused by %s", s.name, check.Clip(text, maxSeen), check.Clip(s.refuse[i].String(), maxSeen))
 		}
 		for _, all := range [][]*regexp.Regexp{s.match, s.all} {
 			if i := slices.IndexFunc(all, misses); i >= 0 {
-				return failed(check.ClassContent, "%s has %q, want a match of %s", s.name, clipTo(text, maxSeen), clipTo(all[i].String(), maxSeen))
+				return failed(check.ClassContent, "%s has %q, want a match of %s", s.name, check.Clip(text, maxSeen), check.Clip(all[i].String(), maxSeen))
 			}
 		}
 		contained = contained || slices.ContainsFunc(s.contain, matches)
 	}
 	if !contained {
-		return failed(check.ClassContent, "%s has no record that matches %s", s.name, clipTo(s.contain[0].String(), maxSeen))
+		return failed(check.ClassContent, "%s has no record that matches %s", s.name, check.Clip(s.contain[0].String(), maxSeen))
 	}
 	return nil
 }

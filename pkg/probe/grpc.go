@@ -195,7 +195,7 @@ func judgeHealth(resp *http.Response, frame []byte) (healthSaid, *fault) {
 		return h, failed(check.ClassContent, "not a gRPC answer: no grpc-status")
 	}
 	if h.code = int(code); code != 0 {
-		return h, failed(check.ClassStatus, "gRPC status %d %s", code, clipTo(message, maxSeen))
+		return h, failed(check.ClassStatus, "gRPC status %d %s", code, check.Clip(message, maxSeen))
 	}
 	if h.status, err = healthStatus(frame); err != nil {
 		h.status = -1

@@ -90,7 +90,7 @@ func (j judge) judge(a answer, badBody *fault) *fault {
 	case j.ssl && !a.secure:
 		return failed(check.ClassContent, "the answer came without TLS")
 	case len(j.versions) > 0 && !slices.Contains(j.versions, a.Proto):
-		return failed(check.ClassContent, "answer of %s, want one of %v", clipTo(a.Proto, 16), j.versions)
+		return failed(check.ClassContent, "answer of %s, want one of %v", check.Clip(a.Proto, 16), j.versions)
 	}
 	if bad := j.content(a); bad != nil {
 		if !j.login && flow.LoginPage(a.Header.Get("Content-Type"), a.body) {
@@ -138,7 +138,7 @@ func shownBody(a answer) string {
 	if a.Header.Get("Content-Encoding") != "" || !strings.Contains(kind, "json") && !strings.HasPrefix(kind, "text/plain") {
 		return ""
 	}
-	return clipTo(string(bytes.TrimSpace(a.body[:min(len(a.body), 4*maxSeen)])), maxSeen)
+	return check.Clip(string(bytes.TrimSpace(a.body[:min(len(a.body), 4*maxSeen)])), maxSeen)
 }
 
 // shortURL leaves out the user and the query, where tickets and tokens are.
@@ -150,7 +150,7 @@ func shortURL(location string) string {
 	u.User, u.RawQuery, u.ForceQuery, u.Fragment = nil, "", false, ""
 	u.Path, _, _ = strings.Cut(u.Path, ";") // ;jsessionid=…
 	u.RawPath = ""
-	return clipTo(u.String(), 2*maxSeen)
+	return check.Clip(u.String(), 2*maxSeen)
 }
 
 func (j judge) content(a answer) *fault {
@@ -172,7 +172,7 @@ func (j judge) encoded(a answer) string {
 		return ""
 	}
 	if e := a.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return fmt.Sprintf(" (the body came %s-encoded unasked and is not decoded)", clipTo(e, 16))
+		return fmt.Sprintf(" (the body came %s-encoded unasked and is not decoded)", check.Clip(e, 16))
 	}
 	return ""
 }
@@ -189,9 +189,9 @@ func (s assertion) hold(a answer) error {
 	case s.Equals != nil && !slices.Contains(values, strings.ReplaceAll(*s.Equals, check.Nonce, a.nonce)):
 		return fmt.Errorf("%s is %s, want %s", what, s.show(values[0]), s.show(*s.Equals))
 	case s.match != nil && !slices.ContainsFunc(values, s.match.MatchString):
-		return fmt.Errorf("%s is %s, want a match of %s", what, s.show(values[0]), clipTo(s.Match, maxSeen))
+		return fmt.Errorf("%s is %s, want a match of %s", what, s.show(values[0]), check.Clip(s.Match, maxSeen))
 	case s.refuse != nil && slices.ContainsFunc(values, s.refuse.MatchString):
-		return fmt.Errorf("%s is %s, refused by %s", what, s.show(values[0]), clipTo(s.Refuse, maxSeen))
+		return fmt.Errorf("%s is %s, refused by %s", what, s.show(values[0]), check.Clip(s.Refuse, maxSeen))
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func (s assertion) subject(a answer) (values []string, what string) {
 		if r := gjson.GetBytes(a.body, s.JSON); r.Exists() {
 			values = []string{r.String()}
 		}
-		return values, "json " + clipTo(s.JSON, maxSeen)
+		return values, "json " + check.Clip(s.JSON, maxSeen)
 	}
 	if len(a.body) > 0 || !s.Exists {
 		// Nothing writes to the body while it is looked at, and a large one is not to be held several times.
@@ -221,5 +221,5 @@ func (s assertion) show(value string) string {
 	if isSecretName(s.Header) || isSecretName(s.JSON) {
 		return masked
 	}
-	return fmt.Sprintf("%q", clipTo(value, maxSeen))
+	return fmt.Sprintf("%q", check.Clip(value, maxSeen))
 }

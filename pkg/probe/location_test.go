@@ -3,6 +3,8 @@ package probe
 import (
 	"strings"
 	"testing"
+
+	"xunjian/pkg/check"
 )
 
 func FuzzLocation(f *testing.F) {
@@ -14,7 +16,7 @@ func FuzzLocation(f *testing.F) {
 		if strings.Contains(shown, "?") && !strings.Contains(location, "%3F") && !strings.Contains(location, "%3f") && clip(location) == location {
 			t.Errorf("%q is shown with its query: %q", location, shown)
 		}
-		if len(shown) > 2*maxSeen || clipTo(shown, 2*maxSeen) != shown {
+		if len(shown) > 2*maxSeen || check.Clip(shown, 2*maxSeen) != shown {
 			t.Errorf("%q is shown as %q", location, shown)
 		}
 		if masked := maskTarget(location); len(masked) > maxTargetShown {

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"xunjian/pkg/check"
 )
 
 // maxReason bounds what an attempt says for people.
@@ -15,31 +15,8 @@ const maxReason = 256
 // masked stands for what must not be shown.
 const masked = "***"
 
-// clip makes a text printable, one line, and at most maxReason bytes.
-func clip(s string) string { return clipTo(s, maxReason) }
-
-func clipTo(s string, limit int) string {
-	if len(s) > 4*limit {
-		s = s[:4*limit]
-	}
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case r == utf8.RuneError, !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) <= limit {
-		return s
-	}
-	end := limit - len("…")
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "…"
-}
+// clip makes a text fit for a reason.
+func clip(s string) string { return check.Clip(s, maxReason) }
 
 // secretWords are the parts of names whose values are not shown.
 var secretWords = []string{"auth", "cookie", "credential", "key", "pass", "pwd", "secret", "session", "sign", "ticket", "token"}
@@ -55,16 +32,16 @@ func maskTarget(target string) string {
 	switch {
 	case err != nil && strings.Contains(target, "://"): // unreadable, so where the secrets are is not known
 		scheme, _, _ := strings.Cut(target, "://")
-		return clipTo(scheme, maxTargetShown) + "://" + masked
+		return check.Clip(scheme, maxTargetShown) + "://" + masked
 	case err != nil || u.Host == "":
-		return clipTo(target, maxTargetShown)
+		return check.Clip(target, maxTargetShown)
 	}
 	if u.User != nil {
 		u.User = url.User(masked)
 	}
 	u.RawQuery = maskQuery(u.RawQuery)
 	shown := strings.NewReplacer("%2A%2A%2A", masked, "***", masked).Replace(u.String())
-	return clipTo(shown, maxTargetShown)
+	return check.Clip(shown, maxTargetShown)
 }
 
 const maxTargetShown = 512

@@ -81,7 +81,7 @@ func (q *smsQuery) numbers(ctx context.Context, wait time.Duration, paths ...str
 		case gjson.String:
 			n := gjson.Parse(v.Str)
 			if n.Type != gjson.Number {
-				return nil, failed(check.ClassContent, "%s: %q is no number", path, clipTo(v.Str, maxSeen))
+				return nil, failed(check.ClassContent, "%s: %q is no number", path, check.Clip(v.Str, maxSeen))
 			}
 			out[i] = n.Num
 		default:

@@ -96,7 +96,7 @@ func (r *smsRun) send() *smsFault {
 func (r *smsRun) report(s *check.Step) *smsFault {
 	report, bad := r.await()
 	if bad == nil && report.stat != smsDelivered {
-		first := fmt.Sprintf("%s: %s", maskNumber(r.number), clipTo(report.stat, 16))
+		first := fmt.Sprintf("%s: %s", maskNumber(r.number), check.Clip(report.stat, 16))
 		r.memory.skip()
 		if bad = r.send(); bad == nil {
 			report, bad = r.await()
@@ -105,7 +105,7 @@ func (r *smsRun) report(s *check.Step) *smsFault {
 		case bad != nil:
 			bad.reason = first + "; then " + bad.reason
 		case report.stat != smsDelivered:
-			bad = smsTrouble(failed(check.ClassContent, "not delivered: %s; %s: %s", first, maskNumber(r.number), clipTo(report.stat, 16)), check.Partial)
+			bad = smsTrouble(failed(check.ClassContent, "not delivered: %s; %s: %s", first, maskNumber(r.number), check.Clip(report.stat, 16)), check.Partial)
 		}
 	}
 	switch {

@@ -10,13 +10,15 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"xunjian/pkg/check"
 )
 
 // refusedTLS is the other side's word that it does not turn to TLS.
 type refusedTLS struct{ said string }
 
 func (r refusedTLS) Error() string {
-	return fmt.Sprintf("ask for TLS: refused with %q", clipTo(r.said, maxSeen))
+	return fmt.Sprintf("ask for TLS: refused with %q", check.Clip(r.said, maxSeen))
 }
 
 // startTLS is how a protocol turns a plain connection to TLS (RFC 3207, 2595, 4217; PostgreSQL's SSLRequest).

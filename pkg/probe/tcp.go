@@ -158,9 +158,9 @@ func (t *tcpAsker) await(ctx context.Context, l *link, i int, want *regexp.Regex
 		case ctx.Err() != nil:
 			bad = blame(ctx, fmt.Sprintf("expect %d", i+1), err, check.ClassReset)
 		case errors.Is(err, io.EOF) && last != "":
-			bad = failed(check.ClassContent, "expect %d: heard %q last, want a match of %s", i+1, clipTo(last, maxSeen), clipTo(want.String(), maxSeen))
+			bad = failed(check.ClassContent, "expect %d: heard %q last, want a match of %s", i+1, check.Clip(last, maxSeen), check.Clip(want.String(), maxSeen))
 		case l.meter.left <= 0:
-			bad = failed(check.ClassContent, "expect %d: %d KiB heard without a match of %s", i+1, maxHead>>10, clipTo(want.String(), maxSeen))
+			bad = failed(check.ClassContent, "expect %d: %d KiB heard without a match of %s", i+1, maxHead>>10, check.Clip(want.String(), maxSeen))
 		default:
 			bad = blame(ctx, fmt.Sprintf("expect %d", i+1), err, check.ClassContent)
 		}
@@ -175,7 +175,7 @@ func (t *tcpAsker) awaitBytes(ctx context.Context, l *link, i int, want string) 
 	case err != nil && n == 0, ctx.Err() != nil:
 		return blame(ctx, fmt.Sprintf("expect %d", i+1), err, check.ClassReset)
 	case string(got) != want:
-		return failed(check.ClassContent, "expect %d: heard %q, want %q", i+1, clipTo(string(got[:n]), maxSeen), clipTo(want, maxSeen))
+		return failed(check.ClassContent, "expect %d: heard %q, want %q", i+1, check.Clip(string(got[:n]), maxSeen), check.Clip(want, maxSeen))
 	}
 	return nil
 }
@@ -198,7 +198,7 @@ func (t *tcpAsker) listen(ctx context.Context, l *link) (int64, *fault) {
 }
 
 func (t *tcpAsker) unexpected(heard []byte) *fault {
-	return failed(check.ClassContent, "heard %q, want a match of %s", clipTo(string(heard), maxSeen), clipTo(t.expect.String(), maxSeen))
+	return failed(check.ClassContent, "heard %q, want a match of %s", check.Clip(string(heard), maxSeen), check.Clip(t.expect.String(), maxSeen))
 }
 
 // Close has nothing to give back.

@@ -185,7 +185,7 @@ func expiryFinding(name, whose string, end time.Time, limits check.Expiry, now t
 		return f
 	}
 	stamp := end.UTC().Format(time.RFC3339)
-	if whose = clipTo(whose, maxSeen); left <= 0 {
+	if whose = check.Clip(whose, maxSeen); left <= 0 {
 		f.Reason = fmt.Sprintf("certificate of %s ended %s", whose, stamp)
 	} else {
 		f.Reason = fmt.Sprintf("certificate of %s ends %s, %d days left", whose, stamp, int(left/day))

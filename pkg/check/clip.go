@@ -1,4 +1,4 @@
-package flow
+package check
 
 import (
 	"strings"
@@ -6,14 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxSeen is how much of a value a reason may show, and maxShown how much of a body an event.
-const (
-	maxSeen  = 120
-	maxShown = 2048
-)
-
-// clip makes a text printable, one line, and at most limit bytes.
-func clip(s string, limit int) string {
+// Clip makes a text that came from a target fit to be shown: printable, one line, at most limit bytes, an ellipsis where it was cut.
+func Clip(s string, limit int) string {
 	if len(s) > 4*limit {
 		s = s[:4*limit]
 	}
