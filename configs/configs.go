@@ -3,7 +3,7 @@ package configs
 
 import "embed"
 
-// Services are the shipped checks of services, to be drawn in by a collector's configuration.
+// Services are the shipped checks of services, and of ways to log in, to be drawn in by a collector's configuration.
 //
-//go:embed services/*.yml
+//go:embed services/*.yml logins/*.yml
 var Services embed.FS

@@ -3,18 +3,25 @@ package main
 import (
 	"fmt"
 	"os"
+	"path"
+	"regexp"
 	"strings"
 
 	"xunjian/configs"
 )
 
+// optional marks what a shipped file has for some only: whole checks, and the balance of a platform that tells it.
+var optional = regexp.MustCompile(`(?m)^(  |      )#= `)
+
 // shipped are the configurations of services that the demo takes as they come, but for addresses, files and paces: what breaks
 // is to be seen within seconds.
 var shipped = []struct {
 	file    string
+	whole   bool                   // with all that is optional
 	replace func(d *demo) []string // pairs of what stands there and what is to
 }{
-	{"signature.yml", func(d *demo) []string {
+	{"services/sms.yml", true, (*demo).messages},
+	{"services/signature.yml", false, func(d *demo) []string {
 		addr := fmt.Sprintf("127.0.0.1:%d", d.ports.services["signature"])
 		return []string{
 			"  - {name: signature, zh: 签章服务, en: Signature service, key: true}\n", "  []\n", // demo.yml has it
@@ -32,7 +39,7 @@ var shipped = []struct {
 			"budget: 60 ", "budget: 10000 ",
 		}
 	}},
-	{"oa.yml", func(d *demo) []string {
+	{"services/oa.yml", false, func(d *demo) []string {
 		return []string{
 			"target: https://oa.example.org\n", d.trusted(d.service("oa")),
 			"{env: XUNJIAN_OA_PASSWORD}", "{file: oa.secret}",
@@ -42,7 +49,13 @@ var shipped = []struct {
 			"budget: 40 ", "budget: 10000 ",
 		}
 	}},
-	{"documents.yml", func(d *demo) []string {
+	{"logins/cas.yml", false, func(d *demo) []string {
+		return []string{
+			"target: https://oa.example.org\n", d.trusted(d.service("oa")), "{env: XUNJIAN_OA_PASSWORD}", "{file: oa.secret}",
+			"name: login-cas\n", "name: oa-sso\n", "every: 5m", "every: 15s", "timeout: 30s", "timeout: 7s",
+		}
+	}},
+	{"services/documents.yml", false, func(d *demo) []string {
 		addr := d.service("cloud-doc")
 		return []string{
 			"  - {name: cloud-doc, zh: 云文档服务, en: Cloud documents, key: true}\n", "  []\n", // demo.yml has it
@@ -53,7 +66,7 @@ var shipped = []struct {
 			"budget: 600 ", "budget: 10000 ",
 		}
 	}},
-	{"gateway.yml", func(d *demo) []string {
+	{"services/gateway.yml", false, func(d *demo) []string {
 		addr := d.service("gateway")
 		admin := d.trusted(addr)
 		return []string{
@@ -72,6 +85,27 @@ var shipped = []struct {
 	}},
 }
 
+// messages has every way to send one asked: both protocols, the send log, and the platforms over HTTP.
+func (d *demo) messages() []string {
+	web := d.service("sms")
+	over := d.trusted(web)
+	by := func(protocol string) string {
+		return fmt.Sprintf("target: %s\n    tls: {ca_file: %q}\n", d.service(protocol), d.path("simulator", "ca.pem"))
+	}
+	return []string{
+		"  - {name: sms, zh: 短信服务, en: SMS service, key: true}\n", "  []\n", // demo.yml has it
+		"target: cmpp.example.org:7890\n", by("cmpp"), "target: smsc.example.org:2775\n", by("smpp"),
+		"target: https://mas.example.org\n", over, "target: https://dysmsapi.aliyuncs.com\n", over, "target: https://sms.tencentcloudapi.com\n", over,
+		"host: dysmsapi.aliyuncs.com", "host: " + web, "host: sms.tencentcloudapi.com", "host: " + web, "https://sms.example.org/", "https://" + web + "/",
+		`        headers: {Authorization: "Bearer {{ secrets.token }}"}   # 取自 secrets / taken from secrets` + "\n", "",
+		"every: 60s", "every: 10s", "timeout: 10s", "timeout: 4s", "slow: 3s", "slow: 1s", "answer: 5s", "answer: 3s",
+		`    hours: {from: "08:00", to: "20:00", otherwise: 2h}` + "\n", "",
+		"every: 30m", "every: 3m", "timeout: 11m", "timeout: 30s", "timeout: 6m", "timeout: 30s", "slow: 65s", "slow: 15s",
+		"report: 300s", "report: 10s", "hex_ids: false", "report: 10s", "slow: 60s", "slow: 9s", "timeout: 300s", "timeout: 10s", "timeout: 280s", "timeout: 10s", "pause: 5s", "pause: 1s",
+		"budget: 40", "budget: 500",
+	}
+}
+
 // service is where one of the simulator's listens.
 func (d *demo) service(name string) string {
 	return fmt.Sprintf("127.0.0.1:%d", d.ports.services[name])
@@ -88,11 +122,14 @@ func (d *demo) writeShipped() error {
 		return err
 	}
 	for _, s := range shipped {
-		b, err := configs.Services.ReadFile("services/" + s.file)
+		b, err := configs.Services.ReadFile(s.file)
 		if err != nil {
 			return err
 		}
-		if err := writeAtomic(d.path("services", s.file), strings.NewReplacer(s.replace(d)...).Replace(string(b))); err != nil {
+		if s.whole {
+			b = optional.ReplaceAll(b, []byte("$1"))
+		}
+		if err := writeAtomic(d.path("services", path.Base(s.file)), strings.NewReplacer(s.replace(d)...).Replace(string(b))); err != nil {
 			return err
 		}
 	}

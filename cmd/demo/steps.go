@@ -102,8 +102,10 @@ func (d *demo) writeSecrets() error {
 		return err
 	}
 	for name, value := range map[string]string{
-		"sms.secret": simulator.SMSPassword, "seal.secret": simulator.SealSecret,
-		"wopi.token": simulator.DocToken, "store.token": simulator.DocToken, "onlyoffice.jwt": simulator.DocSecret, "wps.key": simulator.DocSecret,
+		"sms.secret": simulator.SMSPassword, "smpp.secret": simulator.SMSPassword, "sms.token": simulator.SMSPassword,
+		"mas.secret": simulator.SMSPassword, "aliyun.secret": simulator.SMSPassword, "tencent.secret": simulator.SMSPassword,
+		"seal.secret": simulator.SealSecret,
+		"wopi.token":  simulator.DocToken, "store.token": simulator.DocToken, "onlyoffice.jwt": simulator.DocSecret, "wps.key": simulator.DocSecret,
 		"gateway.key": simulator.GatewayKey, "gateway-admin.token": simulator.GatewayKey,
 		"oa.secret": simulator.OAPassword,
 	} {
