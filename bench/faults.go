@@ -181,7 +181,8 @@ func (r *faultRig) try(ctx context.Context, door string, mode simulator.Mode) (o
 	if err := r.unlock(ctx); err != nil {
 		return out, err
 	}
-	if err := r.settled(ctx, 4*time.Minute, ""); err != nil {
+	// After two refusals an account of the short message centre is left alone for five minutes.
+	if err := r.settled(ctx, 7*time.Minute, ""); err != nil {
 		out.trouble += " does not recover: " + err.Error()
 	}
 	return out, nil
