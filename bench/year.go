@@ -29,6 +29,7 @@ type year struct {
 	total         tsdb.MergeStats
 	full          float64 // bytes of data.db when retention begins to drop
 	last          float64
+	mark          tsdb.Stats // when the last days told of began
 }
 
 // yearArea writes day after day at the speed of the machine, every report through Append, and drops what is older than the
@@ -55,6 +56,7 @@ func yearArea(ctx context.Context, o options) (_ []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
+	y.mark = y.Stats()
 	for day := range y.days {
 		if err := y.pass(ctx, day); err != nil {
 			return nil, fmt.Errorf("day %d: %w", day+1, err)
@@ -109,7 +111,7 @@ func (y *year) pass(ctx context.Context, day int) error {
 		y.full = y.last
 	}
 	if (day+1)%10 == 0 {
-		fmt.Printf("# day %d: data.db %.1f MB\n", day+1, y.last/1e6)
+		y.tellDays(day+1, 10)
 	}
 	return nil
 }
@@ -139,12 +141,24 @@ func (y *year) figures() []figure {
 	}
 }
 
-// tellWritten sets what went to the block layer against what had to.
-func (y *year) tellWritten(written float64) {
-	n := float64(y.samples())
+// tellDays says how the last days went, for a run that is cut short.
+func (y *year) tellDays(day, days int) {
+	now := y.Stats()
+	n := float64(days * dayTicks * y.yearOptions.hosts * len(y.series))
+	drops := y.drops[max(0, len(y.drops)-days):]
+	fmt.Printf("# day %d: data.db %.1f MB; written by the last %d days, B a sample: journal.db %.2f, data.db %.2f; days dropped in %v at most, %v median\n",
+		day, y.last/1e6, days, float64(now.JournalWritten-y.mark.JournalWritten)/n, float64(now.DataWritten-y.mark.DataWritten)/n,
+		quantile(drops, 1).Round(10*time.Microsecond), quantile(drops, 0.5).Round(10*time.Microsecond))
+	y.mark = now
+}
+
+// tellWritten sets the pages that were written against what had to be, and beside the kernel's account.
+func (y *year) tellWritten(kernel float64) {
+	n, z := float64(y.samples()), y.Stats()
 	logical := float64(y.total.RawBytes + y.total.DayBytes + y.total.RollupBytes)
-	fmt.Printf("# written: %.3g B in all, %.2f B a sample; small blocks %.3f, days %.3f, aggregates %.3f B a sample: %.2f times those\n",
-		written, written/n, float64(y.total.RawBytes)/n, float64(y.total.DayBytes)/n, float64(y.total.RollupBytes)/n, written/logical)
+	fmt.Printf("# written, B a sample: journal.db %.2f, data.db %.2f; small blocks %.3f, days %.3f, aggregates %.3f: data.db %.2f times those; write_bytes of the process %.2f\n",
+		float64(z.JournalWritten)/n, float64(z.DataWritten)/n, float64(y.total.RawBytes)/n, float64(y.total.DayBytes)/n, float64(y.total.RollupBytes)/n,
+		float64(z.DataWritten)/logical, kernel/n)
 }
 
 // readTimes reads a host's year, and the whole year's aggregates of all, with a warm page cache and without one.

@@ -113,3 +113,50 @@ func TestPageInTwoPlaces(t *testing.T) {
 		t.Errorf("checked with %v", err)
 	}
 }
+
+// TestWarmReadsOneBucket: each node of the bucket is read, which shows where one is torn, and no other bucket's.
+func TestWarmReadsOneBucket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "b")
+	b, err := bolt.Open(path, 0o600, &bolt.Options{PageSize: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	warm := func(name string) error {
+		return b.View(func(tx *bolt.Tx) error { return Warm(tx.Bucket([]byte(name))) })
+	}
+	if err := b.Update(func(tx *bolt.Tx) error {
+		for _, name := range []string{"one", "other", "within its parent"} {
+			in, err := tx.CreateBucket([]byte(name))
+			for i := uint64(0); i < 600 && err == nil && name != "within its parent"; i++ {
+				err = in.Put(key(8, i), bytes.Repeat([]byte(name[:3]), 1000)) // a leaf for two, so that branches have branches below them
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one", "other", "within its parent"} {
+		if err := warm(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	torn := int64(bytes.Index(readUsed(t, path), append(key(8, 300), "oneone"...))) // the first of its leaf
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, 8), torn/4096*4096); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(warm("other"), warm("within its parent")); err != nil {
+		t.Error(err)
+	}
+	if err := warm("one"); err == nil {
+		t.Error("a leaf that is torn was not read")
+	}
+}

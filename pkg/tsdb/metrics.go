@@ -65,6 +65,14 @@ func newMetrics(reg prometheus.Registerer, stats func() Stats) *metrics {
 	} {
 		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, func() float64 { return g.get(stats()) })
 	}
+	for file, get := range map[string]func(Stats) int64{
+		journalFile: func(s Stats) int64 { return s.JournalWritten },
+		dataFile:    func(s Stats) int64 { return s.DataWritten },
+	} {
+		f.NewCounterFunc(prometheus.CounterOpts{
+			Name: "xunjian_tsdb_written_bytes_total", Help: "Bytes of pages written to a file of the store.", ConstLabels: prometheus.Labels{"file": file},
+		}, func() float64 { return float64(get(stats())) })
+	}
 	return m
 }
 

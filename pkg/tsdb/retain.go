@@ -8,6 +8,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"xunjian/pkg/store"
 )
 
 // RawSince is the time (ms) up to which samples may have been dropped: older ones live on in aggregates only.
@@ -85,16 +87,20 @@ func dropBefore(now time.Time, span time.Duration) uint32 {
 	return uint32(ms / dayMS)
 }
 
+// drop drops a day after the other. The pages of an old one are in no cache and lie all over the file, so they are read
+// before the transaction that frees them.
 func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
 	for ctx.Err() == nil {
 		oldest, there := uint32(0), false
 		err := view(m.db.ddb, func(tx *bolt.Tx) error {
-			if k, _ := tx.Bucket(bucket).Cursor().First(); len(k) == 4 {
-				oldest, there = keyDay(k), true
+			k, _ := tx.Bucket(bucket).Cursor().First()
+			if len(k) != 4 || keyDay(k) > upTo {
+				return nil
 			}
-			return nil
+			oldest, there = keyDay(k), true
+			return store.Warm(tx.Bucket(bucket).Bucket(k))
 		})
-		if err != nil || !there || oldest > upTo {
+		if err != nil || !there {
 			return err
 		}
 		err = m.db.update(m.db.ddb, func(tx *bolt.Tx) error { return tx.Bucket(bucket).DeleteBucket(key32(oldest)) })

@@ -30,7 +30,17 @@ type room struct {
 // update runs a write transaction of one of the two files. After ErrNoSpace the caller may try again later; after any
 // other error the store has failed.
 func (db *DB) update(b *bolt.DB, fn func(*bolt.Tx) error) error {
-	err := store.Update(b, fn)
+	written := &db.written.data
+	if b == db.jdb {
+		written = &db.written.journal
+	}
+	err := store.Update(b, func(tx *bolt.Tx) error {
+		tx.OnCommit(func() { // bbolt writes each page that it takes once, and a page that leads to them
+			stats := tx.Stats()
+			written.Add(stats.GetPageAlloc() + int64(b.Info().PageSize))
+		})
+		return fn(tx)
+	})
 	if err != nil && !errors.Is(err, ErrNoSpace) {
 		return err
 	}

@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"xunjian/pkg/disk/disktest"
 	"xunjian/pkg/metric"
@@ -375,5 +378,48 @@ func TestFlushWithoutRoomForgetsNothing(t *testing.T) {
 	}
 	if db.persisted.Load() != 0 {
 		t.Errorf("persisted up to %d", db.persisted.Load())
+	}
+}
+
+// TestWrittenCountsPages: what a transaction writes are the pages of the file that it changes.
+func TestWrittenCountsPages(t *testing.T) {
+	const page = 4096
+	db, err := Open(t.TempDir(), Options{MmapSize: 1 << 24})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for i, size := range []int{100, 20_000, 300_000, 100} {
+		before, err := os.ReadFile(db.ddb.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := db.Stats()
+		value := make([]byte, size)
+		for at := range value {
+			value[at] = byte(i + at%251 + 1)
+		}
+		if err := db.update(db.ddb, func(tx *bolt.Tx) error { return tx.Bucket(bucketHot).Put([]byte{byte(i)}, value) }); err != nil {
+			t.Fatal(err)
+		}
+		after, err := os.ReadFile(db.ddb.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		before = append(before, make([]byte, max(0, len(after)-len(before)))...)
+		var changed int64
+		for at := 0; at < len(after); at += page {
+			if !bytes.Equal(before[at:at+page], after[at:at+page]) {
+				changed++
+			}
+		}
+		now := db.Stats()
+		// the list of free pages is given a page too many at times
+		if written := now.DataWritten - start.DataWritten; written%page != 0 || written/page < changed || written/page > changed+1 {
+			t.Errorf("%d bytes: %d pages have changed, %d bytes were written", size, changed, written)
+		}
+		if now.JournalWritten != start.JournalWritten {
+			t.Error("nothing went to the journal")
+		}
 	}
 }

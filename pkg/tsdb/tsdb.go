@@ -166,6 +166,7 @@ type DB struct {
 	readSpan  int64            // ms; the longest block that data.db can hold
 	persisted atomic.Uint64    // data.db knows all that the journal says up to this number
 	unflushed atomic.Int64
+	written   struct{ journal, data atomic.Int64 } // bytes of pages
 	rawSince  atomic.Int64
 	merger    merger
 
@@ -312,14 +313,18 @@ type Stats struct {
 	HeadRows                 int   // rows not yet in a sealed block
 	UnflushedBytes           int64 // sealed blocks waiting for their transaction
 	HotBlocks                int
-	JournalBytes, DataBytes  int64              // file sizes
-	NoSpace                  bool               // the disk takes no writes, so no report is taken
-	Outcomes                 map[Outcome]uint64 // since Open
+	JournalBytes, DataBytes  int64 // file sizes
+	// Bytes of pages written to each file since Open. The kernel's own account of a process (write_bytes) may be many times
+	// as much: it counts all of a folio of which one page has changed, and folios of files read ahead have up to 512.
+	JournalWritten, DataWritten int64
+	NoSpace                     bool               // the disk takes no writes, so no report is taken
+	Outcomes                    map[Outcome]uint64 // since Open
 }
 
 // Stats counts what is held now and what became of the reports since Open.
 func (db *DB) Stats() Stats {
 	s := Stats{UnflushedBytes: db.unflushed.Load(), JournalBytes: fileSize(db.jdb), DataBytes: fileSize(db.ddb), Outcomes: map[Outcome]uint64{}}
+	s.JournalWritten, s.DataWritten = db.written.journal.Load(), db.written.data.Load()
 	s.NoSpace = db.NoSpace() != nil
 	for _, st := range db.catalog.allStreams() {
 		rows, blocks := st.held()
