@@ -20,6 +20,7 @@ var areas = map[string]func(ctx context.Context, o options) ([]figure, error){
 	"agent":        agentArea,
 	"faults":       faultsArea,
 	"quiet":        quietArea,
+	"page":         pageArea,
 	"probe":        probeArea,
 	"tsdb-ingest":  ingestArea,
 	"tsdb-scale":   scaleArea,
@@ -44,6 +45,7 @@ type options struct {
 	scale  scaleOptions
 	year   yearOptions
 	faults faultOptions
+	page   pageOptions
 }
 
 // figure is one comparison; the peer "limit" is what we have set ourselves.
@@ -55,6 +57,9 @@ type figure struct {
 func (f figure) String() string {
 	if f.peer == "" {
 		return fmt.Sprintf("bench %s ours=%.4g%s", f.what, f.ours, f.unit)
+	}
+	if f.theirs == 0 { // there is no ratio to nothing
+		return fmt.Sprintf("bench %s ours=%.4g%s %s=0%s", f.what, f.ours, f.unit, f.peer, f.unit)
 	}
 	return fmt.Sprintf("bench %s ours=%.4g%s %s=%.4g%s ratio=%.3f", f.what, f.ours, f.unit, f.peer, f.theirs, f.unit, f.ours/f.theirs)
 }
@@ -78,7 +83,9 @@ func main() {
 	flag.StringVar(&o.faults.modes, "modes", "", "faults: these faults only, with commas")
 	flag.IntVar(&o.faults.rigs, "rigs", 4, "faults: demos at a time, each with the faults of one service")
 	flag.StringVar(&o.faults.table, "table", "", "faults: file that gets the table")
-	flag.Float64Var(&o.share, "scale", 1, "share of the full data that the tsdb areas work on, for a quick run")
+	flag.IntVar(&o.page.agents, "watch", 1, "page: agents of ours that watch each service")
+	flag.StringVar(&o.page.stages, "paces", "default,fast", "page: paces that are measured")
+	flag.Float64Var(&o.share, "scale", 1, "share of the full data that the tsdb areas work on, or of the faults of page, for a quick run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, *area, o)

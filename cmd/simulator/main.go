@@ -24,6 +24,7 @@ type flags struct {
 	SMS       int    `help:"Port of sms." name:"sms" default:"9445"`
 	Gateway   int    `help:"Port of gateway." default:"9446"`
 	OA        int    `help:"Port of oa, the office platform." name:"oa" default:"9449"`
+	Plain     int    `help:"Further services, plain-1 and so on, that answer the same whatever is asked." default:"0"`
 	Office    string `help:"Path of LibreOffice's soffice, which then converts cloud-doc's documents; none: a fast stand-in does. Default: the one on the PATH."`
 	SMPP      int    `help:"Port of the short message centre, SMPP." name:"smpp" default:"9447"`
 	CMPP      int    `help:"Port of the short message centre, CMPP." name:"cmpp" default:"9448"`
@@ -51,6 +52,7 @@ func run(f flags, logger *slog.Logger) error {
 			simulator.SMPP: f.SMPP, simulator.CMPP: f.CMPP,
 			simulator.OA: f.OA,
 		},
+		Plain:  f.Plain,
 		Office: office(f.Office),
 		Logger: logger,
 	})

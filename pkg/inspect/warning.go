@@ -34,11 +34,15 @@ type noticed struct {
 	on time.Time // last
 }
 
-// warn takes in what a round tells beside its verdict, the last attempt's word on each.
+// warn takes in what a round tells beside its verdict, the last attempt's word on each. A certificate that has ended and for
+// which the handshake failed is the verdict: it is told as the service's fault, and not once more beside it.
 func (b *Board) warn(now time.Time, spec check.Spec, agent string, r check.Result) (out []symptom.Symptom) {
 	last := map[string]check.Finding{}
 	for _, a := range r.Attempts {
 		for _, f := range a.Findings {
+			if a.Class == check.ClassTLS && !f.Until.IsZero() && !f.Until.After(a.Start) {
+				continue
+			}
 			last[f.Name] = f
 		}
 	}

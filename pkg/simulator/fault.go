@@ -43,6 +43,7 @@ type Fault struct {
 	Mode     Mode `json:"mode"`
 	DelayMS  int  `json:"delay_ms,omitempty"` // of slow, 5000 when left out; of report-late
 	Requests int  `json:"requests,omitempty"` // the fault ends after so many requests (tls-expired: connections)
+	Each     bool `json:"each,omitempty"`     // so many requests of each path: all who watch, each by a path of its own, see the same
 	ForMS    int  `json:"for_ms,omitempty"`   // the fault ends after this time
 }
 
@@ -71,6 +72,8 @@ func (v *venue) check(f Fault) error {
 		return fmt.Errorf("requests %d: want 0 or more", f.Requests)
 	case f.Requests > 0 && f.Mode == Refuse:
 		return fmt.Errorf("requests cannot be counted while connections are refused: use for_ms")
+	case f.Each && (f.Requests == 0 || f.Mode == TLSExpired || v.talk != nil):
+		return fmt.Errorf("each goes with requests, of a service that speaks HTTP, and not with mode %s", TLSExpired)
 	}
 	return nil
 }
@@ -89,8 +92,9 @@ type switchboard struct {
 
 	mu      sync.Mutex
 	fault   Fault
-	failed  bool          // flap's last answer
-	changed chan struct{} // closed when the fault in force ends, nil before the first
+	failed  bool           // flap's last answer
+	by      map[string]int // requests that a fault with each has spoilt, by path
+	changed chan struct{}  // closed when the fault in force ends, nil before the first
 	timer   *time.Timer
 	stopped bool
 	asked   int64
@@ -129,7 +133,7 @@ func (s *switchboard) replace(f Fault) {
 		s.timer = nil
 	}
 	changed := make(chan struct{})
-	s.fault, s.failed, s.changed = f, false, changed
+	s.fault, s.failed, s.by, s.changed = f, false, nil, changed
 	if f.ForMS > 0 && !s.stopped {
 		s.timer = time.AfterFunc(time.Duration(f.ForMS)*time.Millisecond, func() { s.expire(changed) })
 	}
@@ -147,12 +151,18 @@ func (s *switchboard) expire(changed chan struct{}) {
 	_ = s.door.reopen() // a port that is lost stays refused, which its user sees
 }
 
+// maxPaths bounds how many paths a fault with each tells apart; further ones see no fault.
+const maxPaths = 256
+
 // request counts a request and says what to do with it; changed is closed when the fault ends.
-func (s *switchboard) request() (f Fault, changed <-chan struct{}) {
+func (s *switchboard) request(path string) (f Fault, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked++
 	f, changed = s.fault, s.changed
+	if f.Each && !s.share(path) {
+		f = Fault{Mode: OK}
+	}
 	switch f.Mode {
 	case "", OK, TLSExpired:
 		return Fault{Mode: OK}, changed
@@ -170,9 +180,22 @@ func (s *switchboard) request() (f Fault, changed <-chan struct{}) {
 	return f, changed
 }
 
+// share takes one off a path's share of the fault, and says whether there was one.
+func (s *switchboard) share(path string) bool {
+	n, known := s.by[path]
+	if n >= s.fault.Requests || !known && len(s.by) >= maxPaths {
+		return false
+	}
+	if s.by == nil {
+		s.by = map[string]int{}
+	}
+	s.by[path] = n + 1
+	return true
+}
+
 // use takes one off the number of requests that the fault lasts. Hung requests stay hung when others use it up.
 func (s *switchboard) use() {
-	if s.fault.Requests == 0 {
+	if s.fault.Requests == 0 || s.fault.Each {
 		return
 	}
 	s.fault.Requests--

@@ -10,7 +10,7 @@ import (
 
 // ServeHTTP answers as the fault in force has it.
 func (v *venue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f, changed := v.fault.request()
+	f, changed := v.fault.request(r.URL.Path)
 	switch f.Mode {
 	case Hang:
 		select {

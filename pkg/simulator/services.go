@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 )
 
@@ -30,6 +31,18 @@ func (s *Simulator) services() []*venue {
 		{name: SMPP, title: "短信中心 SMPP", talk: centre.door(newSMPPServer), own: smscModes},
 		{name: CMPP, title: "短信网关 CMPP", talk: centre.door(newCMPPServer), own: smscModes},
 	}
+}
+
+// plainServices are services without anything of their own, for tests of many.
+func plainServices(n int) (out []*venue) {
+	well := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{"code": 0, "message": "SUCCESS"})
+	})
+	for i := range n {
+		name := fmt.Sprintf("plain-%d", i+1)
+		out = append(out, &venue{name: name, title: name, plain: well, wrong: http.HandlerFunc(systemError)})
+	}
+	return out
 }
 
 // routes is a mux with the login page, where redirects lead, and what a product answers to the rest.

@@ -30,6 +30,7 @@ type Options struct {
 	Folder  string         // gets ca.pem, seal-ca.pem and seal-cert.pem; empty for none
 	PageLog string         // gets a line for each page received; empty for none
 	Ports   map[string]int // by service name, Control or Webhook; any free port for those left out
+	Plain   int            // further services that answer the same whatever is asked: plain-1, plain-2, …
 	Office  string         // path of LibreOffice's soffice, which then converts cloud-doc's documents; empty: a fast stand-in does
 	Logger  *slog.Logger
 }
@@ -96,7 +97,7 @@ func (s *Simulator) open(o Options) error {
 	if s.pages, err = openPageLog(o.PageLog); err != nil {
 		return err
 	}
-	for _, v := range s.services() {
+	for _, v := range append(s.services(), plainServices(o.Plain)...) {
 		if v.talk == nil {
 			v.certs = certs
 		}

@@ -154,7 +154,7 @@ func (s *smscSession) serveOne(ctx context.Context, r *bufio.Reader) bool {
 	if p.act == smscOther { // an acknowledgement
 		return true
 	}
-	f, changed := s.venue.fault.request()
+	f, changed := s.venue.fault.request("")
 	switch f.Mode {
 	case Hang:
 		_, _ = io.Copy(io.Discard, s.conn) // until the client has enough of it
