@@ -23,7 +23,7 @@ var rows = [][]string{
 	// papers, which tools handle
 	{"paper"},
 	// tools
-	{"config", "spool", "store", "disk", "i18n", "ses", "tlcp", "recording"},
+	{"config", "spool", "store", "disk", "i18n", "ses", "tlcp", "recording", "sms"},
 	// tools made of tools
 	{"flow"},
 	// parts
@@ -59,8 +59,8 @@ var owners = map[string][]string{
 	"go.yaml.in/yaml":                  {"config"},
 	"golang.org/x/crypto/argon2":       {"access"},
 	"github.com/alexedwards/scs":       {"console"},
-	"github.com/linxGnu/gosmpp":        {"probe", "simulator"},
-	"github.com/bigwhite/gocmpp":       {"probe", "simulator"},
+	"github.com/linxGnu/gosmpp":        {"sms", "simulator"},
+	"github.com/bigwhite/gocmpp":       {"sms", "simulator"},
 	"github.com/alecthomas/kong":       {},
 	"github.com/emmansun/gmsm":         {"flow", "probe", "ses", "simulator", "tlcp"},
 }
@@ -68,7 +68,7 @@ var owners = map[string][]string{
 // agentMayReach is all of our code that the agent may link, and agentNever what it must not drag in:
 // it is to be small and light on machines that have other work.
 var (
-	agentMayReach = []string{"agent", "check", "config", "flow", "host", "i18n", "metric", "paper", "probe", "ses", "spool", "tlcp", "uplink"}
+	agentMayReach = []string{"agent", "check", "config", "flow", "host", "i18n", "metric", "paper", "probe", "ses", "sms", "spool", "tlcp", "uplink"}
 	agentNever    = []string{"github.com/prometheus/", "go.etcd.io/bbolt", "github.com/klauspost/"}
 )
 

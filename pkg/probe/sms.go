@@ -11,6 +11,7 @@ import (
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/metric"
+	"xunjian/pkg/sms"
 )
 
 // The steps of DOMAIN 1.3, M1 to M7, and the one of account passive.
@@ -30,7 +31,7 @@ type smsAsker struct {
 	dialer
 	sms     check.SMS
 	budget  int
-	codec   smsCodec // nil for account passive
+	codec   sms.Codec // nil for account passive
 	account string
 	office  *smsOffice
 	memory  smsMemory
@@ -39,7 +40,17 @@ type smsAsker struct {
 	secrets secrets
 }
 
-func newSMS(spec check.Spec, env Env, codec func(check.SMS, string) (smsCodec, error)) (Asker, error) {
+func newSMPP(spec check.Spec, env Env) (Asker, error) { return newSMS(spec, env, sms.NewSMPP) }
+
+func newCMPP(spec check.Spec, env Env) (Asker, error) { return newSMS(spec, env, sms.NewCMPP) }
+
+func smsAccount(m check.SMS, password string) sms.Account {
+	return sms.Account{
+		User: m.User, Password: password, From: m.From, Service: m.Service, System: m.System, Transmitter: m.Bind == check.SMSTransmitter, HexIDs: m.HexIDs, Version: m.Version,
+	}
+}
+
+func newSMS(spec check.Spec, env Env, codec func(sms.Account) (sms.Codec, error)) (Asker, error) {
 	host, port, err := net.SplitHostPort(spec.Target)
 	if err != nil || host == "" || spec.SMS == nil {
 		return nil, fmt.Errorf("target %s: not host:port, or no section sms", maskTarget(spec.Target))
@@ -55,7 +66,7 @@ func newSMS(spec check.Spec, env Env, codec func(check.SMS, string) (smsCodec, e
 			return nil, err
 		}
 		a.secrets.add(password)
-		if a.codec, err = codec(m, password); err != nil {
+		if a.codec, err = codec(smsAccount(m, password)); err != nil {
 			return nil, err
 		}
 	} else if a.log, err = newSMSQuery(spec, env, m.Log.URL, m.Log.Headers); err != nil {
@@ -129,7 +140,8 @@ func smsTrouble(f *fault, t check.Trouble) *smsFault {
 type smsRun struct {
 	*smsAsker
 	ctx      context.Context
-	wire     *smsWire
+	wire     *sms.Wire
+	heard    *link // below it
 	loggedIn bool
 	broken   bool // nothing more can be said over the connection
 	id       string
@@ -171,12 +183,13 @@ func (r *smsRun) make() {
 		r.countStrays()
 	}
 	if r.wire != nil {
-		r.attempt.Bytes = maxSMSHeard - max(r.wire.link.meter.left, 0)
+		r.attempt.Bytes = sms.MaxHeard - max(r.heard.meter.left, 0)
 	}
 }
 
 func (r *smsRun) session(l *link) {
-	r.wire = newSMSWire(r.ctx, l, r.codec, r.office.hand)
+	r.heard, l.meter.left = l, sms.MaxHeard
+	r.wire = sms.NewWire(r.ctx, l, &l.meter, r.codec, r.office.hand)
 	if !r.step(smsLogin, r.sms.Slow.Login, r.login) || !r.step(smsKeepalive, 0, r.keepalive) || r.sms.Mode != check.SMSFull {
 		return
 	}

@@ -6,16 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	cmpp "github.com/bigwhite/gocmpp"
-	"github.com/linxGnu/gosmpp/data"
-	"github.com/linxGnu/gosmpp/pdu"
-
 	"xunjian/pkg/check"
+	"xunjian/pkg/sms"
 )
 
 // words are 32-bit numbers as both protocols write them.
@@ -44,7 +40,7 @@ func TestHostileGateways(t *testing.T) {
 		"resets at the login":      {func(conn net.Conn) { conn.Read(make([]byte, 16)); reset(conn) }, check.ClassReset, "connection broke"},
 		"huge length":              {say(words(0xffffffff, bindResp, 0, 1)), check.ClassContent, "its length is 4294967295"},
 		"64 KiB":                   {say(words(64<<10, bindResp, 0, 1)), check.ClassContent, "its length is 65536"},
-		"a byte more than allowed": {say(words(maxSMSPacket+1, bindResp, 0, 1)), check.ClassContent, "its length is 4097"},
+		"a byte more than allowed": {say(words(sms.MaxPacket+1, bindResp, 0, 1)), check.ClassContent, "its length is 4097"},
 		"length 0":                 {say(words(0, bindResp, 0, 1)), check.ClassContent, "its length is 0"},
 		"length 11":                {say(words(11, bindResp, 0, 1)), check.ClassContent, "its length is 11"},
 		"length, then nothing":     {say(words(4000)), check.ClassTimeout, "no answer in time"},
@@ -86,7 +82,7 @@ func TestHostileGateways(t *testing.T) {
 				if got := allocated() - before; got > 16<<20 {
 					t.Errorf("allocated %d KiB", got>>10)
 				}
-				if a.Bytes > maxSMSHeard {
+				if a.Bytes > sms.MaxHeard {
 					t.Errorf("read %d bytes", a.Bytes)
 				}
 				if a.Outcome != check.Fail || a.Trouble != check.Down || tc.class != "" && a.Class != tc.class || !strings.Contains(a.Reason, tc.reason) {
@@ -130,100 +126,4 @@ func TestSessionsLeaveNothingBehind(t *testing.T) {
 	if len(smsOffices.open) != 0 {
 		t.Errorf("offices still open: %v", smsOffices.open)
 	}
-}
-
-// packed are real packets for the fuzzers to begin with.
-func packed(t interface{ Fatal(...any) }, codecs ...smsCodec) [][]byte {
-	var out [][]byte
-	for _, c := range codecs {
-		for _, pack := range []func(uint32) ([]byte, error){c.login, c.keepalive, c.terminate, func(seq uint32) ([]byte, error) { return c.submit(seq, "13800000000", check.SMSDefaultText) }} {
-			b, err := pack(7)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, b)
-		}
-	}
-	return out
-}
-
-// fuzzSMS gives a codec whole packets of any content, as the session does, and streams cut anywhere.
-func fuzzSMS(f *testing.F, codec smsCodec, seeds [][]byte) {
-	for _, s := range seeds {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, stream []byte) {
-		for len(stream) >= codec.least() {
-			n := int(binary.BigEndian.Uint32(stream))
-			if n < codec.least() || n > min(len(stream), maxSMSPacket) {
-				n = min(len(stream), maxSMSPacket)
-				stream = slices.Clone(stream)
-				binary.BigEndian.PutUint32(stream, uint32(n))
-			}
-			p, err := decodeSMS(codec, stream[:n])
-			if err == nil && p.report != nil && (p.report.id == "" || p.report.stat == "" && codec.least() == 16) {
-				t.Errorf("a report without a message or a state: %+v", p.report)
-			}
-			if len(p.reply) > maxSMSPacket || len(p.word) > 256 {
-				t.Errorf("an answer of %d bytes, a word of %d", len(p.reply), len(p.word))
-			}
-			stream = stream[n:]
-		}
-	})
-}
-
-func FuzzSMPP(f *testing.F) {
-	codec := smppCodec{check.SMS{User: "xunjian", From: "10690000"}.WithDefaults(time.Second), "secret"}
-	fake := &fakeSMSC{}
-	d := fake.receipt("4711", "DELIVRD").(*pdu.DeliverSM)
-	long := fake.receipt("4711", "DELIVRD").(*pdu.DeliverSM)
-	long.RegisterOptionalParam(pdu.Field{Tag: pdu.TagReceiptedMessageID, Data: []byte("4711\x00")})
-	long.RegisterOptionalParam(pdu.Field{Tag: pdu.TagMessageStateOption, Data: []byte{2}})
-	udh := fake.receipt("4711", "DELIVRD").(*pdu.DeliverSM)
-	udh.EsmClass |= data.SM_UDH_GSM
-	s := pdu.NewSubmitSMResp().(*pdu.SubmitSMResp)
-	s.MessageID = "4711"
-	fuzzSMS(f, codec, append(packed(f, codec), smppBytes(d, 1), smppBytes(long, 2), smppBytes(udh, 3), smppBytes(s, 4), smppBytes(pdu.NewGenericNack(), 5), smppBytes(pdu.NewUnbind(), 6)))
-}
-
-func FuzzCMPP(f *testing.F) {
-	three := cmppCodec{check.SMS{User: "901234", From: "10690000"}.WithDefaults(time.Second), "secret", cmpp.V30}
-	two := three
-	two.version = cmpp.V20
-	receipt, err := (&cmpp.CmppReceiptPkt{MsgId: 4711, Stat: "DELIVRD", SubmitTime: "2611240000", DoneTime: "2611240001", DestTerminalId: "13800000000"}).Pack()
-	if err != nil {
-		f.Fatal(err)
-	}
-	seeds := packed(f, two, three)
-	for _, p := range []cmpp.Packer{
-		&cmpp.Cmpp2ConnRspPkt{Version: cmpp.V20}, &cmpp.Cmpp3ConnRspPkt{Version: cmpp.V30}, &cmpp.Cmpp2SubmitRspPkt{MsgId: 4711}, &cmpp.Cmpp3SubmitRspPkt{MsgId: 4711, Result: 8},
-		&cmpp.Cmpp2DeliverReqPkt{RegisterDelivery: 1, MsgLength: uint8(len(receipt)), MsgContent: string(receipt)},
-		&cmpp.Cmpp3DeliverReqPkt{RegisterDelivery: 1, MsgLength: uint8(len(receipt)), MsgContent: string(receipt)},
-	} {
-		b, err := p.Pack(9)
-		if err != nil {
-			f.Fatal(err)
-		}
-		seeds = append(seeds, b)
-	}
-	for _, s := range seeds {
-		f.Add(s, s[0] == 0)
-	}
-	f.Fuzz(func(t *testing.T, stream []byte, new bool) {
-		codec := two
-		if new {
-			codec = three
-		}
-		for len(stream) >= codec.least() {
-			n := min(len(stream), maxSMSPacket)
-			p, err := decodeSMS(codec, stream[:n])
-			if err == nil && p.report != nil && p.report.id == "" {
-				t.Errorf("a report of no message: %+v", p.report)
-			}
-			if len(p.reply) > maxSMSPacket || len(p.word) > 256 {
-				t.Errorf("an answer of %d bytes, a word of %d", len(p.reply), len(p.word))
-			}
-			stream = stream[n:]
-		}
-	})
 }

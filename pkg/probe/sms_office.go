@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"xunjian/pkg/sms"
 )
 
 // Caps on what an office remembers.
@@ -18,9 +20,9 @@ const (
 // report to whichever session it likes, so that of a message sent by the full check may come to the quick one.
 type smsOffice struct {
 	mu      sync.Mutex
-	awaited map[string]chan smsReport
-	own     []string    // messages of this host, the last ones
-	strays  []smsReport // of messages not known, or not known yet
+	awaited map[string]chan sms.Report
+	own     []string     // messages of this host, the last ones
+	strays  []sms.Report // of messages not known, or not known yet
 	tenants int
 }
 
@@ -35,7 +37,7 @@ func enterSMSOffice(account string) *smsOffice {
 	defer smsOffices.Unlock()
 	o := smsOffices.open[account]
 	if o == nil {
-		o = &smsOffice{awaited: map[string]chan smsReport{}}
+		o = &smsOffice{awaited: map[string]chan sms.Report{}}
 		smsOffices.open[account] = o
 	}
 	o.tenants++
@@ -53,16 +55,16 @@ func leaveSMSOffice(account string) {
 }
 
 // hand gives a report to whoever waits for it. A late one of our own says nothing new.
-func (o *smsOffice) hand(r smsReport) {
+func (o *smsOffice) hand(r sms.Report) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch waiting := o.awaited[r.id]; {
-	case waiting != nil && r.final():
+	switch waiting := o.awaited[r.ID]; {
+	case waiting != nil && r.Final():
 		select {
 		case waiting <- r:
 		default: // told twice
 		}
-	case waiting == nil && !slices.Contains(o.own, r.id):
+	case waiting == nil && !slices.Contains(o.own, r.ID):
 		o.strays = lastOf(append(o.strays, r), maxSMSStrays)
 	}
 }
@@ -75,17 +77,17 @@ func lastOf[T any](s []T, n int) []T {
 }
 
 // await names a message whose report is waited for; done ends that.
-func (o *smsOffice) await(id string) (report <-chan smsReport, done func()) {
+func (o *smsOffice) await(id string) (report <-chan sms.Report, done func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c := make(chan smsReport, 1)
+	c := make(chan sms.Report, 1)
 	o.awaited[id] = c
 	o.own = lastOf(append(o.own, id), maxSMSOwn)
-	o.strays = slices.DeleteFunc(o.strays, func(r smsReport) bool {
-		if r.id == id && r.final() && len(c) == 0 {
+	o.strays = slices.DeleteFunc(o.strays, func(r sms.Report) bool {
+		if r.ID == id && r.Final() && len(c) == 0 {
 			c <- r
 		}
-		return r.id == id
+		return r.ID == id
 	})
 	return c, func() {
 		o.mu.Lock()
@@ -98,8 +100,8 @@ func (o *smsOffice) await(id string) (report <-chan smsReport, done func()) {
 func (o *smsOffice) foreign(now time.Time) (n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.strays = slices.DeleteFunc(o.strays, func(r smsReport) bool {
-		old := now.Sub(r.at) >= smsClaimTime
+	o.strays = slices.DeleteFunc(o.strays, func(r sms.Report) bool {
+		old := now.Sub(r.At) >= smsClaimTime
 		if old {
 			n++
 		}

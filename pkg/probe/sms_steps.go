@@ -1,11 +1,13 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/sms"
 )
 
 // smsBeat keeps a session alive that waits for a report; smsLook is how often the office is looked into meanwhile.
@@ -19,13 +21,13 @@ func (r *smsRun) login(*check.Step) *smsFault {
 	if standing := r.memory.locked(time.Now()); standing != nil {
 		return standing
 	}
-	p, err := r.wire.ask(r.codec.login, smsLoggedIn, r.sms.Answer)
+	p, err := r.wire.Ask(r.codec.Login, sms.LoggedIn, r.sms.Answer)
 	if err != nil {
 		r.broken = true
-		return smsTrouble(r.wire.blame("no login", err), check.Down)
+		return smsTrouble(r.blame("no login", err), check.Down)
 	}
 	if bad := r.refusal(p); bad != nil {
-		bad.status = int(p.status)
+		bad.status = int(p.Status)
 		return bad
 	}
 	r.loggedIn = true
@@ -34,28 +36,28 @@ func (r *smsRun) login(*check.Step) *smsFault {
 }
 
 // refusal is nil for a login that was taken.
-func (r *smsRun) refusal(p smsPacket) *smsFault {
+func (r *smsRun) refusal(p sms.Packet) *smsFault {
 	now := time.Now()
 	switch {
-	case p.good():
+	case p.Good():
 		return nil
-	case p.cause == smsThrottled:
-		return r.memory.flowControl(now, failed(check.ClassStatus, "flow control: %s", p.word))
-	case p.cause == smsBusy:
-		return smsTrouble(unable(check.ClassSetup, "the account is logged in elsewhere (%s): give each agent one of its own", p.word), "")
+	case p.Cause == sms.Throttled:
+		return r.memory.flowControl(now, failed(check.ClassStatus, "flow control: %s", p.Word))
+	case p.Cause == sms.Busy:
+		return smsTrouble(unable(check.ClassSetup, "the account is logged in elsewhere (%s): give each agent one of its own", p.Word), "")
 	}
-	return r.memory.loginRefused(now, p.cause == smsCredentials, failed(check.ClassAuth, "refused: %s", p.word))
+	return r.memory.loginRefused(now, p.Cause == sms.Credentials, failed(check.ClassAuth, "refused: %s", p.Word))
 }
 
 // M3.
 func (r *smsRun) keepalive(*check.Step) *smsFault {
-	p, err := r.wire.ask(r.codec.keepalive, smsAlive, r.sms.Answer)
+	p, err := r.wire.Ask(r.codec.Keepalive, sms.Alive, r.sms.Answer)
 	if err != nil {
 		r.broken = true
-		return smsTrouble(r.wire.blame("no round trip", err), check.Partial)
+		return smsTrouble(r.blame("no round trip", err), check.Partial)
 	}
-	if !p.good() {
-		return smsTrouble(failed(check.ClassStatus, "refused: %s", p.word), check.Partial)
+	if !p.Good() {
+		return smsTrouble(failed(check.ClassStatus, "refused: %s", p.Word), check.Partial)
 	}
 	return nil
 }
@@ -70,24 +72,24 @@ func (r *smsRun) send() *smsFault {
 		return smsTrouble(unable(check.ClassSetup, "the budget of %d messages in 24 hours is spent", r.budget), "")
 	}
 	text := strings.ReplaceAll(r.sms.Text, check.Nonce, newNonce())
-	p, err := r.wire.ask(func(seq uint32) ([]byte, error) { return r.codec.submit(seq, number, text) }, smsSubmitted, r.sms.Answer)
+	p, err := r.wire.Ask(func(seq uint32) ([]byte, error) { return r.codec.Submit(seq, number, text) }, sms.Submitted, r.sms.Answer)
 	now := time.Now()
 	switch {
 	case err != nil:
-		f := r.wire.blame("message to "+maskNumber(number)+" not taken", err)
+		f := r.blame("message to "+maskNumber(number)+" not taken", err)
 		r.broken = f.class != check.ClassTimeout
 		return smsTrouble(f, r.memory.submitFailed(now))
-	case p.cause == smsThrottled:
-		return r.memory.flowControl(now, failed(check.ClassStatus, "flow control: %s", p.word))
-	case !p.good():
-		bad := smsTrouble(failed(check.ClassStatus, "message to %s refused: %s", maskNumber(number), p.word), r.memory.submitFailed(now))
-		bad.status = int(p.status)
+	case p.Cause == sms.Throttled:
+		return r.memory.flowControl(now, failed(check.ClassStatus, "flow control: %s", p.Word))
+	case !p.Good():
+		bad := smsTrouble(failed(check.ClassStatus, "message to %s refused: %s", maskNumber(number), p.Word), r.memory.submitFailed(now))
+		bad.status = int(p.Status)
 		return bad
-	case p.id == "":
+	case p.ID == "":
 		return smsTrouble(failed(check.ClassContent, "message to %s taken without an id", maskNumber(number)), r.memory.submitFailed(now))
 	}
 	r.memory.submitted()
-	r.id, r.number, r.at = p.id, number, now
+	r.id, r.number, r.at = p.ID, number, now
 	return nil
 }
 
@@ -95,8 +97,8 @@ func (r *smsRun) send() *smsFault {
 // counts. A report that does not come at all is the platform's fault.
 func (r *smsRun) report(s *check.Step) *smsFault {
 	report, bad := r.await()
-	if bad == nil && report.stat != smsDelivered {
-		first := fmt.Sprintf("%s: %s", maskNumber(r.number), check.Clip(report.stat, 16))
+	if bad == nil && report.Stat != sms.Delivered {
+		first := fmt.Sprintf("%s: %s", maskNumber(r.number), check.Clip(report.Stat, 16))
 		r.memory.skip()
 		if bad = r.send(); bad == nil {
 			report, bad = r.await()
@@ -104,13 +106,13 @@ func (r *smsRun) report(s *check.Step) *smsFault {
 		switch {
 		case bad != nil:
 			bad.reason = first + "; then " + bad.reason
-		case report.stat != smsDelivered:
-			bad = smsTrouble(failed(check.ClassContent, "not delivered: %s; %s: %s", first, maskNumber(r.number), check.Clip(report.stat, 16)), check.Partial)
+		case report.Stat != sms.Delivered:
+			bad = smsTrouble(failed(check.ClassContent, "not delivered: %s; %s: %s", first, maskNumber(r.number), check.Clip(report.Stat, 16)), check.Partial)
 		}
 	}
 	switch {
 	case bad == nil:
-		s.Duration = max(report.at.Sub(r.at), time.Microsecond)
+		s.Duration = max(report.At.Sub(r.at), time.Microsecond)
 		r.memory.reported(true)
 	case bad.outcome == check.Fail:
 		bad.trouble = r.memory.reported(false)
@@ -120,7 +122,7 @@ func (r *smsRun) report(s *check.Step) *smsFault {
 }
 
 // await hears the session, and what other sessions of the account hear, until the last word on the message has come.
-func (r *smsRun) await() (smsReport, *smsFault) {
+func (r *smsRun) await() (sms.Report, *smsFault) {
 	reports, done := r.office.await(r.id)
 	defer done()
 	until, beat := time.Now().Add(r.sms.Report), time.Now().Add(smsBeat)
@@ -132,11 +134,11 @@ func (r *smsRun) await() (smsReport, *smsFault) {
 		}
 		now := time.Now()
 		if !now.Before(until) {
-			return smsReport{}, smsTrouble(failed(check.ClassTimeout, "no delivery report from %s within %v", maskNumber(r.number), r.sms.Report), check.Partial)
+			return sms.Report{}, smsTrouble(failed(check.ClassTimeout, "no delivery report from %s within %v", maskNumber(r.number), r.sms.Report), check.Partial)
 		}
 		if err := r.hear(now, until, &beat); err != nil {
 			r.broken = true
-			return smsReport{}, smsTrouble(r.wire.blame("no delivery report from "+maskNumber(r.number), err), check.Partial)
+			return sms.Report{}, smsTrouble(r.blame("no delivery report from "+maskNumber(r.number), err), check.Partial)
 		}
 	}
 }
@@ -145,7 +147,7 @@ func (r *smsRun) await() (smsReport, *smsFault) {
 func (r *smsRun) hear(now, until time.Time, beat *time.Time) error {
 	if !now.Before(*beat) {
 		*beat = now.Add(smsBeat)
-		if _, err := r.wire.send(r.codec.keepalive); err != nil {
+		if _, err := r.wire.Send(r.codec.Keepalive); err != nil {
 			return err
 		}
 	}
@@ -153,25 +155,25 @@ func (r *smsRun) hear(now, until time.Time, beat *time.Time) error {
 	if until.Before(look) {
 		look = until
 	}
-	p, err := r.wire.next(look)
+	p, err := r.wire.Next(look)
 	switch {
 	case err != nil && isTimeout(err) && r.ctx.Err() == nil:
 		return nil
-	case err == nil && p.act == smsEnded:
-		return errSMSEnded
+	case err == nil && p.Act == sms.Ended:
+		return sms.ErrEnded
 	}
 	return err
 }
 
 // M7. A session that is not ended cleanly may stay open on the platform, where their number is limited.
 func (r *smsRun) terminate(*check.Step) *smsFault {
-	p, err := r.wire.ask(r.codec.terminate, smsTerminated, r.sms.Answer)
+	p, err := r.wire.Ask(r.codec.Terminate, sms.Terminated, r.sms.Answer)
 	var bad *smsFault
 	switch {
 	case err != nil:
-		bad = smsTrouble(r.wire.blame("not ended cleanly", err), check.Warning)
-	case !p.good():
-		bad = smsTrouble(failed(check.ClassStatus, "not ended cleanly: %s", p.word), check.Warning)
+		bad = smsTrouble(r.blame("not ended cleanly", err), check.Warning)
+	case !p.Good():
+		bad = smsTrouble(failed(check.ClassStatus, "not ended cleanly: %s", p.Word), check.Warning)
 	}
 	if bad == nil {
 		r.found("terminate", "", "", 0)
@@ -239,4 +241,17 @@ func (r *smsRun) countStrays() {
 		r.found("account", "", "", 0)
 	}
 	r.memory.strayed(now, n)
+}
+
+// blame turns what ended a wait into a fault.
+func (r *smsRun) blame(doing string, err error) *fault {
+	switch {
+	case errors.Is(err, sms.ErrPacket), errors.Is(err, sms.ErrFlood), errors.Is(err, errTooMuch):
+		return failed(check.ClassContent, "%s: %v", doing, err)
+	case errors.Is(err, sms.ErrEnded):
+		return failed(check.ClassReset, "%s: %v", doing, err)
+	case isTimeout(err) && r.ctx.Err() == nil:
+		return failed(check.ClassTimeout, "%s: no answer in time", doing)
+	}
+	return blame(r.ctx, doing, err, check.ClassReset)
 }

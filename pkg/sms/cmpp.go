@@ -1,4 +1,4 @@
-package probe
+package sms
 
 import (
 	"encoding/binary"
@@ -8,50 +8,46 @@ import (
 
 	cmpp "github.com/bigwhite/gocmpp"
 	cmpputils "github.com/bigwhite/gocmpp/utils"
-
-	"xunjian/pkg/check"
 )
 
 // cmppCodec speaks CMPP 2.0 or 3.0.
 type cmppCodec struct {
-	check.SMS
-	password string
-	version  cmpp.Type
+	Account
+	version cmpp.Type
 }
 
-func newCMPP(spec check.Spec, env Env) (Asker, error) {
-	return newSMS(spec, env, func(m check.SMS, password string) (smsCodec, error) {
-		c := cmppCodec{m, password, cmpp.V30}
-		if m.Version == "2.0" {
-			c.version = cmpp.V20
-		}
-		return c, nil
-	})
+// NewCMPP speaks CMPP 2.0 or 3.0.
+func NewCMPP(a Account) (Codec, error) {
+	c := cmppCodec{a, cmpp.V30}
+	if a.Version == "2.0" {
+		c.version = cmpp.V20
+	}
+	return c, nil
 }
 
-func (c cmppCodec) least() int { return int(cmpp.CMPP_HEADER_LEN) }
+func (c cmppCodec) Least() int { return int(cmpp.CMPP_HEADER_LEN) }
 
 // beijing is the clock that gateways compare the login's time stamp with, wherever this host's stands.
 var beijing = time.FixedZone("", 8*60*60)
 
-func (c cmppCodec) login(seq uint32) ([]byte, error) {
+func (c cmppCodec) Login(seq uint32) ([]byte, error) {
 	stamp, err := strconv.ParseUint(time.Now().In(beijing).Format("0102150405"), 10, 32)
 	if err != nil {
 		return nil, err
 	}
-	return (&cmpp.CmppConnReqPkt{SrcAddr: c.User, Secret: c.password, Version: c.version, Timestamp: uint32(stamp)}).Pack(seq)
+	return (&cmpp.CmppConnReqPkt{SrcAddr: c.User, Secret: c.Password, Version: c.version, Timestamp: uint32(stamp)}).Pack(seq)
 }
 
-func (c cmppCodec) keepalive(seq uint32) ([]byte, error) {
+func (c cmppCodec) Keepalive(seq uint32) ([]byte, error) {
 	return (&cmpp.CmppActiveTestReqPkt{}).Pack(seq)
 }
 
-func (c cmppCodec) terminate(seq uint32) ([]byte, error) {
+func (c cmppCodec) Terminate(seq uint32) ([]byte, error) {
 	return (&cmpp.CmppTerminateReqPkt{}).Pack(seq)
 }
 
-// submit sends UCS-2, asks for a report, and has the SP pay for what costs nothing.
-func (c cmppCodec) submit(seq uint32, number, text string) ([]byte, error) {
+// Submit sends UCS-2, asks for a report, and has the SP pay for what costs nothing.
+func (c cmppCodec) Submit(seq uint32, number, text string) ([]byte, error) {
 	const reportWanted, ucs2, spPays, free = 1, 8, 2, "01"
 	content, err := cmpputils.Utf8ToUcs2(text)
 	if err != nil {
@@ -69,34 +65,34 @@ func (c cmppCodec) submit(seq uint32, number, text string) ([]byte, error) {
 	}).Pack(seq)
 }
 
-func (c cmppCodec) read(frame []byte) (smsPacket, error) {
-	p := smsPacket{seq: binary.BigEndian.Uint32(frame[8:])}
+func (c cmppCodec) Read(frame []byte) (Packet, error) {
+	p := Packet{Seq: binary.BigEndian.Uint32(frame[8:])}
 	body := frame[8:] // the library's packets begin at the sequence number
 	var err error
 	switch cmpp.CommandId(binary.BigEndian.Uint32(frame[4:])) {
 	case cmpp.CMPP_CONNECT_RESP:
-		p.act = smsLoggedIn
-		if p.status, err = cmppConnected(body); p.status >= 2 && p.status <= 4 { // source address, authenticator, version
-			p.cause = smsCredentials
+		p.Act = LoggedIn
+		if p.Status, err = cmppConnected(body); p.Status >= 2 && p.Status <= 4 { // source address, authenticator, version
+			p.Cause = Credentials
 		}
-		p.word = cmppWord(p.status, cmpp.ConnRspStatusErrMap)
+		p.Word = cmppWord(p.Status, cmpp.ConnRspStatusErrMap)
 	case cmpp.CMPP_SUBMIT_RESP:
-		p.act = smsSubmitted
-		if p.id, p.status, err = cmppSubmitted(body); p.status == uint32(cmpp.ErrnoSubmitNotPassFlowControl) {
-			p.cause = smsThrottled
+		p.Act = Submitted
+		if p.ID, p.Status, err = cmppSubmitted(body); p.Status == uint32(cmpp.ErrnoSubmitNotPassFlowControl) {
+			p.Cause = Throttled
 		}
-		p.word = cmppWord(p.status, cmpp.SubmitRspResultErrMap)
+		p.Word = cmppWord(p.Status, cmpp.SubmitRspResultErrMap)
 	case cmpp.CMPP_ACTIVE_TEST_RESP:
-		p.act = smsAlive
+		p.Act = Alive
 	case cmpp.CMPP_TERMINATE_RESP:
-		p.act = smsTerminated
+		p.Act = Terminated
 	case cmpp.CMPP_ACTIVE_TEST:
-		p.reply, err = (&cmpp.CmppActiveTestRspPkt{}).Pack(p.seq)
+		p.Reply, err = (&cmpp.CmppActiveTestRspPkt{}).Pack(p.Seq)
 	case cmpp.CMPP_TERMINATE:
-		p.act = smsEnded
-		p.reply, err = (&cmpp.CmppTerminateRspPkt{}).Pack(p.seq)
+		p.Act = Ended
+		p.Reply, err = (&cmpp.CmppTerminateRspPkt{}).Pack(p.Seq)
 	case cmpp.CMPP_DELIVER:
-		p.report, p.reply, err = c.delivered(p.seq, body)
+		p.Report, p.Reply, err = c.delivered(p.Seq, body)
 	}
 	return p, err
 }
@@ -135,7 +131,7 @@ func cmppSubmitted(body []byte) (string, uint32, error) {
 func cmppID(id uint64) string { return strconv.FormatUint(id, 10) }
 
 // delivered acknowledges whatever is delivered; the report is nil for a message that is none.
-func (c cmppCodec) delivered(seq uint32, body []byte) (report *smsReport, reply []byte, err error) {
+func (c cmppCodec) delivered(seq uint32, body []byte) (report *Report, reply []byte, err error) {
 	var isReport uint8
 	var content string
 	var id uint64
@@ -159,5 +155,5 @@ func (c cmppCodec) delivered(seq uint32, body []byte) (report *smsReport, reply 
 	if isReport != 1 || r.Unpack([]byte(content)) != nil {
 		return nil, reply, err
 	}
-	return &smsReport{id: cmppID(r.MsgId), stat: r.Stat}, reply, err
+	return &Report{ID: cmppID(r.MsgId), Stat: r.Stat}, reply, err
 }

@@ -1,4 +1,4 @@
-package probe
+package sms
 
 import (
 	"bytes"
@@ -9,26 +9,22 @@ import (
 
 	"github.com/linxGnu/gosmpp/data"
 	"github.com/linxGnu/gosmpp/pdu"
-
-	"xunjian/pkg/check"
 )
 
 // smppCodec speaks SMPP 3.4.
 type smppCodec struct {
-	check.SMS
-	password string
+	Account
 }
 
-func newSMPP(spec check.Spec, env Env) (Asker, error) {
-	return newSMS(spec, env, func(m check.SMS, password string) (smsCodec, error) {
-		if len(password) > 8 {
-			return nil, fmt.Errorf("secret password: %d characters, SMPP has room for 8", len(password))
-		}
-		return smppCodec{m, password}, nil
-	})
+// NewSMPP speaks SMPP 3.4, which has room for eight characters of password.
+func NewSMPP(a Account) (Codec, error) {
+	if len(a.Password) > 8 {
+		return nil, fmt.Errorf("secret password: %d characters, SMPP has room for 8", len(a.Password))
+	}
+	return smppCodec{a}, nil
 }
 
-func (c smppCodec) least() int { return 16 }
+func (c smppCodec) Least() int { return 16 }
 
 // smppBytes is a PDU as it is sent. The library numbers PDUs by a counter of the whole process; sessions have their own.
 func smppBytes(p pdu.PDU, seq uint32) []byte {
@@ -38,24 +34,24 @@ func smppBytes(p pdu.PDU, seq uint32) []byte {
 	return b.Bytes()
 }
 
-func (c smppCodec) login(seq uint32) ([]byte, error) {
+func (c smppCodec) Login(seq uint32) ([]byte, error) {
 	kind := pdu.Transceiver
-	if c.Bind == check.SMSTransmitter {
+	if c.Transmitter {
 		kind = pdu.Transmitter
 	}
 	b := pdu.NewBindRequest(kind)
-	b.SystemID, b.Password, b.SystemType = c.User, c.password, c.System
+	b.SystemID, b.Password, b.SystemType = c.User, c.Password, c.System
 	return smppBytes(b, seq), nil
 }
 
-func (c smppCodec) keepalive(seq uint32) ([]byte, error) {
+func (c smppCodec) Keepalive(seq uint32) ([]byte, error) {
 	return smppBytes(pdu.NewEnquireLink(), seq), nil
 }
 
-func (c smppCodec) terminate(seq uint32) ([]byte, error) { return smppBytes(pdu.NewUnbind(), seq), nil }
+func (c smppCodec) Terminate(seq uint32) ([]byte, error) { return smppBytes(pdu.NewUnbind(), seq), nil }
 
-// submit asks for a report whether the message arrives or not.
-func (c smppCodec) submit(seq uint32, number, text string) ([]byte, error) {
+// Submit asks for a report whether the message arrives or not.
+func (c smppCodec) Submit(seq uint32, number, text string) ([]byte, error) {
 	s := pdu.NewSubmitSM().(*pdu.SubmitSM)
 	s.ServiceType, s.RegisteredDelivery = c.Service, 1
 	if err := s.SourceAddr.SetAddress(c.From); err != nil {
@@ -75,49 +71,49 @@ func (c smppCodec) submit(seq uint32, number, text string) ([]byte, error) {
 	return smppBytes(s, seq), nil
 }
 
-var smppCauses = map[data.CommandStatusType]smsCause{
-	data.ESME_RTHROTTLED: smsThrottled,
-	data.ESME_RALYBND:    smsBusy,
-	data.ESME_RBINDFAIL:  smsCredentials,
-	data.ESME_RINVPASWD:  smsCredentials,
-	data.ESME_RINVSYSID:  smsCredentials,
-	data.ESME_RINVSYSTYP: smsCredentials,
+var smppCauses = map[data.CommandStatusType]Cause{
+	data.ESME_RTHROTTLED: Throttled,
+	data.ESME_RALYBND:    Busy,
+	data.ESME_RBINDFAIL:  Credentials,
+	data.ESME_RINVPASWD:  Credentials,
+	data.ESME_RINVSYSID:  Credentials,
+	data.ESME_RINVSYSTYP: Credentials,
 }
 
-// read leaves the body of a refusal alone: it need not have one, and the library insists.
-func (c smppCodec) read(frame []byte) (smsPacket, error) {
+// Read leaves the body of a refusal alone: it need not have one, and the library insists.
+func (c smppCodec) Read(frame []byte) (Packet, error) {
 	h := pdu.ParseHeader([16]byte(frame))
-	p := smsPacket{seq: uint32(h.SequenceNumber), status: uint32(h.CommandStatus)}
-	if p.status != 0 {
-		p.cause = smppCauses[h.CommandStatus]
-		p.word = fmt.Sprintf("0x%02X %s", p.status, h.CommandStatus)
+	p := Packet{Seq: uint32(h.SequenceNumber), Status: uint32(h.CommandStatus)}
+	if p.Status != 0 {
+		p.Cause = smppCauses[h.CommandStatus]
+		p.Word = fmt.Sprintf("0x%02X %s", p.Status, h.CommandStatus)
 	}
 	switch h.CommandID {
 	case data.BIND_TRANSCEIVER_RESP, data.BIND_TRANSMITTER_RESP:
-		p.act = smsLoggedIn
+		p.Act = LoggedIn
 	case data.ENQUIRE_LINK_RESP:
-		p.act = smsAlive
+		p.Act = Alive
 	case data.UNBIND_RESP:
-		p.act = smsTerminated
+		p.Act = Terminated
 	case data.GENERIC_NACK:
-		p.act = smsNack
+		p.Act = Nack
 	case data.ENQUIRE_LINK:
-		p.reply = smppBytes(pdu.NewEnquireLinkResp(), p.seq)
+		p.Reply = smppBytes(pdu.NewEnquireLinkResp(), p.Seq)
 	case data.UNBIND:
-		p.act, p.reply = smsEnded, smppBytes(pdu.NewUnbindResp(), p.seq)
+		p.Act, p.Reply = Ended, smppBytes(pdu.NewUnbindResp(), p.Seq)
 	case data.DELIVER_SM:
-		p.reply = smppBytes(pdu.NewDeliverSMResp(), p.seq)
-		p.report = smppReport(frame)
+		p.Reply = smppBytes(pdu.NewDeliverSMResp(), p.Seq)
+		p.Report = smppReport(frame)
 	case data.SUBMIT_SM_RESP:
-		p.act = smsSubmitted
-		if p.status != 0 {
+		p.Act = Submitted
+		if p.Status != 0 {
 			return p, nil
 		}
 		whole, err := pdu.Parse(bytes.NewReader(frame))
 		if err != nil {
 			return p, err
 		}
-		p.id = c.id(whole.(*pdu.SubmitSMResp).MessageID)
+		p.ID = c.id(whole.(*pdu.SubmitSMResp).MessageID)
 	}
 	return p, nil
 }
@@ -141,11 +137,11 @@ func plainID(id string) string {
 var (
 	receiptID   = regexp.MustCompile(`(?i)\bid:\s*([!-~]+)`)
 	receiptStat = regexp.MustCompile(`(?i)\bstat:\s*([A-Z]+)`)
-	smppStates  = map[byte]string{1: "ENROUTE", 2: smsDelivered, 3: "EXPIRED", 4: "DELETED", 5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD"}
+	smppStates  = map[byte]string{1: "ENROUTE", 2: Delivered, 3: "EXPIRED", 4: "DELETED", 5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD"}
 )
 
 // smppReport is nil when the message is no delivery report, or none that can be read: it is acknowledged all the same.
-func smppReport(frame []byte) *smsReport {
+func smppReport(frame []byte) *Report {
 	whole, err := pdu.Parse(bytes.NewReader(frame))
 	if err != nil {
 		return nil
@@ -158,22 +154,22 @@ func smppReport(frame []byte) *smsReport {
 	if long := d.OptionalParameters[pdu.TagMessagePayload]; len(text) == 0 {
 		text = long.Data
 	}
-	var r smsReport
+	var r Report
 	if m := receiptID.FindSubmatch(text); m != nil {
-		r.id = string(m[1])
+		r.ID = string(m[1])
 	}
 	if m := receiptStat.FindSubmatch(text); m != nil {
-		r.stat = string(m[1])
+		r.Stat = string(m[1])
 	}
 	if id, ok := d.OptionalParameters[pdu.TagReceiptedMessageID]; ok && len(id.Data) > 0 {
-		r.id = id.String()
+		r.ID = id.String()
 	}
-	if state, ok := d.OptionalParameters[pdu.TagMessageStateOption]; ok && len(state.Data) == 1 && r.stat == "" {
-		r.stat = smppStates[state.Data[0]]
+	if state, ok := d.OptionalParameters[pdu.TagMessageStateOption]; ok && len(state.Data) == 1 && r.Stat == "" {
+		r.Stat = smppStates[state.Data[0]]
 	}
-	if r.id == "" || r.stat == "" {
+	if r.ID == "" || r.Stat == "" {
 		return nil
 	}
-	r.id = plainID(r.id)
+	r.ID = plainID(r.ID)
 	return &r
 }
