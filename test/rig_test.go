@@ -200,6 +200,9 @@ type incidentJSON struct {
 	ResponseDue time.Time `json:"response_due"`
 	RecoveryDue time.Time `json:"recovery_due"`
 	AckBy       string    `json:"ack_by"`
+	Source      string    `json:"source"`
+	Rule        string    `json:"rule"`
+	Verifying   time.Time `json:"verifying_since"`
 }
 
 func incidents(url, token, query string) ([]incidentJSON, error) {

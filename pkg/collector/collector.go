@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"xunjian/pkg/access"
+	"xunjian/pkg/alertapi"
 	"xunjian/pkg/api"
 	"xunjian/pkg/disk"
 	"xunjian/pkg/fleet"
@@ -67,6 +68,7 @@ type Collector struct {
 	pages   pages
 	engine  *query.Engine
 	rules   *rule.Manager
+	alerts  *alertapi.Book
 	plans   *planner
 	uplink  *uplink.Server
 	strain  *strain
@@ -199,6 +201,11 @@ func (c *Collector) openJudges() error {
 		return err
 	}
 	c.rules.Adopt(before)
+	c.alerts, err = alertapi.New(c.records, alertapi.Options{Config: c.cfg.Alerts, Observe: c.teller.observe, Logger: c.log, Registerer: c.registry})
+	if err != nil {
+		return err
+	}
+	c.alerts.Adopt(before)
 	c.disk.Adopt(toldOfDisk(before))
 	return nil
 }
@@ -274,7 +281,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	defer stopParts()
 	g, parts := errgroup.WithContext(parts)
 	for name, run := range map[string]func(context.Context) error{
-		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "pages": c.pages.run,
+		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "alerts": c.alerts.Run, "pages": c.pages.run,
 		"records": c.watchRecords, "disk": c.disk.Run, "backups": c.backups.wait, "figures": c.keepFigures,
 		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.tick) },
 		"reloads": c.followReloads,

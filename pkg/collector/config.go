@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"xunjian/pkg/alertapi"
 	"xunjian/pkg/check"
 	"xunjian/pkg/config"
 	"xunjian/pkg/contract"
@@ -41,6 +42,7 @@ type Config struct {
 	Rules    rule.Config     `yaml:"rules"`    // Prometheus alerting rules; the built-in ones when no file is named
 	Fleet    fleet.Config    `yaml:"fleet"`    // silence of agents
 	Pages    pager.Config    `yaml:"pages"`    // who is told
+	Alerts   alertapi.Config `yaml:"alerts"`   // what the alerts of an existing Prometheus mean
 
 	file      string
 	dir       string // of the file: relative paths in it start here
@@ -90,6 +92,7 @@ func DefaultConfig() Config {
 		Storage: StorageConfig{Linger: 250 * time.Millisecond, ReserveMiB: 64, MaxSeries: 100_000},
 		Report:  report.DefaultConfig(), Contract: contract.DefaultTerms(), Host: HostConfig{Every: 15 * time.Second},
 		Inspect: inspect.DefaultConfig(), Rules: rule.DefaultConfig(), Fleet: fleet.DefaultConfig(), Pages: pager.DefaultConfig(),
+		Alerts: alertapi.DefaultConfig(),
 	}
 }
 
@@ -153,6 +156,7 @@ func (c *Config) Validate(fail config.Fail) {
 	c.Rules.Validate(config.Under(fail, "rules"))
 	c.Fleet.Validate(config.Under(fail, "fleet"))
 	c.Pages.Validate(config.Under(fail, "pages"))
+	c.Alerts.Validate(config.Under(fail, "alerts"))
 	c.Report.Validate(config.Under(fail, "report"))
 	c.drawIn(fail)
 	c.validateFiles(fail)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"xunjian/pkg/access"
+	"xunjian/pkg/alertapi"
 	"xunjian/pkg/check"
 	"xunjian/pkg/fleet"
 	"xunjian/pkg/inspect"
@@ -37,12 +38,25 @@ func (c *Collector) mountPrometheus(m *http.ServeMux) error {
 	})
 	m.Handle(promapi.Prefix+"/", doors)
 	m.Handle(promapi.FederatePath, doors)
+	m.Handle(alertapi.Prefix+"/", alertapi.Handler(alertapi.DoorOptions{
+		Book: c.alerts, MayRead: may, MaySend: c.maySend, Version: c.o.Version,
+	}))
 	return nil
 }
 
-// mayRead says whether a request bears a token of a role that may read: as bearer, or as the password of whatever user
+// maySend says whether a request may bring alerts, each of which opens an incident and pages people.
+func (c *Collector) maySend(r *http.Request) bool {
+	c.mu.Lock()
+	anonymous := c.cfg.Alerts.Anonymous
+	c.mu.Unlock()
+	return anonymous || c.may(r, access.Handle)
+}
+
+func (c *Collector) mayRead(r *http.Request) bool { return c.may(r, access.Read) }
+
+// may says whether a request bears a token of a role that may do this: as bearer, or as the password of whatever user
 // for programs that know no other way.
-func (c *Collector) mayRead(r *http.Request) bool {
+func (c *Collector) may(r *http.Request, do access.Action) bool {
 	_, token, basic := r.BasicAuth()
 	if !basic {
 		scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -55,7 +69,7 @@ func (c *Collector) mayRead(r *http.Request) bool {
 		return true
 	}
 	id, err := c.access.Verify(token)
-	return err == nil && access.Allow(id, access.Read) == nil
+	return err == nil && access.Allow(id, do) == nil
 }
 
 // authorized asks may first; without it everybody may.

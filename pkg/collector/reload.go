@@ -92,6 +92,9 @@ func (c *Collector) reload() error {
 	c.desk.Configure(next.Services, next.Contract)
 	c.board.Configure(next.Inspect, next.Services, next.Checks)
 	c.fleet.Configure(next.Fleet)
+	if !reflect.DeepEqual(c.cfg.Alerts, next.Alerts) {
+		c.alerts.Configure(next.Alerts)
+	}
 	c.plans.set(next)
 	c.cfg = next
 	return nil

@@ -105,7 +105,7 @@ func (r *Record) see(s symptom.Symptom, kind EventKind) {
 
 // weights order the classes, so that a record is named after the gravest.
 var weights = map[symptom.Class]int{
-	symptom.Reported: 1, symptom.Unknown: 2, symptom.Warning: 3, symptom.Slow: 4, symptom.Host: 4,
+	symptom.Reported: 1, symptom.Unknown: 2, symptom.Warning: 3, symptom.Slow: 4, symptom.Host: 4, symptom.External: 4,
 	symptom.Partial: 5, symptom.Silent: 5, symptom.Unusable: 6, symptom.Wrong: 6, symptom.Down: 6,
 }
 

@@ -120,5 +120,9 @@ func (r Record) Title(p *i18n.Printer) string {
 	if r.Component != "" && (r.Source != symptom.FromProbe || r.Class == symptom.Warning) {
 		key = "incident.title_component"
 	}
-	return p.T(key, "service", r.ServiceTitle(p), "component", r.Component, "class", p.T("common.class."+string(r.Class)))
+	class := p.T("common.class." + string(r.Class))
+	if r.Class == symptom.External { // the name of the alert says more than that there is one
+		class = r.Rule
+	}
+	return p.T(key, "service", r.ServiceTitle(p), "component", r.Component, "class", class)
 }

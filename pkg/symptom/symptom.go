@@ -22,6 +22,7 @@ const (
 	Host     Class = "host"     // a host rule fires: disk, memory, processor
 	Silent   Class = "silent"   // an agent is not heard
 	Reported Class = "reported" // a person called
+	External Class = "external" // another monitor's alert
 )
 
 // Source says who noticed.
@@ -29,10 +30,11 @@ type Source string
 
 // The sources.
 const (
-	FromProbe  Source = "probe"
-	FromRule   Source = "rule"
-	FromFleet  Source = "fleet"
-	FromPerson Source = "person"
+	FromProbe    Source = "probe"
+	FromRule     Source = "rule"
+	FromFleet    Source = "fleet"
+	FromPerson   Source = "person"
+	FromExternal Source = "external" // another monitor, through Alertmanager's API
 )
 
 // Symptom is one finding, told anew at each change; Firing false ends it.
