@@ -310,7 +310,7 @@ func TestNamesForPeople(t *testing.T) {
 			t.Errorf("no text for %s", k)
 		}
 	}
-	if len(weights) != 10 || weights[symptom.Down] == 0 {
+	if len(weights) != 11 || weights[symptom.Down] == 0 {
 		t.Error("a class has no weight")
 	}
 }
