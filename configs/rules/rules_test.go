@@ -109,6 +109,8 @@ func fleet(begin time.Time, i int) map[string][]metric.Sample {
 		"check": {{
 			Series: metric.New("probe_ssl_earliest_cert_expiry", "check", "doc", "service", "cloud-doc", "instance", "https://doc.example/"),
 			Value:  float64(begin.Add(100 * time.Hour).Unix()),
+		}, {
+			Series: metric.New("xunjian_probe_slow", "check", "doc", "service", "cloud-doc", "instance", "https://doc.example/"), Value: 1,
 		}},
 	}
 }
@@ -170,7 +172,7 @@ var want = map[string]string{
 	"host/host/full /data/HostDiskFull":     word(contract.General, "主机 full 的磁盘 /data 已用 96.0%，达到一般故障线 95%"),
 	"host/host/sick /data/HostDiskReadOnly": word(contract.Urgent, "主机 sick 的磁盘 /data 变为只读，可能已发生存储故障"),
 	"host/host/sick/HostMemoryFull":         word(contract.General, "主机 sick 的内存已用 97.0%，持续 10 分钟达到一般故障线 95%"),
-	"host/host/sick/HostProcessorBusy":      word(contract.General, "主机 sick 的处理器使用率 99.0%，持续 10 分钟达到一般故障线 95%"),
+	"host/host/sick/HostProcessorBusy":      word(contract.General, "主机 sick 的处理器使用率 99.0%，持续 10 分钟达到一般故障线 95%，同时有服务运行缓慢"),
 	"warning/cloud-doc/https://doc.example//CertificateExpiring": word(contract.General,
 		"https://doc.example/ 的证书将在 4.2 天后到期（提醒线 7 天）"),
 }
