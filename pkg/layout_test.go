@@ -25,7 +25,7 @@ var rows = [][]string{
 	// tools
 	{"config", "spool", "store", "disk", "i18n", "ses", "tlcp", "recording", "sms"},
 	// tools made of tools
-	{"flow"},
+	{"flow", "roster"},
 	// parts
 	{"host", "probe", "blackbox", "uplink", "tsdb", "fleet", "rule", "access", "channel"},
 	// duties
