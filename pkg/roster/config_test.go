@@ -2,12 +2,12 @@ package roster
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"xunjian/pkg/config"
 )
 
 // Each fault is told at its path, with what to write instead.
@@ -57,7 +57,7 @@ func TestValidatePeople(t *testing.T) {
 		{Name: "甲", Phone: "+86 138"},
 		{Name: " ", Role: "boss", Duty: "night"},
 		{Name: "丙", Phone: "+8613800000000", Login: "A"},
-		{Name: "丁", Email: "x", WeCom: "a b", Language: "fr", Token: Reference{File: "a", Env: "B"}},
+		{Name: "丁", Email: "x", WeCom: "a b", Language: "fr", Token: config.Secret{File: "a", Env: "B"}},
 	}
 	var got []string
 	ValidatePeople(bad, func(path, format string, args ...any) { got = append(got, path) })
@@ -69,24 +69,11 @@ func TestValidatePeople(t *testing.T) {
 	}
 }
 
-func TestDefaultsAndReferences(t *testing.T) {
+func TestDefaults(t *testing.T) {
 	out := WithDefaults([]Person{{Name: "甲", Duty: "resident"}, {Name: "丁", Duty: "manager", Language: "en"}, {Name: "客", Duty: "party_a"}, {Name: "戊", Role: "admin"}}, "zh-CN")
 	for i, want := range []string{"engineer zh-CN", "lead en", "viewer zh-CN", "admin zh-CN"} {
 		if got := out[i].Role + " " + out[i].Language; got != want {
 			t.Errorf("%s: %s, want %s", out[i].Name, got, want)
-		}
-	}
-	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte(" s3cret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("ROSTER_TEST_TOKEN", "other")
-	for _, c := range []struct {
-		ref  Reference
-		want string
-	}{{Reference{File: file}, "s3cret"}, {Reference{Env: "ROSTER_TEST_TOKEN"}, "other"}, {Reference{Env: "ROSTER_TEST_NONE"}, ""}, {Reference{File: file + "x"}, ""}} {
-		if got, err := c.ref.Read(); got != c.want || (err != nil) != (c.want == "") {
-			t.Errorf("%+v: %q %v", c.ref, got, err)
 		}
 	}
 }

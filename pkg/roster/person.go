@@ -3,11 +3,12 @@ package roster
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"xunjian/pkg/config"
 )
 
 // Line is one of the lines of people who are called, in the order in which they are.
@@ -28,42 +29,17 @@ const PartyA = "party_a"
 
 // Person is somebody with a name in records. Until there is more of an identity, people stand in the configuration.
 type Person struct {
-	Name     string    `yaml:"name"`               // in records and pages
-	Login    string    `yaml:"login,omitempty"`    // of the account in the console
-	Role     string    `yaml:"role,omitempty"`     // viewer, engineer, lead or admin; default by duty
-	Duty     string    `yaml:"duty,omitempty"`     // resident, second, manager or party_a
-	Phone    string    `yaml:"phone,omitempty"`    // digits, with + and the country in front or without
-	Email    string    `yaml:"email,omitempty"`    //
-	WeCom    string    `yaml:"wecom,omitempty"`    // user ids with the messengers
-	DingTalk string    `yaml:"dingtalk,omitempty"` //
-	Feishu   string    `yaml:"feishu,omitempty"`   //
-	Language string    `yaml:"language,omitempty"` // of pages to this person; default: the collector's
-	Token    Reference `yaml:"token,omitempty"`    // of the API
-}
-
-// Reference says where a secret is kept.
-type Reference struct {
-	File string `yaml:"file,omitempty"`
-	Env  string `yaml:"env,omitempty"`
-}
-
-// Given says whether there is one.
-func (r Reference) Given() bool { return r != (Reference{}) }
-
-// Read fetches the secret, without the white space around it.
-func (r Reference) Read() (string, error) {
-	if r.File != "" {
-		b, err := os.ReadFile(r.File)
-		if err != nil {
-			return "", fmt.Errorf("read token: %w", err)
-		}
-		return strings.TrimSpace(string(b)), nil
-	}
-	v, ok := os.LookupEnv(r.Env)
-	if !ok {
-		return "", fmt.Errorf("read token: environment variable %s is not set", r.Env)
-	}
-	return strings.TrimSpace(v), nil
+	Name     string        `yaml:"name"`               // in records and pages
+	Login    string        `yaml:"login,omitempty"`    // of the account in the console
+	Role     string        `yaml:"role,omitempty"`     // viewer, engineer, lead or admin; default by duty
+	Duty     string        `yaml:"duty,omitempty"`     // resident, second, manager or party_a
+	Phone    string        `yaml:"phone,omitempty"`    // digits, with + and the country in front or without
+	Email    string        `yaml:"email,omitempty"`    //
+	WeCom    string        `yaml:"wecom,omitempty"`    // user ids with the messengers
+	DingTalk string        `yaml:"dingtalk,omitempty"` //
+	Feishu   string        `yaml:"feishu,omitempty"`   //
+	Language string        `yaml:"language,omitempty"` // of pages to this person; default: the collector's
+	Token    config.Secret `yaml:"token,omitzero"`     // of the API
 }
 
 // maxPeople bounds what one collector knows.
@@ -143,9 +119,7 @@ func (p Person) validate(fail func(path, format string, args ...any)) {
 	if p.Language != "" && p.Language != "zh-CN" && p.Language != "en" {
 		fail("language", "%q: want zh-CN or en", p.Language)
 	}
-	if p.Token.File != "" && p.Token.Env != "" {
-		fail("token", "give file or env, not both")
-	}
+	p.Token.Validate(config.Under(fail, "token"))
 }
 
 // National is a phone number without what gateways put before it: +86, 0086, 86, spaces and dashes.
