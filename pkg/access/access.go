@@ -136,8 +136,9 @@ type Directory struct {
 	guard   *guard
 	metrics *metrics
 
-	mu   sync.Mutex
-	used map[string]time.Time // last use of API tokens as written down; at most maxTokens
+	mu      sync.Mutex
+	used    map[string]time.Time // last use of API tokens as written down; at most maxTokens
+	holders Holders
 }
 
 const (

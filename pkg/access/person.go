@@ -213,7 +213,7 @@ func (d *Directory) Login(ctx context.Context, login, password, addr string) (Id
 	d.guard.forgive(login)
 	d.metrics.logins.WithLabelValues("ok").Inc()
 	d.log.Info("signed in", "login", login, "addr", addr)
-	return rec.identity(login), nil
+	return d.named(rec.identity(login)), nil
 }
 
 // check hashes exactly one password whatever the name.
@@ -262,5 +262,5 @@ func (d *Directory) Current(login string) (Identity, error) {
 	case rec.Disabled:
 		return Identity{}, fmt.Errorf("%q is disabled: %w", login, ErrNotFound)
 	}
-	return rec.identity(login), nil
+	return d.named(rec.identity(login)), nil
 }
