@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"xunjian/pkg/collector"
 	"xunjian/pkg/i18n"
@@ -19,9 +20,16 @@ type checkCmd struct {
 type checkConfigCmd struct{ where }
 
 // Run lists every fault of the configuration and its rule files.
-func (c checkConfigCmd) Run() error {
+func (c checkConfigCmd) Run(p *i18n.Printer) error {
 	if err := collector.Check(c.Config); err != nil {
 		return err
+	}
+	cfg, err := collector.LoadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings(time.Now(), p) {
+		fmt.Fprintln(os.Stderr, p.T("collector.warning", "what", w))
 	}
 	fmt.Println("ok")
 	return nil

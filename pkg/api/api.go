@@ -14,6 +14,7 @@ import (
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/inspect"
+	"xunjian/pkg/roster"
 )
 
 // Prefix is where the API's routes begin; the health routes begin with HealthPrefix.
@@ -58,6 +59,11 @@ type Access interface {
 	Revoke(now time.Time, id, by string) (access.Token, error)
 }
 
+// People are those in whose names acts may be. Where there are none, any name is taken.
+type People interface {
+	People() []roster.Person
+}
+
 // Reports writes a month's record; format is docx, xlsx or json, month as 2026-11. It may return *Invalid or ErrNotFound.
 type Reports interface {
 	Report(ctx context.Context, month, format, lang string) ([]byte, error)
@@ -69,6 +75,7 @@ type Options struct {
 	Services  Services
 	Agents    Agents
 	Access    Access // nil: no token is good
+	People    People // nil: anybody may be named
 	Reports   Reports
 	Backups   Backups
 	Control   *Control                        // its token is good for everything

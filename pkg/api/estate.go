@@ -174,7 +174,7 @@ func (s *server) revokeAgent(c *call) (answer, error) {
 	if s.Agents == nil {
 		return answer{}, errNotRunning
 	}
-	a, err := c.act(in)
+	a, err := s.act(c, in)
 	if err != nil {
 		return answer{}, err
 	}

@@ -197,9 +197,12 @@ type Account struct {
 	Declare  bool   `json:"declare,omitempty"` // declare the recovery although a check still watches
 }
 
-func (c *call) act(a Act) (incident.Act, error) {
+func (s *server) act(c *call, a Act) (incident.Act, error) {
 	person, err := c.person(a.Person)
-	return incident.Act{Person: person, Note: cmp.Or(a.Note, a.Reason), At: c.now, Via: c.via(), Version: a.Version}, err
+	if err == nil {
+		person, err = s.known(person)
+	}
+	return incident.Act{Person: person, Note: cmp.Or(a.Note, a.Reason), At: c.now, Via: c.via(), Address: c.address(), Version: a.Version}, err
 }
 
 // acting reads a request, finds out who acts, and lets do turn both into the record after the act.
@@ -211,7 +214,7 @@ func acting[T any](s *server, c *call, base func(*T) *Act, do func(id string, a 
 	if s.Incidents == nil {
 		return answer{}, errNotRunning
 	}
-	a, err := c.act(*base(&in))
+	a, err := s.act(c, *base(&in))
 	if err != nil {
 		return answer{}, err
 	}

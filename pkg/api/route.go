@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -204,6 +205,32 @@ func (c *call) person(named string) (string, error) {
 		return "", &fault{status: http.StatusForbidden, code: "other_person", field: "person", pairs: []string{"person", c.id.Person}}
 	}
 	return named, nil
+}
+
+// known wants a name of the configuration, where it has any; the login of a person stands for the name.
+func (s *server) known(name string) (string, error) {
+	if s.People == nil {
+		return name, nil
+	}
+	people := s.People.People()
+	for _, p := range people {
+		if p.Name == name || p.Login == name {
+			return p.Name, nil
+		}
+	}
+	if len(people) == 0 {
+		return name, nil
+	}
+	return "", &fault{status: http.StatusUnprocessableEntity, code: "unknown_person", field: "person", pairs: []string{"person", name}}
+}
+
+// address is from where the call came, without the port; empty for the command line over the files.
+func (c *call) address() string {
+	host, _, err := net.SplitHostPort(c.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 // via is how the act came in, for the record.

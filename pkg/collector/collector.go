@@ -27,6 +27,7 @@ import (
 	"xunjian/pkg/metric"
 	"xunjian/pkg/promapi"
 	"xunjian/pkg/query"
+	"xunjian/pkg/roster"
 	"xunjian/pkg/rule"
 	"xunjian/pkg/store"
 	"xunjian/pkg/tsdb"
@@ -61,6 +62,7 @@ type Collector struct {
 	records *store.DB
 	series  *tsdb.DB
 	access  *access.Directory
+	roster  *roster.Roster
 	fleet   *fleet.Registry
 	board   *inspect.Board
 	desk    *incident.Desk
@@ -95,7 +97,7 @@ func New(o Options) (_ *Collector, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	for _, step := range []func() error{c.openDisk, c.openStores, c.openAccountable, c.openFleet, c.openJudges, c.openPager, c.openUplink, c.openWeb} {
+	for _, step := range []func() error{c.openDisk, c.openStores, c.openAccountable, c.admit, c.openFleet, c.openJudges, c.openPager, c.openUplink, c.openWeb} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -153,6 +155,9 @@ func recordsFile(data string) string { return filepath.Join(data, "records.db") 
 
 func (c *Collector) openAccountable() (err error) {
 	if c.access, err = access.New(c.records, access.Options{Logger: c.log, Registerer: c.registry}); err != nil {
+		return err
+	}
+	if err := c.openRoster(); err != nil {
 		return err
 	}
 	c.desk, err = incident.New(c.records, incident.Options{

@@ -20,6 +20,7 @@ import (
 	"xunjian/pkg/pager"
 	"xunjian/pkg/promapi"
 	"xunjian/pkg/report"
+	"xunjian/pkg/roster"
 	"xunjian/pkg/rule"
 )
 
@@ -43,6 +44,8 @@ type Config struct {
 	Fleet    fleet.Config    `yaml:"fleet"`    // silence of agents
 	Pages    pager.Config    `yaml:"pages"`    // who is told
 	Alerts   alertapi.Config `yaml:"alerts"`   // what the alerts of an existing Prometheus mean
+	People   []roster.Person `yaml:"people"`   // by name
+	Roster   roster.Config   `yaml:"roster"`   // who of them is on duty
 
 	file      string
 	dir       string // of the file: relative paths in it start here
@@ -112,6 +115,9 @@ func LoadConfig(file string) (Config, error) {
 		w := &c.Pages.Webhooks[i]
 		w.TokenFile, w.CAFile = c.path(w.TokenFile), c.path(w.CAFile)
 	}
+	for i := range c.People {
+		c.People[i].Token.File = c.path(c.People[i].Token.File)
+	}
 	return c, c.merge()
 }
 
@@ -158,6 +164,7 @@ func (c *Config) Validate(fail config.Fail) {
 	c.Pages.Validate(config.Under(fail, "pages"))
 	c.Alerts.Validate(config.Under(fail, "alerts"))
 	c.Report.Validate(config.Under(fail, "report"))
+	c.validatePeople(fail)
 	c.drawIn(fail)
 	c.validateFiles(fail)
 }

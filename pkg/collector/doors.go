@@ -34,7 +34,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	c.control = api.NewControl("", "") // where it listens is known once it does
 	m := http.NewServeMux()
 	doors := api.New(api.Options{
-		Incidents: c.desk, Services: c.board, Agents: c.fleet, Access: c.access, Reports: c.reports(), Backups: &c.backups, Control: c.control,
+		Incidents: c.desk, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Reports: c.reports(), Backups: &c.backups, Control: c.control,
 		Ready: c.ready, Series: c.heldSeries, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
 	})
 	m.Handle(api.Prefix+"/", doors)
@@ -95,7 +95,7 @@ func Offline(cfg Config) (_ http.Handler, closeAll func() error, err error) {
 		return nil, nil, err
 	}
 	return api.New(api.Options{
-		Incidents: c.desk, Agents: c.fleet, Access: c.access, Reports: c.reports(), Location: cfg.location(),
+		Incidents: c.desk, Agents: c.fleet, Access: c.access, People: c.roster, Reports: c.reports(), Location: cfg.location(),
 	}), c.Close, nil
 }
 

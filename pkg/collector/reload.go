@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"xunjian/pkg/access"
 	"xunjian/pkg/config"
 	"xunjian/pkg/rule"
 	"xunjian/pkg/symptom"
@@ -81,6 +82,14 @@ func (c *Collector) reload() error {
 	if err != nil {
 		return err
 	}
+	plan, err := next.dutyPlan()
+	if err != nil {
+		return err
+	}
+	holders, err := access.ReadTokens(next.people())
+	if err != nil {
+		return err
+	}
 	if err := c.rules.Reload(next.Rules.Files); err != nil {
 		return err
 	}
@@ -96,6 +105,9 @@ func (c *Collector) reload() error {
 		c.alerts.Configure(next.Alerts)
 	}
 	c.plans.set(next)
+	c.roster.Configure(plan)
+	c.access.Admit(holders)
+	c.warn(next)
 	c.cfg = next
 	return nil
 }
@@ -138,5 +150,6 @@ func Check(file string) error {
 		return err
 	}
 	_, err = cfg.Pages.Channels()
-	return errors.Join(rule.Check(cfg.Rules.Files), err)
+	_, tokens := access.ReadTokens(cfg.people())
+	return errors.Join(rule.Check(cfg.Rules.Files), err, tokens)
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"xunjian/pkg/api"
-	"xunjian/pkg/contract"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/measure"
@@ -89,10 +88,7 @@ func form(cfg Config) ([]byte, error) {
 }
 
 func (r reports) sources(cfg Config) (report.Sources, error) {
-	calendar, err := contract.LoadCalendar(cfg.location())
-	if cfg.Report.CalendarFolder != "" {
-		calendar, err = contract.LoadCalendar(cfg.location(), os.DirFS(cfg.path(cfg.Report.CalendarFolder)))
-	}
+	calendar, err := cfg.calendar()
 	if err != nil {
 		return report.Sources{}, err
 	}

@@ -219,7 +219,7 @@ func (c *Console) acknowledge(r *http.Request, who access.Identity) (outcome, er
 	if !mayAct(who) {
 		return outcome{status: http.StatusForbidden, refusal: p.T("console.may_not")}, nil
 	}
-	_, err := c.o.Desk.Ack(id, incident.Act{Person: who.Person, Note: r.PostFormValue("note"), Via: "console"})
+	_, err := c.o.Desk.Ack(id, incident.Act{Person: who.Person, Note: r.PostFormValue("note"), Via: "console", Device: r.UserAgent(), Address: address(r)})
 	var conflict *incident.Conflict
 	var bad *incident.BadAct
 	switch {

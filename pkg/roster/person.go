@@ -39,7 +39,7 @@ type Person struct {
 	DingTalk string        `yaml:"dingtalk,omitempty"` //
 	Feishu   string        `yaml:"feishu,omitempty"`   //
 	Language string        `yaml:"language,omitempty"` // of pages to this person; default: the collector's
-	Token    config.Secret `yaml:"token,omitzero"`     // of the API
+	Token    config.Secret `yaml:"token,omitempty"`    // of the API
 }
 
 // maxPeople bounds what one collector knows.
