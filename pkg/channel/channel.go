@@ -3,8 +3,7 @@ package channel
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"slices"
 	"time"
 
 	"xunjian/pkg/contract"
@@ -28,6 +27,47 @@ type Message struct {
 	Link     string   // acknowledges the page; empty: none
 	Code     string   // to reply with; empty: none
 	Payload  Payload
+	// In other languages, by their names; Title, Text and Short are in the product's own.
+	Translations map[string]Words
+}
+
+// Words are what a message says, in one language.
+type Words struct{ Title, Text, Short string }
+
+// Words are the message's in a language; where it was not put into that one, in the product's own.
+func (m Message) Words(language string) Words {
+	if w, ok := m.Translations[language]; ok {
+		return w
+	}
+	return Words{m.Title, m.Text, m.Short}
+}
+
+// Terms are what whoever feeds a channel keeps to.
+type Terms struct {
+	PerMinute int              // messages, failed ones too; 0: as many as there are
+	Levels    []contract.Level // empty: all
+	Ends      bool             // is told that a fault is over
+}
+
+// Takes says whether a message of a level, or the end of one, is for the channel at all.
+func (t Terms) Takes(level contract.Level, end bool) bool {
+	return (len(t.Levels) == 0 || slices.Contains(t.Levels, level)) && (t.Ends || !end)
+}
+
+// TermsOf are a channel's own, or none.
+func TermsOf(c Channel) Terms {
+	if c, ok := c.(interface{ Terms() Terms }); ok {
+		return c.Terms()
+	}
+	return Terms{Ends: true}
+}
+
+// Refresher is a channel whose receiver takes a fault for over when it is not told of it again.
+type Refresher interface {
+	Channel
+	Every() time.Duration
+	// Refresh tells of all faults that are open, one message each.
+	Refresh(ctx context.Context, open []Message) error
 }
 
 // Person is somebody as channels address them. What is empty, a channel that needs it has to do without.
@@ -69,29 +109,6 @@ type Alert struct {
 	EndsAt       time.Time         `json:"endsAt"` // zero while it fires
 	GeneratorURL string            `json:"generatorURL"`
 	Fingerprint  string            `json:"fingerprint"` // of the incident: the same from its first page to its last
-}
-
-// Refusal is a receiver's no. Errors of other types mean that no answer came.
-type Refusal struct {
-	Status     int           // HTTP status
-	Text       string        // what the receiver said, shortened
-	RetryAfter time.Duration // not before, 0: the receiver did not say
-	PageOnly   bool          // it is this message that is refused, others may pass
-}
-
-func (r *Refusal) Error() string {
-	if r.Text == "" {
-		return fmt.Sprintf("HTTP %d", r.Status)
-	}
-	return fmt.Sprintf("HTTP %d: %s", r.Status, r.Text)
-}
-
-// RefusalIn is the refusal behind an error, or an empty one.
-func RefusalIn(err error) Refusal {
-	if r, ok := errors.AsType[*Refusal](err); ok {
-		return *r
-	}
-	return Refusal{}
 }
 
 // Clip shortens a text to at most n bytes at a rune's edge.

@@ -3,16 +3,16 @@ package channel
 import (
 	"context"
 	"net"
-	"net/url"
-	"regexp"
-	"slices"
 	"strconv"
 	"time"
+
+	"xunjian/pkg/config"
 )
 
 // Config lists the receivers.
 type Config struct {
-	Webhooks []Webhook `yaml:"webhooks,omitempty"`
+	Webhooks []Webhook  `yaml:"webhooks,omitempty"` // the short form of channels of kind webhook
+	List     []Settings `yaml:"channels,omitempty"`
 	// Dial reaches receivers otherwise than over the network, for tests over memory pipes.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) `yaml:"-"`
 }
@@ -28,65 +28,94 @@ type Webhook struct {
 	Proxy     string        `yaml:"proxy,omitempty"`   // URL; none unless given
 }
 
+// settings are the webhook's as those of any channel.
+func (w Webhook) settings() Settings {
+	token := config.Secret{File: w.TokenFile, Env: w.TokenEnv}
+	if token.File != "" {
+		token.Env = "" // both are a fault of its own, in the words of this form
+	}
+	return Settings{
+		Name: w.Name, Kind: "webhook", URL: w.URL, Token: token, CAFile: w.CAFile, Timeout: w.Timeout, Proxy: w.Proxy,
+	}
+}
+
 // DefaultConfig has no receivers.
 func DefaultConfig() Config { return Config{} }
 
-// maxWebhooks bounds the connections and workers of one collector.
-const maxWebhooks = 16
-
-var plainName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+// maxChannels bounds the connections and workers of one collector.
+const maxChannels = 32
 
 // Validate reports each receiver that could not work.
-func (c Config) Validate(fail func(path, format string, args ...any)) {
-	if len(c.Webhooks) > maxWebhooks {
-		fail("webhooks", "%d receivers, at most %d can be paged", len(c.Webhooks), maxWebhooks)
+func (c Config) Validate(fail config.Fail) {
+	if n := len(c.Webhooks) + len(c.List); n > maxChannels {
+		list := "channels"
+		if len(c.List) == 0 {
+			list = "webhooks"
+		}
+		fail(list, "%d receivers, at most %d can be paged", n, maxChannels)
 	}
 	seen := map[string]bool{}
-	for i, w := range c.Webhooks {
-		at := func(path, format string, args ...any) { fail(index("webhooks", i)+"."+path, format, args...) }
-		if seen[w.Name] {
-			at("name", "%q is taken by another receiver", w.Name)
+	one := func(list string, i int, s Settings) {
+		at := config.Under(fail, index(list, i))
+		if seen[s.Name] {
+			at("name", "%q is taken by another receiver", s.Name)
 		}
-		seen[w.Name] = true
-		w.validate(at)
+		seen[s.Name] = true
+		s.validate(at)
 	}
-}
-
-func (w Webhook) validate(fail func(path, format string, args ...any)) {
-	if !plainName.MatchString(w.Name) {
-		fail("name", "%q is not a name: use a-z, 0-9 and -, at most 63 characters", w.Name)
+	for i, w := range c.Webhooks {
+		one("webhooks", i, w.settings())
+		if w.TokenFile != "" && w.TokenEnv != "" {
+			fail(index("webhooks", i)+".token_env", "give token_file or token_env, not both")
+		}
 	}
-	if !httpURL(w.URL, "http", "https") {
-		fail("url", "not a URL of a receiver: write http://host/path or https://host/path")
+	for i, s := range c.List {
+		one("channels", i, s)
 	}
-	if w.TokenFile != "" && w.TokenEnv != "" {
-		fail("token_env", "give token_file or token_env, not both")
-	}
-	if w.Timeout != 0 && (w.Timeout < 100*time.Millisecond || w.Timeout > time.Minute) {
-		fail("timeout", "%v is outside 100ms to 1m", w.Timeout)
-	}
-	if w.Proxy != "" && !httpURL(w.Proxy, "http", "https", "socks5") {
-		fail("proxy", "not a URL of a proxy: write http://host:port")
-	}
-}
-
-func httpURL(s string, schemes ...string) bool {
-	u, err := url.Parse(s)
-	return err == nil && u.Host != "" && slices.Contains(schemes, u.Scheme)
 }
 
 func index(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
 
+// Resolve puts every path in the configuration into its place.
+func (c *Config) Resolve(path func(string) string) {
+	for i := range c.Webhooks {
+		w := &c.Webhooks[i]
+		w.TokenFile, w.CAFile = path(w.TokenFile), path(w.CAFile)
+	}
+	for i := range c.List {
+		s := &c.List[i]
+		s.CAFile, s.Token.File, s.Secret.File, s.URLFrom.File = path(s.CAFile), path(s.Token.File), path(s.Secret.File), path(s.URLFrom.File)
+	}
+}
+
+// CAFiles are the certificates that are named, by the path of their keys.
+func (c Config) CAFiles() map[string]string {
+	out := map[string]string{}
+	for i, w := range c.Webhooks {
+		out[index("webhooks", i)+".ca_file"] = w.CAFile
+	}
+	for i, s := range c.List {
+		out[index("channels", i)+".ca_file"] = s.CAFile
+	}
+	return out
+}
+
 // Channels builds the receivers, reading the certificates that they name.
 func (c Config) Channels() ([]Channel, error) {
-	var out []Channel
+	var all []Settings
 	for _, w := range c.Webhooks {
-		ch, err := newWebhook(w)
+		all = append(all, w.settings())
+	}
+	var out []Channel
+	for _, s := range append(all, c.List...) {
+		b := newBase(s)
+		w, err := newWiring(b.s, c.Dial)
 		if err != nil {
 			return nil, err
 		}
-		if c.Dial != nil {
-			ch.transport.DialContext = c.Dial
+		ch, err := kinds[s.Kind].build(b, w)
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, ch)
 	}

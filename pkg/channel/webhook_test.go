@@ -37,12 +37,12 @@ func sample() Message {
 
 func send(t *testing.T, w Webhook) error {
 	t.Helper()
-	ch, err := newWebhook(w)
+	channels, err := Config{Webhooks: []Webhook{w}}.Channels()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ch.client.CloseIdleConnections()
-	_, err = ch.Send(context.Background(), sample())
+	defer channels[0].(*hook).client.CloseIdleConnections()
+	_, err = channels[0].Send(context.Background(), sample())
 	return err
 }
 
@@ -137,14 +137,18 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+func reply(code int, body []byte, after string) answer {
+	return answer{code, body, shorten(string(body)), http.Header{"Retry-After": {after}}, time.Unix(0, 0)}
+}
+
 // Whatever a receiver answers is a yes or a no with a short, readable reason.
 func FuzzJudge(f *testing.F) {
 	f.Add(200, []byte(`{"errcode":0}`), "")
 	f.Add(200, []byte(`{"errcode":"93000"}`), "")
 	f.Add(429, []byte("slow down"), "120")
 	f.Add(503, []byte("\xff\x00"), "Mon, 23 Nov 2026 09:00:00 GMT")
-	f.Fuzz(func(t *testing.T, code int, answer []byte, after string) {
-		_, err := judge(&http.Response{StatusCode: code, Header: http.Header{"Retry-After": {after}}}, answer, time.Unix(0, 0))
+	f.Fuzz(func(t *testing.T, code int, body []byte, after string) {
+		_, err := judge(reply(code, body, after))
 		if err == nil {
 			if code < 200 || code > 299 {
 				t.Errorf("%d is a yes", code)
@@ -170,13 +174,13 @@ func TestConfigValidate(t *testing.T) {
 		good, good,
 		{Name: "Ops Team", URL: "receiver.example", TokenFile: "a", TokenEnv: "b", Timeout: time.Hour, Proxy: "proxy:80"},
 	}}.Validate(fail)
-	want := []string{"webhooks[1].name", "webhooks[2].name", "webhooks[2].url", "webhooks[2].token_env", "webhooks[2].timeout", "webhooks[2].proxy"}
+	want := []string{"webhooks[1].name", "webhooks[2].name", "webhooks[2].timeout", "webhooks[2].proxy", "webhooks[2].url", "webhooks[2].token_env"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	got = nil
 	many := Config{}
-	for i := range maxWebhooks + 1 {
+	for i := range maxChannels + 1 {
 		many.Webhooks = append(many.Webhooks, Webhook{Name: fmt.Sprint("w", i), URL: good.URL})
 	}
 	if many.Validate(fail); !slices.Equal(got, []string{"webhooks"}) {

@@ -111,10 +111,7 @@ func LoadConfig(file string) (Config, error) {
 	for i := range c.Rules.Files {
 		c.Rules.Files[i] = c.path(c.Rules.Files[i])
 	}
-	for i := range c.Pages.Webhooks {
-		w := &c.Pages.Webhooks[i]
-		w.TokenFile, w.CAFile = c.path(w.TokenFile), c.path(w.CAFile)
-	}
+	c.Pages.Resolve(c.path)
 	for i := range c.People {
 		c.People[i].Token.File = c.path(c.People[i].Token.File)
 	}
@@ -233,8 +230,8 @@ func (c *Config) validateFiles(fail config.Fail) {
 			fail(path, "%v", err)
 		}
 	}
-	for i, w := range c.Pages.Webhooks {
-		caFile(fail, fmt.Sprintf("pages.webhooks[%d].ca_file", i), c.path(w.CAFile))
+	for path, file := range c.Pages.CAFiles() {
+		caFile(fail, "pages."+path, c.path(file))
 	}
 	for i, s := range c.Checks {
 		pemFiles(fail, fmt.Sprintf("checks[%d]", i), s, c.path)

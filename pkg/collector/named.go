@@ -52,8 +52,8 @@ func (c *Config) named() []string {
 	for _, m := range c.Modules {
 		add(c.path(m))
 	}
-	for _, w := range c.Pages.Webhooks {
-		add(w.CAFile)
+	for _, file := range c.Pages.CAFiles() {
+		add(file)
 	}
 	add(c.path(c.HTTP.CertFile), c.path(c.Report.Form))
 	if folder := c.path(c.Report.CalendarFolder); folder != "" {
