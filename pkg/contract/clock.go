@@ -18,6 +18,8 @@ const (
 	Paused       StepKind = "paused"       // the clock waits for what Reason says
 	Resumed      StepKind = "resumed"      // what Reason says came
 	Extended     StepKind = "extended"     // more time was granted, until Until
+	Joined       StepKind = "joined"       // another incident stands for the same fault: both clocks stand, that one's count (R12)
+	Left         StepKind = "left"         // it is a fault of its own after all
 )
 
 // Reason says why a clock is paused.
@@ -152,10 +154,10 @@ func (t Terms) response(h History, now time.Time, c *Clocks) {
 	}
 	r := t.run(h, Response, end)
 	c.ResponseDue = r.due()
-	if c.Response.Open = !done; c.Response.Open {
+	if c.Response.Open = !done; c.Response.Open && r.running() {
 		c.Next = r.next()
 	}
-	c.Response.Elapsed = t.measure(c.Level, c.Start, end)
+	c.Response.Elapsed = t.measure(c.Level, c.Start, end) - t.sum(c.Level, r.away)
 	c.Response.Breached = len(r.breaches) > 0
 	c.Response.Met = !c.Response.Open && !c.Response.Breached
 	c.Breaches = append(c.Breaches, r.breaches...)
@@ -186,10 +188,8 @@ func (t Terms) recovery(h History, now time.Time, c *Clocks) {
 		c.Next = earlier(c.Next, r.next())
 	}
 	c.Recovery.Waiting = r.paused() && open && !verifying
-	c.Recovery.Raw = t.measure(c.Level, c.Start, end)
-	for _, s := range r.stood {
-		c.Recovery.Paused += t.measure(c.Level, s.from, s.to)
-	}
+	c.Recovery.Raw = t.measure(c.Level, c.Start, end) - t.sum(c.Level, r.away)
+	c.Recovery.Paused = t.sum(c.Level, r.stood)
 	c.Recovery.Net = c.Recovery.Raw
 	if !t.NoPauses {
 		c.Recovery.Net -= c.Recovery.Paused

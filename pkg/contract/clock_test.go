@@ -306,3 +306,21 @@ func TestLevelComesBackInAPause(t *testing.T) {
 		}
 	}
 }
+
+// While another incident stands for the fault both clocks stand, whatever the terms say of pauses.
+func TestJoined(t *testing.T) {
+	terms := DefaultTerms()
+	terms.NoPauses = true
+	h := opened(Urgent, step(Joined, "09:05"))
+	if c := terms.Assess(h, at("23:00")); len(c.Breaches) != 0 || !c.Next.IsZero() || c.Response.Elapsed != 5*time.Minute || c.Recovery.Raw != 5*time.Minute {
+		t.Errorf("while joined: %+v", c)
+	}
+	h.Steps = append(h.Steps, step(Left, "11:00"))
+	c := terms.Assess(h, at("11:05"))
+	if len(c.Breaches) != 0 || !c.ResponseDue.Equal(at("11:05")) || !c.RecoveryDue.Equal(at("14:55")) || c.Recovery.Net != 10*time.Minute {
+		t.Errorf("on its own again: %+v", c)
+	}
+	if c := terms.Assess(h, at("11:06")); len(c.Breaches) != 1 || !c.Breaches[0].At.Equal(at("11:05")) {
+		t.Errorf("late: %+v", c.Breaches)
+	}
+}

@@ -18,6 +18,8 @@ type run struct {
 	waits    []Reason            // why the clock is paused
 	ran      []stretch           // when time counted
 	stood    []stretch           // when the clock was paused, whether that counts or not
+	joined   bool                // another incident stands for the fault
+	away     []stretch           // when one did
 	since    map[Level]time.Time // when the incident first weighed at least that much
 	allowed  map[Level]time.Duration
 	breaches []Breach
@@ -44,6 +46,8 @@ func (t Terms) run(h History, clock ClockName, end time.Time) *run {
 			r.waits = slices.DeleteFunc(r.waits, func(w Reason) bool { return w == s.Reason })
 		case Extended:
 			r.extend(s)
+		case Joined, Left:
+			r.joined = s.Kind == Joined
 		}
 		r.judge() // a level that comes back brings its old deadline, which may be behind the clock
 	}
@@ -55,11 +59,15 @@ func (t Terms) run(h History, clock ClockName, end time.Time) *run {
 // advance lets the clock run, or stand, until to.
 func (r *run) advance(to time.Time) {
 	if r.at.Before(to) {
-		if r.paused() {
-			r.stood = join(r.stood, stretch{r.at, to})
+		s := stretch{r.at, to}
+		switch {
+		case r.joined:
+			r.away = join(r.away, s)
+		case r.paused():
+			r.stood = join(r.stood, s)
 		}
 		if r.running() {
-			r.ran = join(r.ran, stretch{r.at, to})
+			r.ran = join(r.ran, s)
 		}
 		r.at = to
 	}
@@ -75,7 +83,7 @@ func join(list []stretch, s stretch) []stretch {
 }
 
 func (r *run) paused() bool  { return len(r.waits) > 0 }
-func (r *run) running() bool { return !r.paused() || r.terms.NoPauses }
+func (r *run) running() bool { return !r.joined && (!r.paused() || r.terms.NoPauses) }
 
 // pause stops the recovery clock; the response clock never pauses (R7).
 func (r *run) pause(why Reason) {

@@ -121,6 +121,16 @@ func (t Terms) measure(l Level, from, to time.Time) time.Duration {
 	return max(to.Sub(from), 0)
 }
 
+func (t Terms) sum(l Level, list []stretch) (sum time.Duration) {
+	for _, s := range list {
+		sum += t.measure(l, s.from, s.to)
+	}
+	return sum
+}
+
+// Pauses says whether waiting for something stops the recovery clock (R7).
+func (t Terms) Pauses(why Reason) bool { return !t.NoPauses && t.pauses(why) }
+
 // add is the first moment by which d of a level's time has passed.
 func (t Terms) add(l Level, at time.Time, d time.Duration) time.Time {
 	if t.inOffice(l) {
