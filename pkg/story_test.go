@@ -210,7 +210,7 @@ func (s *story) mendIt(ctx context.Context, inc api.Incident) {
 	if st := s.phone.statuses(); len(st) != 2 || st[1] != "resolved ServiceDown" {
 		s.Errorf("pages: %v", st)
 	}
-	_, err = s.client.Close(ctx, inc.ID, api.Account{Act: api.Act{Person: "resident engineer"}, Cause: "证书服务进程退出", Handling: "重启签章服务"})
+	_, err = s.client.Close(ctx, inc.ID, api.Account{Act: api.Act{Person: "resident engineer"}, Category: "software", PartyA: "王处", Cause: "证书服务进程退出", Handling: "重启签章服务"})
 	s.must(err)
 }
 

@@ -32,7 +32,7 @@ type commands struct {
 // helpKeys are the help texts, under collector.help in the catalogues.
 var helpKeys = []string{
 	"serve", "check", "check_rules", "rule_files", "report", "incident", "token", "version", "config", "month", "out",
-	"list", "show", "ack", "note_cmd", "close", "resolve", "reopen", "open", "level_cmd", "id", "state", "level", "service", "by", "note", "cause",
+	"list", "show", "ack", "note_cmd", "close", "resolve", "reopen", "open", "level_cmd", "id", "state", "level", "service", "by", "note", "cause", "category",
 	"handling", "reason", "detail", "reporter", "reported_at", "party_a", "limit",
 	"token_create", "token_list", "token_revoke", "token_api", "token_agent", "ttl", "token_name", "role", "person", "replace",
 	"backup", "backup_dir", "backup_rate", "verify", "verify_dir", "restore", "restore_dir", "restore_to", "compact",

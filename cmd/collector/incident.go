@@ -173,12 +173,14 @@ type account struct {
 	one
 	by
 	Cause    string `help:"${cause}"`
+	Category string `help:"${category}" enum:"software,configuration,hardware,network,upstream,third_party,operation,security,unclear," default:""`
 	Handling string `help:"${handling}"`
 	Note     string `help:"${note}"`
+	PartyA   string `help:"${party_a}"`
 }
 
 func (a account) told() api.Account {
-	return api.Account{Act: api.Act{Person: a.person(), Note: a.Note}, Cause: a.Cause, Handling: a.Handling}
+	return api.Account{Act: api.Act{Person: a.person(), Note: a.Note}, Cause: a.Cause, Category: a.Category, Handling: a.Handling, PartyA: a.PartyA}
 }
 
 type resolveCmd struct{ account }

@@ -33,7 +33,7 @@ type Incidents interface {
 	Note(id string, a incident.Act) (incident.Record, error)
 	SetLevel(id string, a incident.Act, g incident.Grading) (incident.Record, error)
 	Resolve(id string, a incident.Act, c incident.Account) (incident.Record, error)
-	Close(id string, a incident.Act, c incident.Account) (incident.Record, error)
+	Archive(id string, a incident.Act, c incident.Account) (incident.Record, error)
 	Reopen(id string, a incident.Act) (incident.Record, error)
 }
 

@@ -192,9 +192,18 @@ type Grading struct {
 // Account is what was wrong and what was done.
 type Account struct {
 	Act
-	Cause    string `json:"cause,omitempty"`
-	Handling string `json:"handling,omitempty"`
-	Declare  bool   `json:"declare,omitempty"` // declare the recovery although a check still watches
+	Cause      string `json:"cause,omitempty"`
+	Category   string `json:"category,omitempty"` // a key incident.category.<category>
+	Handling   string `json:"handling,omitempty"`
+	Prevention string `json:"prevention,omitempty"`
+	Declare    bool   `json:"declare,omitempty"` // declare the recovery although a check still watches
+	PartyA     string `json:"party_a,omitempty"` // who of party A confirmed the recovery, to close what nobody has confirmed
+}
+
+func (a Account) account() incident.Account {
+	return incident.Account{
+		Cause: a.Cause, Category: incident.Category(a.Category), Handling: a.Handling, Prevention: a.Prevention, Declare: a.Declare, PartyA: a.PartyA,
+	}
 }
 
 func (s *server) act(c *call, a Act) (incident.Act, error) {
@@ -264,13 +273,13 @@ func accounted(a *Account) *Act { return &a.Act }
 
 func (s *server) resolveIncident(c *call) (answer, error) {
 	return acting(s, c, accounted, func(id string, a incident.Act, in Account) (incident.Record, error) {
-		return s.Incidents.Resolve(id, a, incident.Account{Cause: in.Cause, Handling: in.Handling, Declare: in.Declare})
+		return s.Incidents.Resolve(id, a, in.account())
 	})
 }
 
 func (s *server) closeIncident(c *call) (answer, error) {
 	return acting(s, c, accounted, func(id string, a incident.Act, in Account) (incident.Record, error) {
-		return s.Incidents.Close(id, a, incident.Account{Cause: in.Cause, Handling: in.Handling, Declare: in.Declare})
+		return s.Incidents.Archive(id, a, in.account())
 	})
 }
 

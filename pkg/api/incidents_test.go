@@ -78,7 +78,10 @@ func TestIncidentLife(t *testing.T) {
 	if got, err = engineer.Resolve(ctx, id, Account{Act: Act{Note: "check is wrong"}, Cause: "expired", Handling: "renewed", Declare: true}); err != nil || got.State != incident.Recovered {
 		t.Fatalf("declared: %+v %v", got, err)
 	}
-	if got, err = lead.Close(ctx, id, Account{}); err != nil || got.State != incident.Closed || got.ClosedBy != "the lead" {
+	if _, err = lead.Close(ctx, id, Account{Category: "configuration"}); !errors.As(err, &e) || e.Field != "party_a" {
+		t.Errorf("closed without party A's word: %v", err)
+	}
+	if got, err = lead.Close(ctx, id, Account{Category: "configuration", PartyA: "王处"}); err != nil || got.State != incident.Archived || got.ClosedBy != "the lead" {
 		t.Fatalf("close: %+v %v", got, err)
 	}
 	if _, err = engineer.Reopen(ctx, id, Act{}); !errors.As(err, &e) || e.Status != 422 || e.Field != "note" {
@@ -98,7 +101,7 @@ func TestIncidentLife(t *testing.T) {
 	for _, ev := range got.Events {
 		kinds = append(kinds, ev.Kind)
 	}
-	for _, k := range []incident.EventKind{incident.EventOpened, incident.EventAcknowledged, incident.EventNoted, incident.EventGraded, incident.EventResolved, incident.EventRecovered, incident.EventClosed, incident.EventReopened, incident.EventReported} {
+	for _, k := range []incident.EventKind{incident.EventOpened, incident.EventAcknowledged, incident.EventNoted, incident.EventGraded, incident.EventResolved, incident.EventRecovered, incident.EventConfirmed, incident.EventArchived, incident.EventReopened, incident.EventReported} {
 		if !slices.Contains(kinds, k) {
 			t.Errorf("no event %s in %v", k, kinds)
 		}

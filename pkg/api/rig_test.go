@@ -58,7 +58,7 @@ func newRig(t testing.TB, change ...func(o *Options)) *rig {
 			t.Fatal(err)
 		}
 	}
-	r.desk, err = incident.New(db, incident.Options{Services: services})
+	r.desk, err = incident.New(db, incident.Options{Settings: incident.Settings{Services: services}})
 	must(err)
 	r.fleet, err = fleet.New(db, fleet.Options{Dir: dir})
 	must(err)

@@ -206,6 +206,9 @@ type Service struct {
 	ZH   string `yaml:"zh" json:"zh"`
 	EN   string `yaml:"en" json:"en"`
 	Key  bool   `yaml:"key,omitempty" json:"key,omitempty"` // a key service (关键服务): its outage is urgent
+
+	Needs []string `yaml:"needs,omitempty" json:"needs,omitempty"` // services that it stands on, or behind: what fails with one of them is one fault
+	Hosts []string `yaml:"hosts,omitempty" json:"hosts,omitempty"` // agents' names of the hosts that it runs on
 }
 
 // Title is the service's name for people in "en" or, for any other language, Chinese.

@@ -160,8 +160,12 @@ func (c *Collector) openAccountable() (err error) {
 	if err := c.openRoster(); err != nil {
 		return err
 	}
+	settings, err := c.cfg.desk()
+	if err != nil {
+		return err
+	}
 	c.desk, err = incident.New(c.records, incident.Options{
-		Services: c.cfg.Services, Terms: c.cfg.Contract, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
+		Settings: settings, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
 	})
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"xunjian/pkg/config"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/incident"
 	"xunjian/pkg/inspect"
 	"xunjian/pkg/pager"
 	"xunjian/pkg/promapi"
@@ -26,26 +27,27 @@ import (
 
 // Config is the collector's YAML file: it configures the whole fleet.
 type Config struct {
-	Data     string          `yaml:"data"`     // folder of all that is kept
-	Location string          `yaml:"location"` // time zone of days, months and what people read
-	Language string          `yaml:"language"` // of pages and reports: zh-CN or en
-	HTTP     HTTPConfig      `yaml:"http"`     // console, API, metrics
-	Uplink   UplinkConfig    `yaml:"uplink"`   // agents
-	Storage  StorageConfig   `yaml:"storage"`  // series
-	Report   report.Config   `yaml:"report"`   // the monthly record
-	Contract contract.Terms  `yaml:"contract"` // limits and clocks
-	Host     HostConfig      `yaml:"host"`     // what agents read of their hosts
-	Services []check.Service `yaml:"services"` // under contract
-	Checks   []check.Spec    `yaml:"checks"`   // how they are asked
-	Modules  []string        `yaml:"modules"`  // blackbox_exporter's module files, for checks that name a module
-	Include  []string        `yaml:"include"`  // files with further services and checks, as services/*.yml
-	Inspect  inspect.Config  `yaml:"inspect"`  // how answers become verdicts
-	Rules    rule.Config     `yaml:"rules"`    // Prometheus alerting rules; the built-in ones when no file is named
-	Fleet    fleet.Config    `yaml:"fleet"`    // silence of agents
-	Pages    pager.Config    `yaml:"pages"`    // who is told
-	Alerts   alertapi.Config `yaml:"alerts"`   // what the alerts of an existing Prometheus mean
-	People   []roster.Person `yaml:"people"`   // by name
-	Roster   roster.Config   `yaml:"roster"`   // who of them is on duty
+	Data      string          `yaml:"data"`      // folder of all that is kept
+	Location  string          `yaml:"location"`  // time zone of days, months and what people read
+	Language  string          `yaml:"language"`  // of pages and reports: zh-CN or en
+	HTTP      HTTPConfig      `yaml:"http"`      // console, API, metrics
+	Uplink    UplinkConfig    `yaml:"uplink"`    // agents
+	Storage   StorageConfig   `yaml:"storage"`   // series
+	Report    report.Config   `yaml:"report"`    // the monthly record
+	Contract  contract.Terms  `yaml:"contract"`  // limits and clocks
+	Incidents incident.Config `yaml:"incidents"` // how faults are handled
+	Host      HostConfig      `yaml:"host"`      // what agents read of their hosts
+	Services  []check.Service `yaml:"services"`  // under contract
+	Checks    []check.Spec    `yaml:"checks"`    // how they are asked
+	Modules   []string        `yaml:"modules"`   // blackbox_exporter's module files, for checks that name a module
+	Include   []string        `yaml:"include"`   // files with further services and checks, as services/*.yml
+	Inspect   inspect.Config  `yaml:"inspect"`   // how answers become verdicts
+	Rules     rule.Config     `yaml:"rules"`     // Prometheus alerting rules; the built-in ones when no file is named
+	Fleet     fleet.Config    `yaml:"fleet"`     // silence of agents
+	Pages     pager.Config    `yaml:"pages"`     // who is told
+	Alerts    alertapi.Config `yaml:"alerts"`    // what the alerts of an existing Prometheus mean
+	People    []roster.Person `yaml:"people"`    // by name
+	Roster    roster.Config   `yaml:"roster"`    // who of them is on duty
 
 	file      string
 	dir       string // of the file: relative paths in it start here
@@ -93,7 +95,7 @@ func DefaultConfig() Config {
 		HTTP:    HTTPConfig{Listen: "127.0.0.1:9480", TLS: "auto"},
 		Uplink:  UplinkConfig{Listen: ":9481", Admit: 200, MaxBytes: 64 << 20, AgentReports: 1000, AgentBytes: 4 << 20},
 		Storage: StorageConfig{Linger: 250 * time.Millisecond, ReserveMiB: 64, MaxSeries: 100_000},
-		Report:  report.DefaultConfig(), Contract: contract.DefaultTerms(), Host: HostConfig{Every: 15 * time.Second},
+		Report:  report.DefaultConfig(), Contract: contract.DefaultTerms(), Incidents: incident.DefaultConfig(), Host: HostConfig{Every: 15 * time.Second},
 		Inspect: inspect.DefaultConfig(), Rules: rule.DefaultConfig(), Fleet: fleet.DefaultConfig(), Pages: pager.DefaultConfig(),
 		Alerts: alertapi.DefaultConfig(),
 	}
@@ -155,6 +157,7 @@ func (c *Config) Validate(fail config.Fail) {
 		fail("host.every", "%v: want 1s to 1h, or 0s for never", c.Host.Every)
 	}
 	c.Contract.Validate(config.Under(fail, "contract"))
+	c.Incidents.Validate(config.Under(fail, "incidents"))
 	c.Inspect.Validate(config.Under(fail, "inspect"))
 	c.Rules.Validate(config.Under(fail, "rules"))
 	c.Fleet.Validate(config.Under(fail, "fleet"))

@@ -31,6 +31,7 @@ type names struct {
 	services, checks map[string]string
 	defined          map[string]bool   // services, known before any check is looked at
 	known            map[string]string // checks with their services, the same
+	needs            map[string][]string
 	agents           []fleet.Labelled
 	modules          blackbox.Modules
 }
@@ -56,6 +57,7 @@ func (n *names) validate(file string, services []check.Service, checks []check.S
 			at("name", "%q: want lower-case letters, digits and hyphens, at most 63", s.Name)
 		}
 		once(n.services, s.Name, file, "service", at)
+		n.validateNeeds(s, at)
 	}
 	for i, s := range checks {
 		at := config.Under(fail, fmt.Sprintf("checks[%d]", i))
@@ -91,7 +93,7 @@ func once(seen map[string]string, name, file, what string, fail config.Fail) {
 // them is kept as faults of theirs; a pattern that is wrong, or that finds nothing, is the configuration's own fault.
 func (c *Config) drawIn(fail config.Fail) {
 	n := &names{
-		services: map[string]string{}, checks: map[string]string{}, defined: map[string]bool{}, known: map[string]string{}, agents: c.Fleet.Agents,
+		services: map[string]string{}, checks: map[string]string{}, defined: map[string]bool{}, known: map[string]string{}, needs: map[string][]string{}, agents: c.Fleet.Agents,
 	}
 	n.gather(c.Services, c.Checks)
 	used := modulesOf(c.Checks)
@@ -144,7 +146,7 @@ func (c *Config) loadModules(used []string, fail config.Fail) blackbox.Modules {
 
 func (n *names) gather(services []check.Service, checks []check.Spec) {
 	for _, s := range services {
-		n.defined[s.Name] = true
+		n.defined[s.Name], n.needs[s.Name] = true, s.Needs
 	}
 	for _, s := range checks {
 		n.known[s.Name] = s.Service

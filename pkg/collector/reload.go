@@ -78,6 +78,10 @@ func (c *Collector) reload() error {
 	if err := rule.Check(next.Rules.Files); err != nil {
 		return err
 	}
+	settings, err := next.desk()
+	if err != nil {
+		return err
+	}
 	channels, err := next.Pages.Channels()
 	if err != nil {
 		return err
@@ -98,7 +102,7 @@ func (c *Collector) reload() error {
 			return errors.Join(err, c.rules.Reload(c.cfg.Rules.Files))
 		}
 	}
-	c.desk.Configure(next.Services, next.Contract)
+	c.desk.Configure(settings)
 	c.board.Configure(next.Inspect, next.Services, next.Checks)
 	c.fleet.Configure(next.Fleet)
 	if !reflect.DeepEqual(c.cfg.Alerts, next.Alerts) {

@@ -83,7 +83,7 @@ func (t *teller) run(ctx context.Context, tick func(now time.Time) []symptom.Sym
 
 // firing are the symptoms behind incidents whose fault lasts: what a process that starts must know to tell their end.
 func firing(desk *incident.Desk) ([]symptom.Symptom, error) {
-	records, err := desk.List(incident.Filter{State: "open"})
+	records, err := desk.List(incident.Filter{State: "failing"})
 	if err != nil {
 		return nil, err
 	}

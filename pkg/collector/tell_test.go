@@ -66,11 +66,11 @@ func TestTellerKeepsOrder(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		for i, r := range full {
-			act, told := incident.Act{Person: "tester", At: time.Now()}, incident.Account{Cause: "c", Handling: "h"}
+			act, told := incident.Act{Person: "tester", At: time.Now()}, incident.Account{PartyA: "p", Category: incident.Unclear, Cause: "c", Handling: "h"}
 			if _, err := tl.desk.Resolve(r.ID, act, told); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := tl.desk.Close(r.ID, act, told); err != nil {
+			if _, err := tl.desk.Archive(r.ID, act, told); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(2 * time.Second)

@@ -269,7 +269,7 @@ func TestIncidentWhole(t *testing.T) {
 			return r.desk.Resolve(rec.ID, noteOf("已核对"), incident.Account{Cause: "通道欠费", Handling: "充值"})
 		},
 		func() (incident.Record, error) {
-			return r.desk.Close(rec.ID, noteOf("结案"), incident.Account{Cause: "通道欠费", Handling: "充值"})
+			return r.desk.Archive(rec.ID, noteOf("结案"), incident.Account{Category: incident.ThirdParty, PartyA: "王处", Cause: "通道欠费", Handling: "充值"})
 		},
 	} {
 		if _, err := step(); err != nil {

@@ -75,7 +75,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	r.series, err = tsdb.Open(t.TempDir(), tsdb.Options{Linger: -1, MmapSize: 1 << 24})
 	must(err)
 	t.Cleanup(func() { r.series.Close() })
-	r.desk, err = incident.New(r.db, incident.Options{Services: services, Location: shanghai})
+	r.desk, err = incident.New(r.db, incident.Options{Settings: incident.Settings{Services: services}, Location: shanghai})
 	must(err)
 	r.people, err = access.New(r.db, access.Options{Hash: access.HashCost{Time: 1, Memory: 64, Threads: 1}})
 	must(err)

@@ -44,11 +44,76 @@ type Grading struct {
 	Agreed contract.Limits // 约定时间, for a minor level only
 }
 
-// Account is what a person writes down about a fault that is over.
+// Account is what a person writes down about a fault that is over. What is left empty keeps what was written before.
 type Account struct {
-	Cause    string
-	Handling string
-	Declare  bool // declare the recovery although a check still watches; needs a reason in Act.Note
+	Cause      string
+	Category   Category
+	Handling   string
+	Prevention string // 预防措施
+	Declare    bool   // of Resolve: declare the recovery although a check still watches; needs a reason in Act.Note
+	PartyA     string // of Archive: who of party A confirmed the recovery, where nobody has yet
+}
+
+// Diagnosis is what has been found out so far; Act.Note holds it.
+type Diagnosis struct{}
+
+// Arrival is when somebody came to the site; zero is now, earlier needs a reason in Act.Note.
+type Arrival struct{ At time.Time }
+
+// Proposal is what is to be done if party A agrees. The recovery clock stands from here to the decision, so it must say all
+// three (R7).
+type Proposal struct {
+	Measure  string `json:"measure"`
+	Risk     string `json:"risk"`
+	Rollback string `json:"rollback"`
+}
+
+// Decision is party A's word on the proposal that waits; a refusal needs a reason in Act.Note.
+type Decision struct {
+	Consent bool
+	PartyA  string
+}
+
+// Step is something done about the fault. An emergency is a name from the catalogue of actions that were approved
+// beforehand (Config.Emergency): it may be done while consent is awaited, and no clock stands for it.
+type Step struct {
+	Action    string `json:"action"`
+	Emergency string `json:"emergency,omitempty"`
+}
+
+// Workaround is a way for users to work although the fault itself is not mended (R6): it counts as recovery if party A
+// agrees, or once the check does.
+type Workaround struct {
+	Measure  string `json:"measure"`
+	FollowUp string `json:"follow_up"` // what mends it for good, and by whom
+	PartyA   string `json:"party_a,omitempty"`
+}
+
+// Confirmation is party A's word that the fault is over; or, in Refuse, that it is not.
+type Confirmation struct{ PartyA string }
+
+// Extension is more time for a general fault's recovery (R8); Act.Note holds the reason.
+type Extension struct {
+	Until    time.Time `json:"until"`
+	Approver string    `json:"approver"` // who of party A granted it
+}
+
+// Merging files an incident under another that is the same fault; Act.Note holds the reason.
+type Merging struct{ Into string }
+
+// Dismissal is party A's agreement that an incident is not to be counted against the contractor (4.4).
+type Dismissal struct{ PartyA string }
+
+// Excuse says why an incident is not to be counted (4.4): it stays listed, and needs party A's name and a reason in
+// Act.Note.
+type Excuse struct {
+	Why    Excused
+	PartyA string
+}
+
+// Pausing says for whom one waits: ThirdParty or Upstream, where the terms let that pause the recovery clock (R7).
+type Pausing struct {
+	Why contract.Reason `json:"why"`
 }
 
 // Sentinels that callers branch on. ErrConflict comes as *Conflict, ErrBadAct as *BadAct.
@@ -61,8 +126,9 @@ var (
 
 // Conflict tells who was first.
 type Conflict struct {
-	What     string // acknowledged, changed, closed, open, recovered, watched, failing: a key incident.conflict.<What>
+	What     string // a key incident.conflict.<What>: acknowledged, changed, closed, open, …
 	Incident string
+	Other    string // the incident under which it is listed
 	Person   string // who did it, empty for the machine
 	At       time.Time
 	Version  int // of the record now
@@ -79,7 +145,7 @@ func (c *Conflict) Text(p *i18n.Printer, loc *time.Location) string {
 	if person == "" {
 		person = p.T("incident.machine")
 	}
-	return p.T("incident.conflict."+c.What, "incident", c.Incident, "person", person, "at", c.At.In(loc).Format("2006-01-02 15:04:05"))
+	return p.T("incident.conflict."+c.What, "incident", c.Incident, "other", c.Other, "person", person, "at", c.At.In(loc).Format("2006-01-02 15:04:05"))
 }
 
 // BadAct names the field that is missing or wrong; its text says what to do.

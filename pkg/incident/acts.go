@@ -1,6 +1,8 @@
 package incident
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,34 +57,47 @@ func (d *Desk) Open(a Act, o Opening) (Record, error) {
 	if err := o.check(); err != nil {
 		return Record{}, err
 	}
-	now := clean(a.At)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if o.ReportedAt, err = d.backdated(a, now, o.ReportedAt, d.o.Terms.Backdate); err != nil {
+	b := d.batch(a.At)
+	if o.ReportedAt, err = backdated(a, b.now, o.ReportedAt, d.set.Terms.Backdate); err != nil {
 		return Record{}, err
 	}
-	w, err := d.blank(now)
+	w, err := b.reported(a, o)
 	if err != nil {
 		return Record{}, err
 	}
-	key, err := d.keyFor(o, w.rec.ID, now)
-	if err != nil {
+	if err := b.save(); err != nil {
 		return Record{}, err
+	}
+	return w.rec, nil
+}
+
+// reported drafts the incident that a person opens.
+func (b *batch) reported(a Act, o Opening) (*draft, error) {
+	w, err := b.blank()
+	if err != nil {
+		return nil, err
+	}
+	key, err := b.keyFor(o, w.rec.ID)
+	if err != nil {
+		return nil, err
 	}
 	if o.Reporter == "" {
 		o.Reporter = a.Person
 	}
 	s := symptom.Symptom{
 		Source: symptom.FromPerson, Service: o.Service, Component: o.Component, Class: symptom.Reported,
-		Level: o.Level, Detail: o.Detail, Firing: true, Since: o.ReportedAt, At: now,
+		Level: o.Level, Detail: o.Detail, Firing: true, Since: o.ReportedAt, At: b.now,
 	}
 	e := w.act(EventOpened, a)
 	e.Incident, e.Of, e.Level, e.Reporter, e.Symptom = w.rec.ID, o.ReportedAt, o.Level, o.Reporter, &s
-	e.Opened = &Opened{Key: key, ReportedAt: o.ReportedAt, Terms: d.o.Terms}
-	e.Opened.ServiceZH, e.Opened.ServiceEN = d.titles(o.Service)
+	e.Opened = &Opened{Key: key, ReportedAt: o.ReportedAt, Separate: o.Separate, Terms: b.d.terms(b.now)}
+	e.Opened.ServiceZH, e.Opened.ServiceEN = b.d.titles(o.Service)
 	w.add(e)
+	b.keys[key] = w.rec.ID
 	w.settle(w.now)
-	return w.rec, d.save(w)
+	return w, nil
 }
 
 func (o Opening) check() error {
@@ -98,7 +113,7 @@ func (o Opening) check() error {
 }
 
 // backdated checks when a user called: not to come, and not further back than the terms allow, with a reason (R2).
-func (d *Desk) backdated(a Act, now, reported time.Time, most time.Duration) (time.Time, error) {
+func backdated(a Act, now, reported time.Time, most time.Duration) (time.Time, error) {
 	reported = clean(reported)
 	switch {
 	case reported.IsZero():
@@ -115,20 +130,21 @@ func (d *Desk) backdated(a Act, now, reported time.Time, most time.Duration) (ti
 
 // keyFor joins a reported fault to its service's key, so that what monitoring sees of it later is the same incident.
 // Minor wishes and separate faults stand alone.
-func (d *Desk) keyFor(o Opening, id string, now time.Time) (string, error) {
-	_, known := d.services[o.Service]
+func (b *batch) keyFor(o Opening, id string) (string, error) {
+	_, known := b.d.services[o.Service]
 	if !known || o.Separate || o.Level == contract.Minor {
 		return "reported/" + id, nil
 	}
 	key := serviceKey(o.Service)
-	last, err := d.latest(key)
-	switch {
-	case err != nil:
-		return "", err
-	case last.ID != "" && last.Open():
-		return "", &Conflict{What: "open", Incident: last.ID, At: last.OpenedAt, Version: last.Version}
-	case last.ID != "" && now.Sub(last.RecoveredAt) <= last.Terms.Relapse:
-		return "", &Conflict{What: "recovered", Incident: last.ID, At: last.RecoveredAt, Version: last.Version}
+	last, err := b.latest(key)
+	if err != nil || last == nil {
+		return key, err
+	}
+	switch r := last.rec; {
+	case r.Failing():
+		return "", &Conflict{What: "open", Incident: cmp.Or(r.Parent, r.ID), At: r.OpenedAt, Version: r.Version}
+	case b.now.Sub(r.RecoveredAt) <= r.Terms.Relapse:
+		return "", &Conflict{What: "recovered", Incident: r.ID, At: r.RecoveredAt, Version: r.Version}
 	}
 	return key, nil
 }
@@ -141,36 +157,63 @@ func (d *Desk) act(id string, a Act, fn func(w *draft, a Act) error) (Record, er
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r, err := d.find(id)
+	b := d.batch(a.At)
+	w, err := b.draft(id)
 	if err != nil {
 		return Record{}, err
 	}
+	r := w.rec
 	if a.Version != 0 && a.Version != r.Version {
 		return r, &Conflict{What: "changed", Incident: id, At: r.UpdatedAt, Version: r.Version}
 	}
-	w := newDraft(r, a.At)
 	w.settle(w.now)
 	if err := fn(w, a); err != nil {
 		return r, err
 	}
 	w.settle(w.now)
-	if err := d.save(w); err != nil {
+	if err := b.save(); err != nil {
 		return r, err
 	}
 	return w.rec, nil
 }
 
-func closedConflict(r Record) error {
-	return &Conflict{What: "closed", Incident: r.ID, Person: r.ClosedBy, At: r.ClosedAt, Version: r.Version}
+// in refuses an act that an incident's state does not allow, and says which state that is.
+func (w *draft) in(allowed ...State) error {
+	r := w.rec
+	if slices.Contains(allowed, r.State) {
+		return nil
+	}
+	c := &Conflict{What: string(r.State), Incident: r.ID, Version: r.Version, At: r.UpdatedAt}
+	switch r.State {
+	case Archived, FalseAlarm:
+		c.What, c.Person, c.At = map[State]string{Archived: "closed", FalseAlarm: "false_alarm"}[r.State], r.ClosedBy, r.ClosedAt
+	case Merged:
+		c.Other = r.Parent
+	case Confirmed:
+		c.Person, c.At = r.ConfirmedBy, r.ConfirmedAt
+	case Recovered:
+		c.What, c.At = "over", r.RecoveredAt
+	case Awaiting:
+		c.Person, c.At = r.waiting().By, r.waiting().At
+	default:
+		c.What, c.At = "failing", r.FaultStart
+	}
+	return c
 }
+
+// The states in which acts are possible.
+var (
+	lasting  = []State{Detected, Acknowledged, Diagnosing, Awaiting, Handling}
+	unsigned = append(slices.Clone(lasting), Recovered, Confirmed) // not filed yet
+)
 
 // Ack takes an incident on; only the first ack counts and a second one is told whose it was (R3).
 func (d *Desk) Ack(id string, a Act) (Record, error) {
 	return d.act(id, a, func(w *draft, a Act) error {
-		switch r := w.rec; {
-		case r.State == Closed:
-			return closedConflict(r)
-		case !r.AckAt.IsZero():
+		if err := w.in(unsigned...); err != nil {
+			return err
+		}
+		if r := w.rec; !r.AckAt.IsZero() {
 			return &Conflict{What: "acknowledged", Incident: id, Person: r.AckBy, At: r.AckAt, Version: r.Version}
 		}
 		w.add(w.acknowledged(a))
@@ -178,7 +221,7 @@ func (d *Desk) Ack(id string, a Act) (Record, error) {
 	})
 }
 
-// Note adds a remark; it is possible at any time, also once the incident is closed.
+// Note adds a remark; it is possible at any time, also once the incident is archived.
 func (d *Desk) Note(id string, a Act) (Record, error) {
 	return d.act(id, a, func(w *draft, a Act) error {
 		if err := need(field{"note", a.Note, maxText, true}); err != nil {
@@ -192,13 +235,13 @@ func (d *Desk) Note(id string, a Act) (Record, error) {
 // Report adds a user's call to an incident; the clocks then start at the earlier moment (R1, R2).
 func (d *Desk) Report(id string, a Act, rep Report) (Record, error) {
 	return d.act(id, a, func(w *draft, a Act) error {
-		if w.rec.State == Closed {
-			return closedConflict(w.rec)
+		if err := w.in(unsigned...); err != nil {
+			return err
 		}
 		if err := need(field{"reporter", rep.Reporter, maxName, true}); err != nil {
 			return err
 		}
-		at, err := d.backdated(a, w.now, rep.ReportedAt, w.rec.Terms.Backdate)
+		at, err := backdated(a, w.now, rep.ReportedAt, w.rec.Terms.Backdate)
 		if err != nil {
 			return err
 		}
@@ -213,8 +256,8 @@ func (d *Desk) Report(id string, a Act, rep Report) (Record, error) {
 // needs the name of who of party A agreed (R11).
 func (d *Desk) SetLevel(id string, a Act, g Grading) (Record, error) {
 	return d.act(id, a, func(w *draft, a Act) error {
-		if w.rec.State == Closed {
-			return closedConflict(w.rec)
+		if err := w.in(unsigned...); err != nil {
+			return err
 		}
 		if err := g.check(a, w.rec.Level); err != nil {
 			return err
@@ -237,82 +280,4 @@ func (g Grading) check(a Act, old contract.Level) error {
 		field{"note", a.Note, maxText, true},
 		field{"party_a", g.PartyA, maxName, old.Graver(g.Level)},
 	)
-}
-
-// Resolve writes down cause and handling. Where no check watches the fault it also declares the recovery,
-// provisional until it is confirmed; else the check itself must stay good (R5).
-func (d *Desk) Resolve(id string, a Act, c Account) (Record, error) {
-	return d.act(id, a, func(w *draft, a Act) error {
-		if w.rec.State == Closed {
-			return closedConflict(w.rec)
-		}
-		if err := c.check(true); err != nil {
-			return err
-		}
-		w.imply(a)
-		e := w.act(EventResolved, a)
-		e.Cause, e.Handling = c.Cause, c.Handling
-		w.add(e)
-		if w.rec.Open() && (!w.rec.Linked || c.Declare) {
-			if w.rec.Linked && a.Note == "" {
-				return &BadAct{Field: "note", Key: "incident.need.declare_reason"}
-			}
-			w.add(w.act(EventRecovered, a))
-		}
-		return nil
-	})
-}
-
-func (c Account) check(must bool) error {
-	return need(
-		field{"cause", c.Cause, maxText, must},
-		field{"handling", c.Handling, maxText, must},
-	)
-}
-
-// Close files an incident that has recovered and whose cause and handling are known (R10).
-func (d *Desk) Close(id string, a Act, c Account) (Record, error) {
-	return d.act(id, a, func(w *draft, a Act) error {
-		switch {
-		case w.rec.State == Closed:
-			return closedConflict(w.rec)
-		case w.rec.State != Recovered:
-			return &Conflict{What: "failing", Incident: id, At: w.rec.FaultStart, Version: w.rec.Version}
-		}
-		if c.Cause == "" {
-			c.Cause = w.rec.Cause
-		}
-		if c.Handling == "" {
-			c.Handling = w.rec.Handling
-		}
-		if err := c.check(true); err != nil {
-			return err
-		}
-		w.imply(a)
-		e := w.act(EventClosed, a)
-		e.Cause, e.Handling = c.Cause, c.Handling
-		w.add(e)
-		return nil
-	})
-}
-
-// Reopen says that the fault is not over after all: the clock goes on from its original start (R9).
-func (d *Desk) Reopen(id string, a Act) (Record, error) {
-	return d.act(id, a, func(w *draft, a Act) error {
-		if err := need(field{"note", a.Note, maxText, true}); err != nil {
-			return err
-		}
-		if w.rec.Open() {
-			return &Conflict{What: "open", Incident: id, At: w.rec.OpenedAt, Version: w.rec.Version}
-		}
-		last, err := d.latest(w.rec.Key)
-		if err != nil {
-			return err
-		}
-		if last.ID != id && last.Open() {
-			return &Conflict{What: "open", Incident: last.ID, At: last.OpenedAt, Version: last.Version}
-		}
-		w.add(w.act(EventReopened, a))
-		return nil
-	})
 }

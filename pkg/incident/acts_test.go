@@ -168,7 +168,7 @@ func TestPhonedIn(t *testing.T) {
 		t.Error("a check that never failed ended it")
 	}
 	var c *Conflict
-	if _, err := h.Close(r.ID, by("驻点", 20, ""), Account{Cause: "c", Handling: "h"}); !errors.As(err, &c) || c.What != "failing" {
+	if _, err := h.Archive(r.ID, by("驻点", 20, ""), Account{Category: Software, PartyA: "王处", Cause: "c", Handling: "h"}); !errors.As(err, &c) || c.What != "failing" {
 		t.Errorf("closed while failing: %v", err)
 	}
 	r = must(t)(h.Resolve(r.ID, by("驻点", 30, ""), Account{Cause: "驱动", Handling: "重装"}))
@@ -251,7 +251,7 @@ func TestReopenConflicts(t *testing.T) {
 	}
 	h.see(good(61))
 	h.tick(80)
-	r := must(t)(h.Close(fresh.ID, by("驻点", 90, ""), Account{Cause: "c", Handling: "h"}))
+	r := must(t)(h.Archive(fresh.ID, by("驻点", 90, ""), Account{Category: Software, PartyA: "王处", Cause: "c", Handling: "h"}))
 	if _, err := h.Ack(r.ID, by("驻点", 91, "")); !errors.As(err, &c) || c.What != "closed" || c.Person != "驻点" {
 		t.Errorf("acknowledged a closed one: %v", err)
 	}
@@ -292,14 +292,23 @@ func TestConflictTexts(t *testing.T) {
 // Every kind of event, state, clock and class has a name for people.
 func TestNamesForPeople(t *testing.T) {
 	var keys []string
-	for _, k := range []EventKind{
-		EventOpened, EventSeen, EventEscalated, EventProposed, EventGraded, EventReported, EventAcknowledged, EventNoted, EventVerifying,
-		EventRelapsed, EventGap, EventRecovered, EventReopened, EventResolved, EventClosed, EventBreached, EventCorrected,
-	} {
+	for _, k := range EventKinds {
 		keys = append(keys, "incident.event."+string(k))
 	}
 	for _, s := range States {
 		keys = append(keys, "incident.state."+string(s))
+	}
+	for _, c := range Categories {
+		keys = append(keys, "incident.category."+string(c))
+	}
+	for _, e := range Excuses {
+		keys = append(keys, "incident.excused."+string(e))
+	}
+	for _, r := range contract.Reasons {
+		keys = append(keys, "incident.pause."+string(r))
+	}
+	for _, p := range PageKinds {
+		keys = append(keys, "pager.kind."+string(p), "pager.summary."+string(p))
 	}
 	for c := range weights {
 		keys = append(keys, "common.class."+string(c))

@@ -1,17 +1,37 @@
 package incident
 
 import (
+	"time"
+
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
 )
 
-// Configure takes new services and terms over. Incidents that are open keep the terms under which they opened.
-func (d *Desk) Configure(services []check.Service, terms contract.Terms) {
+// Configure takes new settings over. Incidents that are open keep the terms under which they opened.
+func (d *Desk) Configure(s Settings) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.o.Terms = terms
-	d.services = map[string]check.Service{}
-	for _, s := range services {
-		d.services[s.Name] = s
+	d.configure(s)
+}
+
+func (d *Desk) configure(s Settings) {
+	if s.Terms == (contract.Terms{}) {
+		s.Terms = contract.DefaultTerms()
+	}
+	d.set, d.estate, d.services = s, newEstate(s.Services), map[string]check.Service{}
+	for _, one := range s.Services {
+		d.services[one.Name] = one
 	}
 }
+
+// terms are those of an incident that opens now.
+func (d *Desk) terms(now time.Time) contract.Terms {
+	t := d.set.Terms
+	if d.set.Working != nil {
+		t.Working = d.set.Working(now)
+	}
+	return t
+}
+
+// patience is how long a service's checks may take to find out that it is well.
+func (d *Desk) patience(service string) time.Duration { return 2 * d.set.Pace[service] }

@@ -46,7 +46,7 @@ func (h *house) reopen() {
 	if h.db, err = store.Open(h.path, store.Options{}); err != nil {
 		h.t.Fatal(err)
 	}
-	if h.Desk, err = New(h.db, Options{Services: services}); err != nil {
+	if h.Desk, err = New(h.db, Options{Settings: Settings{Services: services}}); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -169,12 +169,12 @@ func TestLife(t *testing.T) {
 	if r.State != Recovered || !r.RecoveredAt.Equal(after(60)) || r.Provisional || r.Breached() {
 		t.Errorf("recovered %+v", r)
 	}
-	r = must(t)(h.Close(r.ID, by("驻点", 90, ""), Account{Cause: "证书过期", Handling: "更换证书"}))
+	r = must(t)(h.Archive(r.ID, by("驻点", 90, ""), Account{Category: Software, PartyA: "王处", Cause: "证书过期", Handling: "更换证书"}))
 	r, es := h.get(r.ID)
-	if r.State != Closed || r.ClosedBy != "驻点" || r.Cause != "证书过期" {
+	if r.State != Archived || r.ClosedBy != "驻点" || r.Cause != "证书过期" {
 		t.Errorf("closed %+v", r)
 	}
-	if got, want := kinds(es), "opened acknowledged verifying recovered closed"; got != want {
+	if got, want := kinds(es), "opened acknowledged verifying recovered confirmed archived"; got != want {
 		t.Errorf("events %s, want %s", got, want)
 	}
 	if got, want := h.pages(), "opened recovered"; got != want {

@@ -10,12 +10,13 @@ import (
 
 // draft is a record with the events and pages that one transaction will add to it.
 type draft struct {
-	base   int // version that the store must still have
-	rec    Record
-	now    time.Time
-	day    string // of a new record: its place in the count of that day
-	events []Event
-	pages  []Page
+	b       *batch
+	base    int // version that the store must still have
+	rec     Record
+	now     time.Time
+	events  []Event
+	pages   []Page
+	related int // how many of the events other incidents have taken notice of
 }
 
 func newDraft(r Record, now time.Time) *draft {
@@ -24,31 +25,59 @@ func newDraft(r Record, now time.Time) *draft {
 
 // add appends an event. Times never run backwards within an incident, whatever the wall clock does.
 func (w *draft) add(e Event) {
-	before := w.rec.Level
+	before := w.rec
 	if e.Incident == "" {
 		e.Incident = w.rec.ID
 	}
-	e.N, e.At, e.Of = w.rec.Version+1, w.now, clean(e.Of)
+	e.N, e.At, e.Of, e.Until = w.rec.Version+1, w.now, clean(e.Of), clean(e.Until)
 	w.rec = w.rec.with(e)
 	w.events = append(w.events, e)
-	kind, ok := pageOf[e.Kind]
-	if e.Kind == EventGraded && w.rec.Level.Graver(before) {
-		kind, ok = PageEscalated, true
+	switch e.Kind {
+	case EventOpened, EventReopened, EventRefused:
+		n := w.rec.node()
+		w.b.places[n] = append(w.b.places[n], w.rec.ID)
+	case EventMerged:
+		if w.base == 0 { // nobody has been told of it yet, and nobody need be
+			w.pages = nil
+			return
+		}
 	}
-	if ok {
+	if kind, ok := pageFor(before, w.rec, e); ok {
 		w.pages = append(w.pages, Page{Kind: kind, At: w.now, Level: w.rec.Level, Record: brief(w.rec)})
 	}
 }
 
-var pageOf = map[EventKind]PageKind{
-	EventOpened: PageOpened, EventEscalated: PageEscalated, EventProposed: PageProposed,
-	EventReopened: PageReopened, EventRecovered: PageRecovered,
+// pageFor says whether an event is told, and as what. Of what is listed under another incident only the other is told;
+// who was told of it before learns that it has gone there.
+func pageFor(before, after Record, e Event) (PageKind, bool) {
+	switch {
+	case e.Kind == EventMerged:
+		return PageMerged, before.Parent == "" && before.Open()
+	case after.Parent != "":
+		return "", false
+	case e.Kind == EventSplit:
+		return PageSplit, after.Open()
+	case e.Kind == EventGraded:
+		return PageEscalated, after.Level.Graver(before.Level)
+	case e.Kind == EventFalse:
+		return PageDismissed, before.Open()
+	}
+	kind, ok := pageOf[e.Kind]
+	return kind, ok
 }
 
-// brief is a record with as much evidence as a message carries.
+var pageOf = map[EventKind]PageKind{
+	EventOpened: PageOpened, EventEscalated: PageEscalated, EventProposed: PageProposed,
+	EventReopened: PageReopened, EventRefused: PageReopened, EventRecovered: PageRecovered, EventAsked: PageAsked,
+}
+
+// brief is a record with as much as a message carries.
 func brief(r Record) Record {
 	r.Evidence = r.Evidence[:min(len(r.Evidence), 3)]
-	r.Handling, r.Cause = clip(r.Handling, 512), clip(r.Cause, 512)
+	r.Handling, r.Cause, r.Diagnosis = clip(r.Handling, 512), clip(r.Cause, 512), clip(r.Diagnosis, 512)
+	r.Consents = r.Consents[max(0, len(r.Consents)-1):]
+	r.Actions, r.Extensions, r.Pauses = nil, nil, nil
+	r.Children = r.Children[:min(len(r.Children), 20)]
 	return r
 }
 
@@ -56,7 +85,7 @@ func brief(r Record) Record {
 // and breaches that do not stand because a fact from before them came late.
 func (w *draft) settle(at time.Time) {
 	if v := w.rec.VerifyingSince; !v.IsZero() && !at.Before(v.Add(w.rec.Terms.VerifyTime(w.rec.Level))) {
-		w.add(Event{Kind: EventRecovered, Of: v})
+		w.recovered(Event{Of: v})
 	}
 	due := w.rec.Clocks(w.now).Breaches
 	for _, b := range w.rec.Breaches {
@@ -69,6 +98,33 @@ func (w *draft) settle(at time.Time) {
 			w.add(Event{Kind: EventBreached, Of: b.At, Level: b.Level, Breach: &b})
 		}
 	}
+	if at, ok := w.rec.Terms.Overdue(w.rec.History, w.now); ok && w.rec.Open() {
+		w.raise(contract.Urgent, at, "")
+	}
+	if r := w.rec; r.State == Recovered && r.Doubt == nil && !r.ConfirmDue.IsZero() && !w.now.Before(r.ConfirmDue) {
+		w.add(Event{Kind: EventConfirmed, Of: r.ConfirmDue})
+	}
+	if r := w.rec; r.State == Merged && r.Failing() && r.VerifyingSince.IsZero() && !r.LeaveBy.IsZero() && !w.now.Before(r.LeaveBy) {
+		w.leave(Event{Of: r.LeaveBy})
+	}
+}
+
+// recovered ends the fault; from now on party A has so many working days to object (R10).
+func (w *draft) recovered(e Event) {
+	e.Kind = EventRecovered
+	e.Until, _ = w.rec.Terms.ConfirmedBy(w.now)
+	w.add(e)
+}
+
+// raise makes a fault graver by a machine's judgement. A level that a person has set is only proposed to be raised.
+func (w *draft) raise(l contract.Level, at time.Time, why string) {
+	switch {
+	case !l.Graver(w.rec.Level):
+	case !w.rec.PersonLevel:
+		w.add(Event{Kind: EventEscalated, Of: later(at, w.rec.SLAStart), Level: l, Text: why})
+	case l != w.rec.Proposed:
+		w.add(Event{Kind: EventProposed, Level: l, Text: why})
+	}
 }
 
 // next is when settle will have something to write, if nothing happens before; zero: never.
@@ -78,9 +134,13 @@ func next(r Record, now time.Time) time.Time {
 		at = at.Add(time.Millisecond) // limits are inclusive
 	}
 	if !r.VerifyingSince.IsZero() {
-		if held := r.VerifyingSince.Add(r.Terms.VerifyTime(r.Level)); at.IsZero() || held.Before(at) {
-			at = held
-		}
+		at = earlier(at, r.VerifyingSince.Add(r.Terms.VerifyTime(r.Level)))
+	}
+	if r.State == Recovered && r.Doubt == nil {
+		at = earlier(at, r.ConfirmDue)
+	}
+	if r.State == Merged && r.Failing() && r.VerifyingSince.IsZero() {
+		at = earlier(at, r.LeaveBy)
 	}
 	return at
 }
@@ -96,15 +156,7 @@ func (w *draft) failing(s symptom.Symptom) {
 	case w.news(s):
 		w.add(Event{Kind: EventSeen, Of: s.Since, Symptom: &s})
 	}
-	if !s.Level.Graver(w.rec.Level) {
-		return
-	}
-	switch {
-	case !w.rec.PersonLevel:
-		w.add(Event{Kind: EventEscalated, Of: later(s.At, w.rec.SLAStart), Level: s.Level, Text: s.Detail})
-	case s.Level != w.rec.Proposed:
-		w.add(Event{Kind: EventProposed, Level: s.Level, Text: s.Detail})
-	}
+	w.raise(s.Level, s.At, s.Detail)
 }
 
 // news says whether a symptom tells more than is written down, and there is room for it.

@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -46,13 +47,36 @@ var applies = map[EventKind]func(r *Record, e Event){
 	EventProposed:     func(r *Record, e Event) { r.Proposed = e.Level },
 	EventReported:     (*Record).report,
 	EventAcknowledged: (*Record).acknowledge,
+	EventDiagnosed:    (*Record).diagnose,
+	EventArrived:      (*Record).arrive,
+	EventAsked:        (*Record).ask,
+	EventDecided:      (*Record).decide,
+	EventActed:        (*Record).acted,
+	EventBypassed:     (*Record).bypass,
+	EventPaused:       (*Record).pause,
+	EventResumed:      (*Record).resume,
+	EventExtended:     (*Record).extend,
+	EventImpact:       func(r *Record, e Event) { r.Impact = *e.Impact },
 	EventVerifying:    (*Record).verify,
 	EventRelapsed:     (*Record).relapse,
 	EventGap:          (*Record).relapse,
 	EventRecovered:    (*Record).recover,
 	EventReopened:     (*Record).reopen,
-	EventResolved:     (*Record).account,
-	EventClosed:       (*Record).close,
+	EventRefused:      (*Record).reopen,
+	EventResolved:     func(r *Record, e Event) { r.account(e); r.ResolvedBy = e.Person },
+	EventConfirmed:    (*Record).confirm,
+	EventArchived:     (*Record).archive,
+	EventClosed:       (*Record).archive,
+	EventDoubted:      (*Record).doubt,
+	EventUpheld:       func(r *Record, _ Event) { r.Doubt = nil },
+	EventFalse:        (*Record).dismiss,
+	EventExcused:      func(r *Record, e Event) { r.Excused, r.ExcusedBy = e.Excused, e.PartyA },
+	EventMerged:       (*Record).merge,
+	EventSplit:        (*Record).split,
+	EventJoined:       (*Record).join,
+	EventLeft:         (*Record).leave,
+	EventOrphaned:     func(r *Record, e Event) { r.LeaveBy = e.Until },
+	EventEnded:        func(r *Record, _ Event) { r.Muted = false },
 	EventBreached:     (*Record).breach,
 	EventCorrected:    (*Record).correct,
 }
@@ -74,6 +98,7 @@ func open(e Event) Record {
 		FaultStart: s.Since, ReportedAt: o.ReportedAt, Reporter: e.Reporter,
 		OpenedAt: e.At, OpenedBy: e.Person, RecurrenceOf: o.RecurrenceOf, Terms: o.Terms,
 	}
+	r.Alone = o.Separate
 	r.History = contract.History{FaultStart: s.Since, Reported: o.ReportedAt, Level: e.Level}
 	return r
 }
@@ -122,8 +147,13 @@ func evidence(have []symptom.Evidence, s symptom.Symptom) []symptom.Evidence {
 	return out
 }
 
-func (r *Record) step(kind contract.StepKind, at time.Time, l contract.Level) {
-	r.History.Steps = append(r.History.Steps, contract.Step{Kind: kind, At: at, Level: l})
+func (r *Record) step(kind contract.StepKind, at time.Time) *contract.Step {
+	r.History.Steps = append(r.History.Steps, contract.Step{Kind: kind, At: at})
+	return &r.History.Steps[len(r.History.Steps)-1]
+}
+
+func (r *Record) unstep(kind contract.StepKind) {
+	r.History.Steps = slices.DeleteFunc(r.History.Steps, func(s contract.Step) bool { return s.Kind == kind })
 }
 
 func (r *Record) grade(e Event) {
@@ -134,7 +164,7 @@ func (r *Record) grade(e Event) {
 	if e.Agreed != (contract.Limits{}) {
 		r.History.Agreed = e.Agreed
 	}
-	r.step(contract.Graded, e.when(), e.Level)
+	r.step(contract.Graded, e.when()).Level = e.Level
 }
 
 func (r *Record) report(e Event) {
@@ -143,17 +173,31 @@ func (r *Record) report(e Event) {
 	}
 }
 
-func (r *Record) acknowledge(e Event) {
-	r.AckAt, r.AckBy, r.AckVia = e.At, e.Person, e.Via
+func (r *Record) acknowledge(e Event) { r.taken(Carried{AckAt: e.At, AckBy: e.Person, AckVia: e.Via}) }
+
+// taken notes the person who has the fault in hand.
+func (r *Record) taken(by Carried) {
+	r.AckAt, r.AckBy, r.AckVia = by.AckAt, by.AckBy, by.AckVia
 	if r.State == Detected {
 		r.State = Acknowledged
 	}
-	r.step(contract.Acknowledged, e.At, "")
+	r.step(contract.Acknowledged, by.AckAt)
+}
+
+// working is the state of a fault that is not over and about which nothing further is known.
+func (r *Record) working() State {
+	switch {
+	case r.Parent != "":
+		return Merged
+	case r.AckAt.IsZero():
+		return Detected
+	}
+	return Acknowledged
 }
 
 func (r *Record) verify(e Event) {
 	r.VerifyingSince, r.Blind = e.Of, false
-	r.step(contract.Good, e.Of, "")
+	r.step(contract.Good, e.Of)
 }
 
 // relapse undoes verify: a run that broke never stopped the clock.
@@ -162,36 +206,64 @@ func (r *Record) relapse(e Event) {
 		r.Relapses++
 	}
 	r.VerifyingSince, r.Blind = time.Time{}, e.Kind == EventGap
-	r.History.Steps = slices.DeleteFunc(r.History.Steps, func(s contract.Step) bool { return s.Kind == contract.Good })
+	r.unstep(contract.Good)
 }
 
 func (r *Record) recover(e Event) {
-	r.State, r.RecoveredAt, r.Provisional = Recovered, e.when(), e.Person != ""
-	r.VerifyingSince, r.Blind = time.Time{}, false
-	r.History.Steps = slices.DeleteFunc(r.History.Steps, func(s contract.Step) bool { return s.Kind == contract.Good })
-	r.step(contract.Recovered, e.when(), "")
+	r.Muted = e.Person != "" && r.Linked && r.Workaround != nil && r.VerifyingSince.IsZero()
+	r.over(e.when())
+	r.Provisional, r.ConfirmDue = e.Person != "", e.Until
+	if r.Parent == "" {
+		r.State = Recovered
+	}
+}
+
+// over ends the fault, and all waiting with it.
+func (r *Record) over(at time.Time) {
+	r.RecoveredAt, r.VerifyingSince, r.Blind = at, time.Time{}, false
+	r.unstep(contract.Good)
+	if c := r.waiting(); c != nil {
+		asked := c.At
+		r.Consents, c = last(r.Consents)
+		c.DecidedAt = later(at, asked)
+		r.step(contract.Resumed, c.DecidedAt)
+	}
+	for i := range r.Pauses {
+		if r.Pauses[i].To.IsZero() {
+			r.endPause(i, later(at, r.Pauses[i].From))
+		}
+	}
+	r.step(contract.Recovered, at)
 }
 
 func (r *Record) reopen(e Event) {
 	r.Relapses++
 	r.RecoveredAt, r.ClosedAt, r.ClosedBy, r.Provisional = time.Time{}, time.Time{}, "", false
-	r.State = Detected
-	if !r.AckAt.IsZero() {
-		r.State = Acknowledged
+	r.ConfirmDue, r.ConfirmedAt, r.ConfirmedBy = time.Time{}, time.Time{}, ""
+	r.Muted, r.Workaround, r.Doubt = false, nil, nil
+	if r.Excused == ExcusedFalse {
+		r.Excused, r.ExcusedBy = "", ""
 	}
+	r.State = r.working()
 	if e.Person != "" {
 		r.Linked = false // its check is content, so the end must be declared unless the check fails again
 	}
-	r.step(contract.Failing, e.when(), "")
+	r.step(contract.Failing, e.when())
 }
 
+// account keeps what was written before where the event says nothing.
 func (r *Record) account(e Event) {
-	r.Cause, r.Handling, r.ResolvedBy = e.Cause, e.Handling, e.Person
+	r.Cause, r.Handling = cmp.Or(e.Cause, r.Cause), cmp.Or(e.Handling, r.Handling)
+	r.Category, r.Prevention = cmp.Or(e.Category, r.Category), cmp.Or(e.Prevention, r.Prevention)
 }
 
-func (r *Record) close(e Event) {
-	r.State, r.ClosedAt, r.ClosedBy = Closed, e.At, e.Person
-	r.Cause, r.Handling = e.Cause, e.Handling
+func (r *Record) confirm(e Event) {
+	r.State, r.ConfirmedAt, r.ConfirmedBy, r.Provisional = Confirmed, e.when(), e.PartyA, false
+}
+
+func (r *Record) archive(e Event) {
+	r.State, r.ClosedAt, r.ClosedBy = Archived, e.At, e.Person
+	r.account(e)
 }
 
 func (r *Record) breach(e Event) {

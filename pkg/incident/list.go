@@ -13,7 +13,7 @@ import (
 
 // Filter narrows a list. Zero values do not narrow.
 type Filter struct {
-	State    string // open: the fault lasts; unclosed: not filed yet; closed; all (default)
+	State    string // open: the fault lasts; failing: that too, but listed under another as well; unclosed: not filed yet; closed: filed; all (default)
 	Level    contract.Level
 	Service  string
 	From, To time.Time // SLAStart in [From, To)
@@ -26,12 +26,16 @@ func (f Filter) match(r Record) bool {
 		if !r.Open() {
 			return false
 		}
+	case "failing":
+		if !r.Failing() {
+			return false
+		}
 	case "unclosed":
-		if r.State == Closed {
+		if r.Filed() {
 			return false
 		}
 	case "closed":
-		if r.State != Closed {
+		if !r.Filed() {
 			return false
 		}
 	}
@@ -46,7 +50,7 @@ func (d *Desk) List(f Filter) ([]Record, error) {
 	var out []Record
 	var err error
 	switch f.State {
-	case "open", "unclosed":
+	case "open", "failing", "unclosed":
 		out = d.list(f)
 	case "", "all", "closed":
 		if out, err = d.scan(f); err != nil {

@@ -92,7 +92,7 @@ func TestList(t *testing.T) {
 	s := down(24 * 60)
 	s.Service, s.Level = "sms", contract.General
 	h.see(s)
-	must(t)(h.Close(r.ID, by("驻点", 30, ""), Account{Cause: "c", Handling: "h"}))
+	must(t)(h.Archive(r.ID, by("驻点", 30, ""), Account{Category: Software, PartyA: "王处", Cause: "c", Handling: "h"}))
 	for want, f := range map[string]Filter{
 		"INC-20261124-0001 INC-20261123-0001": {},
 		"INC-20261124-0001":                   {State: "open"},

@@ -15,7 +15,7 @@ func TestMetrics(t *testing.T) {
 	h := newHouse(t)
 	reg := prometheus.NewRegistry()
 	var err error
-	if h.Desk, err = New(h.db, Options{Services: services[:1], Registerer: reg}); err != nil {
+	if h.Desk, err = New(h.db, Options{Settings: Settings{Services: services[:1]}, Registerer: reg}); err != nil {
 		t.Fatal(err)
 	}
 	r := h.see(down(0))
@@ -61,7 +61,7 @@ func TestConfigure(t *testing.T) {
 	r := h.see(down(0))
 	strict := contract.DefaultTerms()
 	strict.Urgent.Recover = 2 * strict.Urgent.Respond
-	h.Configure([]check.Service{{Name: "sms", ZH: "短信"}}, strict)
+	h.Configure(Settings{Services: []check.Service{{Name: "sms", ZH: "短信"}}, Terms: strict})
 	s := down(1)
 	s.Service = "sms"
 	fresh := h.see(s)

@@ -18,7 +18,19 @@ const (
 	PageProposed  PageKind = "proposed"  // a machine would raise the level that a person has set
 	PageReopened  PageKind = "reopened"
 	PageRecovered PageKind = "recovered"
+	PageAsked     PageKind = "asked"     // party A has a proposal before it
+	PageMerged    PageKind = "merged"    // told further under another number
+	PageSplit     PageKind = "split"     // a fault of its own after all
+	PageDismissed PageKind = "dismissed" // a false alarm
 )
+
+// PageKinds lists all of them.
+var PageKinds = []PageKind{
+	PageOpened, PageEscalated, PageProposed, PageReopened, PageRecovered, PageAsked, PageMerged, PageSplit, PageDismissed,
+}
+
+// Ends says that no more is to be expected of the incident after this page, unless it is opened again.
+func (k PageKind) Ends() bool { return k == PageRecovered || k == PageMerged || k == PageDismissed }
 
 // Page is one message to send, written in the same transaction as its cause.
 type Page struct {

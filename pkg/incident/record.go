@@ -1,4 +1,4 @@
-// Package incident keeps one record for each fault: opens, grades, acknowledges, recovers and closes it under contract clocks.
+// Package incident keeps one record for each fault, from the first symptom to the signed-off file, under contract clocks.
 package incident
 
 import (
@@ -8,20 +8,6 @@ import (
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/symptom"
 )
-
-// State is how far an incident has come (R10).
-type State string
-
-// The states.
-const (
-	Detected     State = "detected"     // nobody has taken it on
-	Acknowledged State = "acknowledged" // a named person has
-	Recovered    State = "recovered"    // the service is usable again
-	Closed       State = "closed"       // cause and handling are written down
-)
-
-// States lists all of them in their order.
-var States = []State{Detected, Acknowledged, Recovered, Closed}
 
 // Record is one incident as its events have made it: Fold(events) gives the same record.
 type Record struct {
@@ -63,10 +49,17 @@ type Record struct {
 	RecoveredAt    time.Time `json:"recovered_at,omitzero"`    // first good sample of the run that held (R5)
 	Provisional    bool      `json:"provisional,omitempty"`    // the recovery is a person's declaration
 	ResolvedBy     string    `json:"resolved_by,omitempty"`
-	ClosedAt       time.Time `json:"closed_at,omitzero"`
+	ConfirmDue     time.Time `json:"confirm_due,omitzero"` // when the recovery counts as confirmed if nobody objects (R10)
+	ConfirmedAt    time.Time `json:"confirmed_at,omitzero"`
+	ConfirmedBy    string    `json:"confirmed_by,omitempty"` // of party A; empty: nobody objected in time (默认确认)
+	ClosedAt       time.Time `json:"closed_at,omitzero"`     // when it was archived, or found a false alarm
 	ClosedBy       string    `json:"closed_by,omitempty"`
-	Cause          string    `json:"cause,omitempty"`
-	Handling       string    `json:"handling,omitempty"`
+
+	Handled           // what people have done about it
+	Together          // how it stands to other incidents
+	Muted     bool    `json:"muted,omitempty"`   // its watcher still fails as it did when people said that it was over: no news until that ends or grows
+	Excused   Excused `json:"excused,omitempty"` // why it is not counted, as party A agreed (4.4)
+	ExcusedBy string  `json:"excused_by,omitempty"`
 
 	Breaches     []contract.Breach  `json:"breaches,omitempty"`
 	Relapses     int                `json:"relapses,omitempty"` // good runs that broke, and reopenings
@@ -79,14 +72,36 @@ type Record struct {
 	History   contract.History `json:"history"`
 }
 
-// MaxEvidence and MaxSeen bound what a symptom that keeps changing can write into one incident.
+// Together says how an incident stands to others (R12). One that has a parent is the same fault: it stays listed, and only
+// the parent counts and is told.
+type Together struct {
+	Parent   string    `json:"parent,omitempty"`
+	LeaveBy  time.Time `json:"leave_by,omitzero"`  // the parent is over: it stands by itself from then on unless it is good by then
+	Alone    bool      `json:"alone,omitempty"`    // a person says that it is a fault of its own
+	Children []string  `json:"children,omitempty"` // at most MaxChildren
+}
+
+// Bounds of what one incident holds. Its events hold all.
 const (
 	MaxEvidence = 20
-	MaxSeen     = 200
+	MaxSeen     = 200 // changes of a symptom written down
+	MaxChildren = 1000
+	maxListed   = 50 // proposals, actions and the like: the latest
 )
 
-// Open says that the fault itself is not over.
-func (r Record) Open() bool { return r.State == Detected || r.State == Acknowledged }
+// Open says that it is an incident of its own whose fault is not over.
+func (r Record) Open() bool { return r.State.open() }
+
+// Failing says that its fault is not over, whether it stands by itself or is listed under another.
+func (r Record) Failing() bool { return r.Open() || r.State == Merged && r.RecoveredAt.IsZero() }
+
+// Filed says that nothing is to be done about it any more.
+func (r Record) Filed() bool {
+	return r.State == Archived || r.State == FalseAlarm || r.State == Merged
+}
+
+// Counts says that it counts for the contract's figures: not if another stands for the same fault, nor if party A agreed.
+func (r Record) Counts() bool { return r.Parent == "" && r.Excused == "" }
 
 // Finding is the symptom behind a linked incident as its source would tell it: what a source that starts anew must know
 // to tell its end. Its key is the incident's.

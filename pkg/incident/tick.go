@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,25 +13,24 @@ import (
 func (d *Desk) Tick(now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var drafts []*draft
-	due := func(l live) bool { return !l.due.IsZero() && !l.due.After(now) }
-	for _, r := range d.ranked(due) {
-		w := newDraft(r, now)
-		if w.settle(w.now); len(w.events) > 0 {
-			drafts = append(drafts, w)
+	due := d.ranked(func(l live) bool { return !l.due.IsZero() && !l.due.After(now) })
+	for some := range slices.Chunk(due, 256) { // what one transaction holds
+		b := d.batch(now)
+		for _, r := range some {
+			w, err := b.draft(r.ID)
+			if err != nil {
+				return fmt.Errorf("tick incidents: %w", err)
+			}
+			w.settle(w.now)
 		}
-	}
-	for len(drafts) > 0 {
-		n := min(len(drafts), 256) // what one transaction holds
-		if err := d.save(drafts[:n]...); err != nil {
+		if err := b.save(); err != nil {
 			return fmt.Errorf("tick incidents: %w", err)
 		}
-		drafts = drafts[n:]
 	}
 	return nil
 }
 
-// ranked are the incidents that are not closed and match, the gravest and oldest first, so that their pages go first.
+// ranked are the incidents that are not filed and match, the gravest and oldest first, so that their pages go first.
 func (d *Desk) ranked(match func(live) bool) (out []Record) {
 	for _, l := range d.unclosed {
 		if match(l) {
@@ -38,13 +38,7 @@ func (d *Desk) ranked(match func(live) bool) (out []Record) {
 		}
 	}
 	slices.SortFunc(out, func(a, b Record) int {
-		switch {
-		case a.Level.Graver(b.Level):
-			return -1
-		case b.Level.Graver(a.Level):
-			return 1
-		}
-		return strings.Compare(a.ID, b.ID)
+		return cmp.Or(byGravity(a, b), strings.Compare(a.ID, b.ID))
 	})
 	return out
 }
@@ -71,19 +65,18 @@ func (d *Desk) Gap(from, to time.Time) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var drafts []*draft
+	b := d.batch(to)
 	for _, r := range d.ranked(func(l live) bool { return !l.VerifyingSince.IsZero() }) {
-		w := newDraft(r, to)
+		w, err := b.draft(r.ID)
+		if err != nil {
+			return fmt.Errorf("note a gap in watching: %w", err)
+		}
 		w.settle(from)
 		if !w.rec.VerifyingSince.IsZero() {
 			w.add(Event{Kind: EventGap, Of: from})
 		}
-		drafts = append(drafts, w)
 	}
-	if len(drafts) == 0 {
-		return nil
-	}
-	if err := d.save(drafts...); err != nil {
+	if err := b.save(); err != nil {
 		return fmt.Errorf("note a gap in watching: %w", err)
 	}
 	return nil

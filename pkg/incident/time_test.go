@@ -92,7 +92,7 @@ func TestBlind(t *testing.T) {
 func TestSecondDesk(t *testing.T) {
 	h := newHouse(t)
 	r := h.see(down(0))
-	other, err := New(h.db, Options{Services: services})
+	other, err := New(h.db, Options{Settings: Settings{Services: services}})
 	if err != nil {
 		t.Fatal(err)
 	}

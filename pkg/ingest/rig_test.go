@@ -50,7 +50,7 @@ func newHouse(t testing.TB, linger time.Duration) *house {
 		t.Fatal(err)
 	}
 	services := []check.Service{{Name: "cloud-doc", ZH: "云文档服务", Key: true}}
-	if h.desk, err = incident.New(records, incident.Options{Services: services}); err != nil {
+	if h.desk, err = incident.New(records, incident.Options{Settings: incident.Settings{Services: services}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -1,6 +1,7 @@
 package pager
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -29,8 +30,8 @@ func pageKey(page incident.Page) string {
 func (p *Pager) message(page incident.Page, receiver string) channel.Message {
 	r := page.Record
 	status, end := firing, time.Time{}
-	if page.Kind == incident.PageRecovered {
-		status, end = resolved, r.RecoveredAt.In(p.o.Location)
+	if page.Kind.Ends() {
+		status, end = resolved, cmp.Or(r.RecoveredAt, page.At).In(p.o.Location)
 	}
 	labels, annotations := p.labels(page), p.annotations(page)
 	return channel.Message{
@@ -80,7 +81,7 @@ func (p *Pager) annotations(page incident.Page) map[string]string {
 	r, t := page.Record, p.printer.T
 	level := t("common.level." + string(page.Level))
 	a := map[string]string{
-		"summary":      t("pager.summary."+string(page.Kind), "level", level, "title", r.Title(p.printer), "proposed", t("common.level."+string(r.Proposed))),
+		"summary":      t("pager.summary."+string(page.Kind), "level", level, "title", r.Title(p.printer), "proposed", t("common.level."+string(r.Proposed)), "parent", r.Parent),
 		"kind":         t("pager.kind." + string(page.Kind)),
 		"fault_start":  p.clock(r.FaultStart),
 		"response_due": p.clock(r.ResponseDue),

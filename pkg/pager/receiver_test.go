@@ -189,7 +189,7 @@ func (h *house) start() {
 		h.t.Fatal(err)
 	}
 	services := []check.Service{{Name: "signature", ZH: "签章服务", EN: "Signature service", Key: true}}
-	if h.desk, err = incident.New(h.db, incident.Options{Services: services}); err != nil {
+	if h.desk, err = incident.New(h.db, incident.Options{Settings: incident.Settings{Services: services}}); err != nil {
 		h.t.Fatal(err)
 	}
 	if h.pager, err = New(h.desk, h.db, Options{Channels: h.channels, ExternalURL: "https://xunjian.example/", Registerer: h.registry}); err != nil {

@@ -278,7 +278,7 @@ func (f fault) record(t testing.TB) incident.Record {
 	r := incident.Record{
 		ID: f.id, Service: f.service, ServiceZH: f.zh, Class: f.class, Source: f.source, Level: f.level, Detail: f.detail,
 		FaultStart: when(f.start), DetectedAt: when(f.found), ReportedAt: when(f.reported), AckAt: when(f.ack), AckBy: f.by,
-		RecoveredAt: when(f.recovered), ClosedAt: when(f.closed), Cause: f.cause, Handling: f.did, RecurrenceOf: f.repeats, Terms: contract.DefaultTerms(),
+		RecoveredAt: when(f.recovered), ClosedAt: when(f.closed), Handled: incident.Handled{Cause: f.cause, Handling: f.did}, RecurrenceOf: f.repeats, Terms: contract.DefaultTerms(),
 	}
 	r.History = contract.History{FaultStart: r.FaultStart, Detected: r.DetectedAt, Reported: r.ReportedAt, Level: f.level}
 	step := func(k contract.StepKind, s string) {

@@ -77,7 +77,7 @@ func (b *builder) verdict(line *ServiceLine) Verdict {
 func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // office is when the customer works.
-func (c Config) office() contract.Office {
+func (c Config) Office() contract.Office {
 	return contract.Office{Hours: c.OfficeHours, Summer: c.SummerHours, SummerFrom: c.SummerFrom, SummerTo: c.SummerTo}
 }
 
