@@ -114,8 +114,8 @@ var expected = map[string]map[simulator.Mode]due{
 	simulator.OA: with(map[simulator.Mode]due{
 		simulator.Slow:          opens("slow", "general", "用时").slowly(600), // eleven requests in a row, within the demo's 10 s
 		simulator.OAException:   opens("down", "urgent", "系统异常"),
-		simulator.LoginRefused:  opens("partial", "general", "login").and("warning", "general", "账号"),
-		simulator.AccountLocked: opens("partial", "general", "login").and("warning", "general", "账号"),
+		simulator.LoginRefused:  opens("warning", "general", "探测账号被拒"),
+		simulator.AccountLocked: opens("warning", "general", "探测账号被拒"),
 		simulator.DraftStays:    opens("warning", "minor", "清理"),
 		simulator.DeleteRefused: opens("warning", "minor", "清理"),
 		simulator.TodoEmpty:     opens("down|wrong", "urgent", "todo"),

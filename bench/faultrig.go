@@ -184,7 +184,7 @@ func (r *faultRig) unlock(ctx context.Context) error {
 		return fmt.Errorf("list refused accounts: %w", err)
 	}
 	for line := range strings.Lines(string(out)) {
-		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, _, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if check.ValidName(name) {
 			if _, err := agent(name); err != nil {
 				return fmt.Errorf("unlock %s: %w", name, err)

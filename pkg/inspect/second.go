@@ -92,8 +92,8 @@ func (b *Board) directLooked(v *vantage) bool {
 }
 
 // elsewhere says that a check's failure is not its own service's: the direct check of the same thing fails too, so that
-// what lies between is not to blame (DOMAIN 1.0 rule 7).
-func (b *Board) elsewhere(now time.Time, s *service, name string) bool {
+// what lies between is not to blame (DOMAIN 1.0 rule 7). What is slow directly excuses slowness only.
+func (b *Board) elsewhere(now time.Time, s *service, name string, class symptom.Class) bool {
 	spec := b.specs[name]
 	direct, ok := b.specs[spec.Direct]
 	if spec.Direct == "" || !ok || direct.Service == s.Name {
@@ -104,7 +104,7 @@ func (b *Board) elsewhere(now time.Time, s *service, name string) bool {
 		return false
 	}
 	o := b.verdict(now, svc, direct.Name)
-	return o.held || o.class != "" && o.class != symptom.Slow
+	return o.held || o.class != "" && (o.class != symptom.Slow || class == symptom.Slow)
 }
 
 // through are the services of the checks that go through a gateway to what a check asks directly.

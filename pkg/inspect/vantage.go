@@ -22,7 +22,8 @@ type vantage struct {
 	window   []seen       // first answers of the last rounds, newest last
 	runs     runs         // answers of the last minutes
 	bad      symptom.Class
-	badSince time.Time // first bad answer of the fault, or of the run that may become one
+	badSince time.Time // first bad answer of the fault, or of those that may become one
+	failFrom time.Time // first bad answer since the last good one
 	badAt    time.Time // when the fault was judged to be one
 	asked    time.Time // when others were last asked about it
 	hold     time.Time // until then others may answer
@@ -63,6 +64,9 @@ func (v *vantage) judge(now time.Time, r check.Result, c Config, text *i18n.Prin
 	}
 	v.runs.add(first, v.spec)
 	if class, detail := v.finding(r, c, text); class != "" {
+		if v.bad == "" && r.Confirmed() {
+			v.badSince = v.failFrom // a blip with good answers after it was no part of this
+		}
 		v.turnBad(now, class, first, detail)
 		return
 	}
@@ -162,9 +166,13 @@ func (v *vantage) turnGood(r check.Result, c Config) {
 		if v.bad == "" && v.badSince.IsZero() {
 			v.badSince = first.Start // may become a sporadic fault
 		}
+		if v.failFrom.IsZero() {
+			v.failFrom = first.Start
+		}
 		v.good = 0
 		return
 	}
+	v.failFrom = time.Time{}
 	if v.good == 0 {
 		v.goodFrom = first.Start
 	}
@@ -191,7 +199,7 @@ func (v *vantage) turnGood(r check.Result, c Config) {
 
 // forget leaves nothing of a fault.
 func (v *vantage) forget() {
-	v.bad, v.badSince, v.badAt, v.hold = "", time.Time{}, time.Time{}, time.Time{}
+	v.bad, v.badSince, v.failFrom, v.badAt, v.hold = "", time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	v.window, v.runs = v.window[:0], runs{}
 }
 

@@ -17,7 +17,7 @@ func (b *Board) weigh(now time.Time, s *service) (*symptom.Symptom, State) {
 	for _, name := range s.checks() {
 		o := b.verdict(now, s, name)
 		known = known || o.known
-		if o.class == "" || b.elsewhere(now, s, name) {
+		if o.class == "" || b.elsewhere(now, s, name, o.class) {
 			continue
 		}
 		next := &symptom.Symptom{

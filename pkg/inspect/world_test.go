@@ -269,6 +269,15 @@ func TestDirectTellsGatewayFromService(t *testing.T) {
 	if st := w.b.Services(w.now); st[0].State != OK || st[1].State != Down {
 		t.Errorf("gateway %s, documents %s", st[0].State, st[1].State)
 	}
+
+	late := check.Attempt{Outcome: check.Slow, Duration: 2 * time.Second}
+	slow := []check.Attempt{late, late, late}
+	w = start()
+	w.others = false
+	w.one("slow both ways is the service's", append(w.sees("a", "doc", "", slow...), w.sees("a", "doc-via", "", slow...)...), symptom.Slow, contract.General, true)
+	if s := w.one("slow directly, broken via", w.sees("a", "doc-via", "", failed(check.ClassStatus)...), symptom.Down, contract.Urgent, true); s.Service != "gateway" {
+		t.Errorf("%+v", s)
+	}
 }
 
 // What checks notice beside their verdict: told when new, when its level changes and when it is well, by check and name.
@@ -473,5 +482,28 @@ func TestNightIsNoGap(t *testing.T) {
 	w.now = time.Date(2026, 11, 24, 8, 1, 0, 0, time.UTC)
 	if st := w.b.Services(w.now)[0]; st.State != Unknown {
 		t.Errorf("in the morning, when nobody looked, it is %s", st.State)
+	}
+}
+
+// A fault begins with the first bad answer of its unbroken run: a blip before good answers was no part of it, one just before was.
+func TestFaultBeginsAfterTheLastGoodAnswer(t *testing.T) {
+	blip := append(failed(check.ClassReset)[:1:1], fine(), fine())
+	for name, between := range map[string]bool{"a good answer in between": true, "none": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, []check.Service{sealing}, onTen("sign", "signature"))
+			w.others = false
+			w.sees("a", "sign", "", fine())
+			w.none("a blip", w.sees("a", "sign", "", blip...))
+			want := w.now
+			if w.pass(time.Minute); between {
+				w.none("a good answer", w.sees("a", "sign", "", fine()))
+				w.pass(time.Minute)
+				want = w.now.Add(time.Millisecond)
+			}
+			told := w.one("down", w.sees("a", "sign", "", failed(check.ClassConnect)...), symptom.Down, contract.Urgent, true)
+			if !told.Since.Equal(want) {
+				t.Errorf("since %v, want %v", told.Since, want)
+			}
+		})
 	}
 }
