@@ -91,6 +91,7 @@ var expected = map[string]map[simulator.Mode]due{
 		simulator.SignsForAll:      opens("warning", "minor", "探测自检").shownByControl(),
 	}),
 	simulator.SMS: with(map[simulator.Mode]due{
+		simulator.Wrong:         opens("down|wrong", "urgent", "内容不符|404"),
 		simulator.BalanceLow:    opens("warning", "minor", "余额"),
 		simulator.BalanceZero:   opens("warning", "urgent", "余额"),
 		simulator.LogFailing:    opens("down", "urgent", "send-log"),

@@ -64,7 +64,7 @@ type Options struct {
 // more series, those that fit are kept, and OverflowSeries counts the others.
 type Limits struct {
 	ReportSeries int // series in one report [500]
-	AgentSeries  int // series an agent has ever sent in all its streams [5,000]
+	AgentSeries  int // series an agent has ever sent in all its streams [8,000]
 	Series       int // series in all [100,000]
 	Streams      int // streams in all [20,000]
 	LabelBytes   int // longest name or value [128]
@@ -96,7 +96,7 @@ func (o Options) withDefaults() Options {
 	o.CompactAbove = or(o.CompactAbove, 256<<20)
 	o.MmapSize = or(o.MmapSize, 1<<(30+6*(bits.UintSize/64)))
 	o.Limits.ReportSeries = or(o.Limits.ReportSeries, 500)
-	o.Limits.AgentSeries = or(o.Limits.AgentSeries, 5_000)
+	o.Limits.AgentSeries = or(o.Limits.AgentSeries, 8_000)
 	o.Limits.Series = or(o.Limits.Series, 100_000)
 	o.Limits.Streams = or(o.Limits.Streams, 20_000)
 	o.Limits.LabelBytes = or(o.Limits.LabelBytes, 128)

@@ -31,7 +31,7 @@ type ServerOptions struct {
 	Certs    CertSource
 
 	MaxMessage int           // default 1 MiB
-	MaxSeries  int           // default 4096, of one agent's stream
+	MaxSeries  int           // default 10,000, of one agent's stream: at most 4 MiB (TestSeriesOfAStreamCostLittle), and more than the store takes, which keeps what fits
 	MaxStreams int           // default 20,000
 	AdmitRate  float64       // default 200 new connections and streams a second; more are told to come back later
 	Recheck    time.Duration // default 30 s: how often Known is asked again
@@ -52,7 +52,7 @@ type ServerOptions struct {
 
 func (o ServerOptions) withDefaults() ServerOptions {
 	o.MaxMessage = orDefault(o.MaxMessage, defaultMaxMessage)
-	o.MaxSeries = orDefault(o.MaxSeries, 4096)
+	o.MaxSeries = orDefault(o.MaxSeries, 10_000)
 	o.MaxStreams = orDefault(o.MaxStreams, 20_000)
 	o.Window = orDefault(o.Window, 64)
 	o.StreamBytes = orDefault(o.StreamBytes, 4<<20)
