@@ -113,6 +113,8 @@ var expected = map[string]map[simulator.Mode]due{
 		simulator.AdminOpen:       opens("warning", "minor", "admin-open"),
 	}),
 	simulator.OA: with(map[simulator.Mode]due{
+		simulator.LoginPage:     opens("down", "urgent", "login-page|登录页"),
+		simulator.LoginRedirect: opens("down", "urgent", "login-page|登录页"),
 		simulator.Slow:          opens("slow", "general", "用时").slowly(600), // eleven requests in a row, within the demo's 10 s
 		simulator.OAException:   opens("down", "urgent", "系统异常"),
 		simulator.LoginRefused:  opens("warning", "general", "探测账号被拒"),
@@ -140,6 +142,7 @@ func centre(full string) map[simulator.Mode]due {
 		simulator.Slow:           opens("slow", "general", "用时").slowly(1200),
 		simulator.Reset:          opens("down", "urgent", "login"),
 		simulator.LoginRefused:   opens("partial", "general", "login"),
+		simulator.AnyPassword:    opens("warning", "minor", "探测自检").shownByControl(),
 		simulator.LoginSilent:    opens("down|unusable", "urgent", "login"),
 		simulator.SubmitRefused:  opens("partial", "general", "submit").then(quarter),
 		simulator.Throttled:      stays(full, "unknown", "submit").then(long),

@@ -36,6 +36,7 @@ type FlowStep struct {
 	Login     bool               `yaml:"login,omitempty" json:"login,omitempty"`           // gives credentials: two refusals end the asking until a person looks
 	Refused   string             `yaml:"refused,omitempty" json:"refused,omitempty"`       // regular expression on a login's answer that means "these credentials are not taken"
 	LoginPage bool               `yaml:"login_page,omitempty" json:"login_page,omitempty"` // a login page is what is asked for
+	Closed    bool               `yaml:"closed,omitempty" json:"closed,omitempty"`         // must not be reachable: no answer at all is as good as one that holds
 	Critical  bool               `yaml:"critical,omitempty" json:"critical,omitempty"`
 	Trouble   Trouble            `yaml:"trouble,omitempty" json:"trouble,omitempty"`   // of its failure; default down when critical, else partial
 	Throttle  string             `yaml:"throttle,omitempty" json:"throttle,omitempty"` // regular expression on the answer that means "not now": unknown, not a failure
@@ -202,7 +203,7 @@ func (s FlowStep) validate(fail failAt, path string) {
 	if len(s.Extract) > maxVars {
 		fail(path+".extract", "%d variables: want at most %d", len(s.Extract), maxVars)
 	}
-	if s.Request.URL == "" && (len(s.Extract) > 0 || s.Until != nil || s.Login || s.LoginPage) {
+	if s.Request.URL == "" && (len(s.Extract) > 0 || s.Until != nil || s.Login || s.LoginPage || s.Closed) {
 		fail(path+".request.url", "missing: this step has no answer to look at")
 	}
 }

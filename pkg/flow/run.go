@@ -219,6 +219,9 @@ func (s *session) once(ctx context.Context, st *step, r *Run) *Fault {
 	}
 	for {
 		pg, bad := s.ask(ctx, st)
+		if st.Closed && unreachable(bad) {
+			return nil
+		}
 		if bad == nil && pg != nil && matches(st.throttle, pg) {
 			return &Fault{Outcome: check.Unknown, Class: check.ClassSetup, Reason: fmt.Sprintf("the service says not now (%d): %s", pg.Status, s.seen(st.throttle.Find(pg.Body)))}
 		}
@@ -235,6 +238,11 @@ func (s *session) once(ctx context.Context, st *step, r *Run) *Fault {
 			return bad
 		}
 	}
+}
+
+// unreachable says that there was no answer. A name that does not resolve shows nothing: it may be misspelt.
+func unreachable(bad *Fault) bool {
+	return bad != nil && bad.Outcome == check.Fail && (bad.Class == check.ClassConnect || bad.Class == check.ClassTimeout || bad.Class == check.ClassReset)
 }
 
 // until extracts first: what is waited for may be in it.

@@ -105,6 +105,9 @@ func TestJudge(t *testing.T) {
 		reason  string
 	}{
 		"fine":              {`{url: /ok}, expect: [{json: code, equals: "200"}, {json: rows, count: 2}, {json: 'rows.#(id==2).id', exists: true}, {status: [200, 201]}]`, check.OK, "", "", ""},
+		"closed":            {`{url: "http://127.0.0.1:1/"}, closed: true, expect: [{status: [401]}]`, check.OK, "", "", ""},
+		"not closed":        {`{url: /ok}, closed: true, expect: [{status: [401]}]`, check.Fail, check.ClassStatus, check.Partial, "200 OK, want one of [401]"},
+		"not reachable":     {`{url: "http://127.0.0.1:1/"}, expect: [{status: [401]}]`, check.Fail, check.ClassConnect, check.Partial, "refused"},
 		"too few":           {`{url: /ok}, expect: [{json: rows, count: 3}]`, check.Fail, check.ClassContent, check.Partial, "2 elements"},
 		"critical":          {`{url: /ok}, critical: true, expect: [{json: code, equals: "201"}]`, check.Fail, check.ClassContent, check.Down, `"200", want "201"`},
 		"wrong":             {`{url: /ok}, critical: true, expect: [{json: code, equals: "201", trouble: wrong}]`, check.Fail, check.ClassContent, check.Wrong, "want"},

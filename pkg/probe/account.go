@@ -157,20 +157,24 @@ func (a *account) digest(secrets map[string]string) []byte {
 
 // save keeps the state for the next start. Where it cannot, the state holds until then.
 func (a *account) save() {
-	if a.file == "" {
-		return
+	if a.file != "" {
+		a.saved = keepState(a.file, a.state) == nil
 	}
-	b, err := json.MarshalIndent(a.state, "", "  ")
+}
+
+// keepState writes what a restart must not forget, whole or not at all.
+func keepState(file string, state any) error {
+	b, err := json.MarshalIndent(state, "", "  ")
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(a.file), 0o700)
+		err = os.MkdirAll(filepath.Dir(file), 0o700)
 	}
 	if err == nil {
-		err = os.WriteFile(a.file+".tmp", b, 0o600)
+		err = os.WriteFile(file+".tmp", b, 0o600)
 	}
 	if err == nil {
-		err = os.Rename(a.file+".tmp", a.file)
+		err = os.Rename(file+".tmp", file)
 	}
-	a.saved = err == nil
+	return err
 }
 
 // LockedAccounts are the checks under this folder of state that do not ask because their account was refused.

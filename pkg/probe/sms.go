@@ -32,6 +32,7 @@ type smsAsker struct {
 	sms     check.SMS
 	budget  int
 	codec   sms.Codec // nil for account passive
+	wrong   sms.Codec // the same with a wrong password
 	account string
 	office  *smsOffice
 	memory  smsMemory
@@ -69,6 +70,9 @@ func newSMS(spec check.Spec, env Env, codec func(sms.Account) (sms.Codec, error)
 		if a.codec, err = codec(smsAccount(m, password)); err != nil {
 			return nil, err
 		}
+		if a.wrong, err = codec(smsAccount(m, newNonce()[:8])); err != nil { // as long as SMPP has room for
+			return nil, err
+		}
 	} else if a.log, err = newSMSQuery(spec, env, m.Log.URL, m.Log.Headers); err != nil {
 		return nil, fmt.Errorf("sms.log: %w", err)
 	}
@@ -79,7 +83,43 @@ func newSMS(spec check.Spec, env Env, codec func(sms.Account) (sms.Codec, error)
 	}
 	a.account = strings.Join([]string{spec.Kind, spec.Target, m.User}, " ")
 	a.office = enterSMSOffice(a.account)
-	return a, nil
+	a.memory.recall(env.State, spec.Name, a.account)
+	if a.wrong == nil {
+		return a, nil
+	}
+	return controlledSMS{a}, nil
+}
+
+// controlledSMS logs in, and so can show that not everybody may.
+type controlledSMS struct{ *smsAsker }
+
+// Control logs in with a wrong password, which must be refused (DOMAIN 1.0 rule 3). It is made once a day and after a login that
+// was taken, so that it is the only refusal between two good logins and locks no account.
+func (a controlledSMS) Control(ctx context.Context) check.Attempt {
+	r := &smsRun{smsAsker: a.smsAsker, ctx: ctx}
+	r.step(smsLogin, 0, r.wrongLogin)
+	return r.graded()
+}
+
+func (r *smsRun) wrongLogin(*check.Step) *smsFault {
+	l, bad := r.open(r.ctx, startWatch())
+	if bad != nil {
+		return smsTrouble(unable(check.ClassSetup, "the control cannot be made: %s", bad.reason), "")
+	}
+	defer l.raw.Close()
+	defer l.endWith(r.ctx)()
+	r.speak(l, r.wrong)
+	p, err := r.wire.Ask(r.wrong.Login, sms.LoggedIn, r.sms.Answer)
+	switch {
+	case err != nil && r.ctx.Err() != nil:
+		return smsTrouble(unable(check.ClassSetup, "the control cannot be made: no answer in time"), "")
+	case err != nil || !p.Good() && p.Cause != sms.Throttled && p.Cause != sms.Busy:
+		return nil // refused, or hung up on
+	case !p.Good():
+		return smsTrouble(unable(check.ClassSetup, "the control cannot be made: %s", p.Word), "")
+	}
+	_, _ = r.wire.Ask(r.wrong.Terminate, sms.Terminated, r.sms.Answer) // it should never have begun
+	return smsTrouble(failed(check.ClassAuth, "a wrong password is taken"), check.Wrong)
 }
 
 // Close hands the account's office back.
@@ -187,9 +227,14 @@ func (r *smsRun) make() {
 	}
 }
 
-func (r *smsRun) session(l *link) {
+// speak begins to speak over a connection, of which only so much is read.
+func (r *smsRun) speak(l *link, codec sms.Codec) {
 	r.heard, l.meter.left = l, sms.MaxHeard
-	r.wire = sms.NewWire(r.ctx, l, &l.meter, r.codec, r.office.hand)
+	r.wire = sms.NewWire(r.ctx, l, &l.meter, codec, r.office.hand)
+}
+
+func (r *smsRun) session(l *link) {
+	r.speak(l, r.codec)
 	if !r.step(smsLogin, r.sms.Slow.Login, r.login) || !r.step(smsKeepalive, 0, r.keepalive) || r.sms.Mode != check.SMSFull {
 		return
 	}

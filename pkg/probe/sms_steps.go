@@ -68,8 +68,8 @@ func (r *smsRun) submit(*check.Step) *smsFault { return r.send() }
 // send sends a message to the number whose turn it is.
 func (r *smsRun) send() *smsFault {
 	number := r.memory.number(r.sms.Numbers)
-	if !r.memory.spend(time.Now(), r.budget) {
-		return smsTrouble(unable(check.ClassSetup, "the budget of %d messages in 24 hours is spent", r.budget), "")
+	if err := r.memory.spend(time.Now(), r.budget); err != nil {
+		return smsTrouble(unable(check.ClassSetup, "%v", err), "")
 	}
 	text := strings.ReplaceAll(r.sms.Text, check.Nonce, newNonce())
 	p, err := r.wire.Ask(func(seq uint32) ([]byte, error) { return r.codec.Submit(seq, number, text) }, sms.Submitted, r.sms.Answer)

@@ -23,6 +23,7 @@ const (
 // Faults of the short message centre's own.
 const (
 	LoginRefused   Mode = "login-refused"   // wrong password, it says
+	AnyPassword    Mode = "any-password"    // every password is taken
 	LoginSilent    Mode = "login-silent"    // a login gets no answer
 	SubmitRefused  Mode = "submit-refused"  //
 	Throttled      Mode = "throttled"       // flow control: SMPP 0x58, CMPP 8
@@ -37,7 +38,7 @@ const (
 )
 
 var (
-	smscModes    = []Mode{LoginRefused, LoginSilent, SubmitRefused, Throttled, ReportMissing, ReportLate, ReportForeign, Undeliverable1, Undeliverable}
+	smscModes    = []Mode{LoginRefused, AnyPassword, LoginSilent, SubmitRefused, Throttled, ReportMissing, ReportLate, ReportForeign, Undeliverable1, Undeliverable}
 	balanceModes = []Mode{BalanceLow, BalanceZero, LogFailing, SubmitRefused, Throttled, ReportMissing, Undeliverable}
 )
 
@@ -205,7 +206,7 @@ func (s *smscSession) respond(p smscPacket, f Fault) bool {
 		if f.Mode == LoginSilent {
 			return true
 		}
-		if !p.allowed || f.Mode == LoginRefused {
+		if !p.allowed && f.Mode != AnyPassword || f.Mode == LoginRefused {
 			how, more = smscWrongPassword, false
 		}
 	case smscSubmit:
