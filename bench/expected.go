@@ -76,8 +76,8 @@ var expected = map[string]map[simulator.Mode]due{
 		simulator.TokenIgnored:    opens("warning", "minor", "探测自检").shownByControl(),
 	}),
 	simulator.Signature: with(map[simulator.Mode]due{
-		simulator.Slow:             opens("slow", "general", "用时").slowly(900), // eight requests in a row, within the demo's 8 s
-		simulator.TLSExpired:       opens("down", "urgent", "证书").and("warning", "urgent", "证书"),
+		simulator.Slow: opens("slow", "general", "用时").slowly(900), // eight requests in a row, within the demo's 8 s
+
 		simulator.SignatureInvalid: opens("wrong", "urgent", "verify-here"),
 		simulator.TamperAccepted:   opens("partial", "general", "refuse-there"),
 		simulator.SealExpired:      opens("down", "urgent", "seal").and("warning", "urgent", "印章"),
