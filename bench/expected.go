@@ -82,7 +82,7 @@ var expected = map[string]map[simulator.Mode]due{
 		simulator.TamperAccepted:   opens("partial", "general", "refuse-there"),
 		simulator.SealExpired:      opens("down", "urgent", "seal").and("warning", "urgent", "印章"),
 		simulator.SealNearEnd:      opens("warning", "general", "印章"),
-		simulator.CertChanged:      opens("warning", "minor", "证书").lasting(),
+		simulator.CertChanged:      opens("warning", "minor", "换证").lasting(),
 		simulator.CertRevoked:      opens("wrong", "urgent", "revoked"),
 		simulator.CRLDown:          opens("warning", "minor", "revoked"),
 		simulator.ClockSkew:        opens("down", "urgent", "account"),

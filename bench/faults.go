@@ -162,7 +162,7 @@ func (r *faultRig) try(ctx context.Context, door string, mode simulator.Mode) (o
 			return out, err
 		}
 	}
-	before, err := r.incidents(ctx, "all")
+	before, err := r.troubles(ctx, "all")
 	if err != nil {
 		return out, err
 	}
@@ -196,7 +196,7 @@ func (r *faultRig) watch(ctx context.Context, out *outcome, before []opened) err
 		if err := sleep(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
-		now, err := r.incidents(ctx, "all")
+		now, err := r.troubles(ctx, "all")
 		if err != nil {
 			return err
 		}

@@ -484,26 +484,3 @@ func TestNightIsNoGap(t *testing.T) {
 		t.Errorf("in the morning, when nobody looked, it is %s", st.State)
 	}
 }
-
-// A fault begins with the first bad answer of its unbroken run: a blip before good answers was no part of it, one just before was.
-func TestFaultBeginsAfterTheLastGoodAnswer(t *testing.T) {
-	blip := append(failed(check.ClassReset)[:1:1], fine(), fine())
-	for name, between := range map[string]bool{"a good answer in between": true, "none": false} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, []check.Service{sealing}, onTen("sign", "signature"))
-			w.others = false
-			w.sees("a", "sign", "", fine())
-			w.none("a blip", w.sees("a", "sign", "", blip...))
-			want := w.now
-			if w.pass(time.Minute); between {
-				w.none("a good answer", w.sees("a", "sign", "", fine()))
-				w.pass(time.Minute)
-				want = w.now.Add(time.Millisecond)
-			}
-			told := w.one("down", w.sees("a", "sign", "", failed(check.ClassConnect)...), symptom.Down, contract.Urgent, true)
-			if !told.Since.Equal(want) {
-				t.Errorf("since %v, want %v", told.Since, want)
-			}
-		})
-	}
-}

@@ -30,12 +30,14 @@ const accountFinding = "account"
 // account is what a check's credentials have met with. It is kept on disk, so that a restart of the agent forgets no refusal.
 type account struct {
 	file string // empty for none
+	host string // of the target
 	flow []byte
 	wait time.Duration // after a refusal, so that a round that asks again does not use the next one up
 
-	mu    sync.Mutex
-	state accountState
-	saved bool // the file holds the state
+	mu      sync.Mutex
+	state   accountState
+	saved   bool // the file holds the state
+	counted bool // among the refusals of all checks with this account
 }
 
 type accountState struct {
@@ -52,7 +54,7 @@ type accountState struct {
 func AccountFolder(state string) string { return filepath.Join(state, "accounts") }
 
 func openAccount(spec check.Spec, state string, flow []byte) *account {
-	a := &account{flow: flow, wait: spec.Every / 2, state: accountState{Check: spec.Name}}
+	a := &account{flow: flow, host: hostOf(spec.Target), wait: spec.Every / 2, state: accountState{Check: spec.Name}}
 	if state == "" {
 		return a
 	}
@@ -75,23 +77,38 @@ func readAccount(file string) (s accountState, err error) {
 func (a *account) locked(secrets map[string]string, now time.Time) (check.Attempt, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.state.Refusals > 0 && a.unlocked(secrets) {
+		a.state.Refusals, a.state.Reason = 0, ""
+		refusals.drop(a.shared(secrets), a.state.Check)
+		a.save()
+	}
+	a.count(secrets, a.state.Refusals) // what an earlier process met with
+	all, by := refusals.total(a.shared(secrets))
+	if a.state.Refusals >= maxRefusals { // even if others have logged in since
+		all, by = a.state.Refusals, []string{a.state.Check}
+	}
+	if all >= maxRefusals {
+		out := setup(fmt.Errorf("not asked: the account was refused %d times; look into it, then run: agent unlock %s", all, strings.Join(by, " ")))
+		if a.state.Refusals > 0 {
+			out.Findings = []check.Finding{a.finding()}
+		}
+		return out, true
+	}
 	if a.state.Refusals == 0 {
 		return check.Attempt{}, false
-	}
-	if a.unlocked(secrets) {
-		a.state.Refusals, a.state.Reason = 0, ""
-		a.save()
-		return check.Attempt{}, false
-	}
-	if a.state.Refusals >= maxRefusals {
-		out := setup(fmt.Errorf("not asked: the account was refused %d times; look into it, then run: agent unlock %s", a.state.Refusals, a.state.Check))
-		out.Findings = []check.Finding{a.finding()}
-		return out, true
 	}
 	if since := now.Sub(a.state.Since); since >= 0 && since < a.wait {
 		return setup(errors.New("not asked again before the next turn: the account was just refused")), true
 	}
 	return check.Attempt{}, false
+}
+
+// count adds once what was met with before the check was opened.
+func (a *account) count(secrets map[string]string, before int) {
+	if !a.counted {
+		refusals.recall(a.shared(secrets), a.state.Check, before)
+		a.counted = true
+	}
 }
 
 // unlocked says whether a person has done something since the last refusal.
@@ -129,10 +146,13 @@ func (a *account) learn(r *flow.Run, secrets map[string]string, now time.Time) {
 		if !a.state.Worked {
 			r.Outcome, r.Class, r.Trouble = check.Unknown, check.ClassSetup, ""
 		}
-		if a.state.Refusals >= maxRefusals {
+		a.count(secrets, a.state.Refusals-1)
+		refusals.add(a.shared(secrets), a.state.Check, 1)
+		if all, _ := refusals.total(a.shared(secrets)); max(all, a.state.Refusals) >= maxRefusals {
 			r.Findings = append(r.Findings, a.finding())
 		}
 	case r.LoggedIn:
+		refusals.forget(a.shared(secrets))
 		if !a.state.Worked || a.state.Refusals > 0 || a.file != "" && !a.saved {
 			a.state = accountState{Check: a.state.Check, Worked: true}
 			a.save()
@@ -177,7 +197,7 @@ func keepState(file string, state any) error {
 	return err
 }
 
-// LockedAccounts are the checks under this folder of state that do not ask because their account was refused.
+// LockedAccounts are the checks under this folder of state whose account was refused, so that they, or others with it, may not ask.
 func LockedAccounts(state string) ([]string, error) {
 	files, err := os.ReadDir(AccountFolder(state))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -186,7 +206,7 @@ func LockedAccounts(state string) ([]string, error) {
 	var out []string
 	for _, f := range files {
 		s, err := readAccount(filepath.Join(AccountFolder(state), f.Name()))
-		if err == nil && s.Refusals >= maxRefusals {
+		if err == nil && s.Refusals > 0 {
 			out = append(out, s.Check+": "+s.Reason)
 		}
 	}
