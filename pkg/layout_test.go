@@ -31,7 +31,7 @@ var rows = [][]string{
 	// duties
 	{"query", "ingest", "inspect", "incident", "measure"},
 	// outcomes
-	{"pager", "report", "promapi", "alertapi"},
+	{"pager", "report", "promapi", "alertapi", "deed"},
 	// doors
 	{"api"},
 	{"console"},

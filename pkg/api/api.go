@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"xunjian/pkg/access"
+	"xunjian/pkg/deed"
 	"xunjian/pkg/fleet"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
@@ -28,13 +29,7 @@ type Incidents interface {
 	List(f incident.Filter) ([]incident.Record, error)
 	Get(id string) (incident.Record, []incident.Event, error)
 	Open(a incident.Act, o incident.Opening) (incident.Record, error)
-	Report(id string, a incident.Act, r incident.Report) (incident.Record, error)
-	Ack(id string, a incident.Act) (incident.Record, error)
-	Note(id string, a incident.Act) (incident.Record, error)
-	SetLevel(id string, a incident.Act, g incident.Grading) (incident.Record, error)
-	Resolve(id string, a incident.Act, c incident.Account) (incident.Record, error)
-	Archive(id string, a incident.Act, c incident.Account) (incident.Record, error)
-	Reopen(id string, a incident.Act) (incident.Record, error)
+	deed.Desk
 }
 
 // Services tells the state of each service.
@@ -77,6 +72,8 @@ type Options struct {
 	Access    Access // nil: no token is good
 	People    People // nil: anybody may be named
 	Reports   Reports
+	Duty      Duty
+	Pages     Pages
 	Backups   Backups
 	Control   *Control                        // its token is good for everything
 	Ready     func() error                    // nil: always

@@ -71,6 +71,15 @@ func (c *Client) Open(ctx context.Context, o Opening) (out Incident, err error) 
 	return out, c.json(ctx, http.MethodPost, Prefix+"/incidents", o, &out)
 }
 
+// Do does one of the deeds about an incident. A 409 names who was first, or what stands against it.
+func (c *Client) Do(ctx context.Context, id, name string, a Act, d Deed) (out Incident, err error) {
+	body, err := d.body(a)
+	if err != nil {
+		return out, err
+	}
+	return out, c.json(ctx, http.MethodPost, incidentPath(id, name), body, &out)
+}
+
 // Ack acknowledges. A 409 names who was first.
 func (c *Client) Ack(ctx context.Context, id string, a Act) (out Incident, err error) {
 	return out, c.json(ctx, http.MethodPost, incidentPath(id, "ack"), a, &out)
@@ -104,6 +113,45 @@ func (c *Client) Close(ctx context.Context, id string, a Account) (out Incident,
 // Reopen reopens.
 func (c *Client) Reopen(ctx context.Context, id string, a Act) (out Incident, err error) {
 	return out, c.json(ctx, http.MethodPost, incidentPath(id, "reopen"), a, &out)
+}
+
+// Roster is who is on duty now and in the days to come; 0 is a fortnight.
+func (c *Client) Roster(ctx context.Context, days int) (out Roster, err error) {
+	path := Prefix + "/roster"
+	if days != 0 {
+		path += "?days=" + strconv.Itoa(days)
+	}
+	return out, c.json(ctx, http.MethodGet, path, nil, &out)
+}
+
+// Override puts somebody on a line for a time.
+func (c *Client) Override(ctx context.Context, o Override) (out Change, err error) {
+	return out, c.json(ctx, http.MethodPost, Prefix+"/roster/overrides", o, &out)
+}
+
+// Swap lets two people take over from each other.
+func (c *Client) Swap(ctx context.Context, s Swap) (out Change, err error) {
+	return out, c.json(ctx, http.MethodPost, Prefix+"/roster/swaps", s, &out)
+}
+
+// SignIn says that a person is there for the shift of an important period.
+func (c *Client) SignIn(ctx context.Context, s SignIn) (out Change, err error) {
+	return out, c.json(ctx, http.MethodPost, Prefix+"/roster/sign-ins", s, &out)
+}
+
+// Withdraw takes an override or a swap back.
+func (c *Client) Withdraw(ctx context.Context, seq uint64, a Act) (out Change, err error) {
+	return out, c.json(ctx, http.MethodPost, Prefix+"/roster/"+strconv.FormatUint(seq, 10)+"/withdraw", a, &out)
+}
+
+// Undelivered lists the pages that are not delivered.
+func (c *Client) Undelivered(ctx context.Context) (out PageList, err error) {
+	return out, c.json(ctx, http.MethodGet, Prefix+"/pages", nil, &out)
+}
+
+// TestPage sends a test page and tells what each receiver answered.
+func (c *Client) TestPage(ctx context.Context, t Test) (out TestList, err error) {
+	return out, c.json(ctx, http.MethodPost, Prefix+"/pages/test", t, &out)
 }
 
 // Services lists the services' states.

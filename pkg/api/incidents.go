@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"xunjian/pkg/contract"
-	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/symptom"
 )
@@ -48,14 +47,21 @@ type Incident struct {
 	ResolvedBy   string            `json:"resolved_by,omitempty"`
 	ClosedAt     time.Time         `json:"closed_at,omitzero"`
 	ClosedBy     string            `json:"closed_by,omitempty"`
-	Cause        string            `json:"cause,omitempty"`
-	Handling     string            `json:"handling,omitempty"`
+	ConfirmDue   time.Time         `json:"confirm_due,omitzero"` // when the recovery counts as confirmed if nobody objects
+	ConfirmedAt  time.Time         `json:"confirmed_at,omitzero"`
+	ConfirmedBy  string            `json:"confirmed_by,omitempty"` // of party A; empty: nobody objected in time
+	Excused      string            `json:"excused,omitempty"`
+	ExcusedBy    string            `json:"excused_by,omitempty"`
 	Breaches     []contract.Breach `json:"breaches,omitempty"`
 	Relapses     int               `json:"relapses,omitempty"`
 	RecurrenceOf string            `json:"recurrence_of,omitempty"`
 	UpdatedAt    time.Time         `json:"updated_at"`
+	incident.Handled
+	incident.Together
+	Clocks []Clock `json:"clocks,omitempty"` // those that have not stopped for good
 
-	Evidence []symptom.Evidence `json:"evidence,omitempty"` // of one incident only, as are its events
+	May      []string           `json:"may,omitempty"` // of one incident only: what can be done about it now, whoever may
+	Evidence []symptom.Evidence `json:"evidence,omitempty"`
 	Events   []incident.Event   `json:"events,omitempty"`
 }
 
@@ -65,7 +71,8 @@ type IncidentList struct {
 	More      bool       `json:"more,omitempty"` // there are older ones that the limit left out
 }
 
-func tell(r incident.Record, p *i18n.Printer) Incident {
+func (s *server) tell(r incident.Record, c *call) Incident {
+	p := c.p
 	breaches := make([]contract.Breach, len(r.Breaches))
 	for i, b := range r.Breaches {
 		b.At = b.At.UTC()
@@ -80,7 +87,8 @@ func tell(r incident.Record, p *i18n.Printer) Incident {
 		ResponseDue: r.ResponseDue.UTC(), RecoveryDue: r.RecoveryDue.UTC(),
 		AckAt: r.AckAt.UTC(), AckBy: r.AckBy, AckVia: r.AckVia, Verifying: r.VerifyingSince.UTC(),
 		RecoveredAt: r.RecoveredAt.UTC(), Provisional: r.Provisional, ResolvedBy: r.ResolvedBy,
-		ClosedAt: r.ClosedAt.UTC(), ClosedBy: r.ClosedBy, Cause: r.Cause, Handling: r.Handling,
+		ConfirmDue: r.ConfirmDue.UTC(), ConfirmedAt: r.ConfirmedAt.UTC(), ConfirmedBy: r.ConfirmedBy, ClosedAt: r.ClosedAt.UTC(), ClosedBy: r.ClosedBy,
+		Excused: string(r.Excused), ExcusedBy: r.ExcusedBy, Handled: r.Handled, Together: r.Together, Clocks: s.clocks(r, c.now),
 		Breaches: breaches, Relapses: r.Relapses, RecurrenceOf: r.RecurrenceOf, UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }
@@ -101,7 +109,7 @@ func (s *server) listIncidents(c *call) (answer, error) {
 	}
 	out := IncidentList{Incidents: make([]Incident, 0, min(len(rs), limit)), More: len(rs) > limit}
 	for _, r := range rs[:min(len(rs), limit)] {
-		out.Incidents = append(out.Incidents, tell(r, c.p))
+		out.Incidents = append(out.Incidents, s.tell(r, c))
 	}
 	return answer{json: out}, nil
 }
@@ -148,8 +156,8 @@ func (s *server) getIncident(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	out := tell(r, c.p)
-	out.Evidence, out.Events = r.Evidence, events
+	out := s.tell(r, c)
+	out.Evidence, out.Events, out.May = r.Evidence, events, possible(r, c.now)
 	return answer{json: out}, nil
 }
 
@@ -200,12 +208,6 @@ type Account struct {
 	PartyA     string `json:"party_a,omitempty"` // who of party A confirmed the recovery, to close what nobody has confirmed
 }
 
-func (a Account) account() incident.Account {
-	return incident.Account{
-		Cause: a.Cause, Category: incident.Category(a.Category), Handling: a.Handling, Prevention: a.Prevention, Declare: a.Declare, PartyA: a.PartyA,
-	}
-}
-
 func (s *server) act(c *call, a Act) (incident.Act, error) {
 	person, err := c.person(a.Person)
 	if err == nil {
@@ -214,87 +216,29 @@ func (s *server) act(c *call, a Act) (incident.Act, error) {
 	return incident.Act{Person: person, Note: cmp.Or(a.Note, a.Reason), At: c.now, Via: c.via(), Address: c.address(), Version: a.Version}, err
 }
 
-// acting reads a request, finds out who acts, and lets do turn both into the record after the act.
-func acting[T any](s *server, c *call, base func(*T) *Act, do func(id string, a incident.Act, in T) (incident.Record, error)) (answer, error) {
-	var in T
-	if err := c.read(&in); err != nil {
+func (s *server) openIncident(c *call) (answer, error) {
+	var o Opening
+	if err := c.read(&o); err != nil {
 		return answer{}, err
 	}
 	if s.Incidents == nil {
 		return answer{}, errNotRunning
 	}
-	a, err := s.act(c, *base(&in))
+	a, err := s.act(c, o.Act)
 	if err != nil {
 		return answer{}, err
 	}
-	r, err := do(c.PathValue("id"), a, in)
-	if err != nil {
-		return answer{}, err
-	}
-	return answer{json: tell(r, c.p)}, nil
-}
-
-func self(a *Act) *Act { return a }
-
-func (s *server) openIncident(c *call) (answer, error) {
-	a, err := acting(s, c, func(o *Opening) *Act { return &o.Act }, func(_ string, a incident.Act, o Opening) (incident.Record, error) {
-		return s.Incidents.Open(a, incident.Opening{
-			Service: o.Service, Component: o.Component, Level: contract.Level(o.Level), Detail: o.Detail,
-			Reporter: o.Reporter, ReportedAt: o.ReportedAt, Separate: o.Separate,
-		})
+	r, err := s.Incidents.Open(a, incident.Opening{
+		Service: o.Service, Component: o.Component, Level: contract.Level(o.Level), Detail: o.Detail,
+		Reporter: o.Reporter, ReportedAt: o.ReportedAt, Separate: o.Separate,
 	})
 	if err != nil {
 		return answer{}, err
 	}
-	a.status = http.StatusCreated
-	a.header = map[string]string{"Location": Prefix + "/incidents/" + a.json.(Incident).ID}
-	return a, nil
+	return answer{status: http.StatusCreated, json: s.tell(r, c), header: map[string]string{"Location": Prefix + "/incidents/" + r.ID}}, nil
 }
 
-func (s *server) ackIncident(c *call) (answer, error) {
-	return acting(s, c, self, func(id string, a incident.Act, _ Act) (incident.Record, error) { return s.Incidents.Ack(id, a) })
-}
-
-func (s *server) noteIncident(c *call) (answer, error) {
-	return acting(s, c, self, func(id string, a incident.Act, _ Act) (incident.Record, error) { return s.Incidents.Note(id, a) })
-}
-
-func (s *server) reopenIncident(c *call) (answer, error) {
-	return acting(s, c, self, func(id string, a incident.Act, _ Act) (incident.Record, error) { return s.Incidents.Reopen(id, a) })
-}
-
-func (s *server) reportIncident(c *call) (answer, error) {
-	return acting(s, c, func(r *Call) *Act { return &r.Act }, func(id string, a incident.Act, r Call) (incident.Record, error) {
-		return s.Incidents.Report(id, a, incident.Report{Reporter: r.Reporter, ReportedAt: r.ReportedAt})
-	})
-}
-
-func accounted(a *Account) *Act { return &a.Act }
-
-func (s *server) resolveIncident(c *call) (answer, error) {
-	return acting(s, c, accounted, func(id string, a incident.Act, in Account) (incident.Record, error) {
-		return s.Incidents.Resolve(id, a, in.account())
-	})
-}
-
-func (s *server) closeIncident(c *call) (answer, error) {
-	return acting(s, c, accounted, func(id string, a incident.Act, in Account) (incident.Record, error) {
-		return s.Incidents.Archive(id, a, in.account())
-	})
-}
-
-func (s *server) gradeIncident(c *call) (answer, error) {
-	return acting(s, c, func(g *Grading) *Act { return &g.Act }, func(id string, a incident.Act, in Grading) (incident.Record, error) {
-		respond, err := duration("agreed_response", in.AgreedResponse)
-		if err != nil {
-			return incident.Record{}, err
-		}
-		recover, err := duration("agreed_recovery", in.AgreedRecovery)
-		if err != nil {
-			return incident.Record{}, err
-		}
-		return s.Incidents.SetLevel(id, a, incident.Grading{
-			Level: contract.Level(in.Level), PartyA: in.PartyA, Agreed: contract.Limits{Respond: respond, Recover: recover},
-		})
-	})
+// outlook is how the clocks stand and what they come to.
+func (s *server) outlook(r incident.Record, now time.Time) []contract.Outlook {
+	return r.Terms.Forecast(r.History, now, 0)
 }

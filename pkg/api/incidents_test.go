@@ -279,7 +279,9 @@ func TestIncidentGolden(t *testing.T) {
 		AckAt: at.Add(11 * time.Minute), AckBy: "驻点", AckVia: "console", RecoveredAt: at.Add(time.Hour), UpdatedAt: at.Add(70 * time.Minute),
 		Breaches: []contract.Breach{{Clock: contract.Response, Level: contract.Urgent, At: at.Add(10*time.Minute + time.Second)}},
 	}
-	b, err := json.MarshalIndent([]Incident{tell(rec, i18n.For("zh-CN")), tell(incident.Record{ID: "INC-1", Service: "x"}, i18n.For("en"))}, "", "  ")
+	s := &server{}
+	zh, en := &call{p: i18n.For("zh-CN"), now: at.Add(2 * time.Hour)}, &call{p: i18n.For("en"), now: at}
+	b, err := json.MarshalIndent([]Incident{s.tell(rec, zh), s.tell(incident.Record{ID: "INC-1", Service: "x"}, en)}, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,10 @@ type route struct {
 }
 
 // routes is the whole API.
-var routes = []route{
+var routes = slices.Concat(doors, deedRoutes())
+
+// doors are the routes but for the deeds about incidents.
+var doors = []route{
 	{"GET", HealthPrefix + "healthy", anyone, (*server).healthy},
 	{"GET", HealthPrefix + "ready", anyone, (*server).ready},
 	{"POST", HealthPrefix + "reload", access.Manage, (*server).reload},
@@ -36,15 +39,16 @@ var routes = []route{
 	{"GET", Prefix + "/incidents", access.Read, (*server).listIncidents},
 	{"POST", Prefix + "/incidents", access.Handle, (*server).openIncident},
 	{"GET", Prefix + "/incidents/{id}", access.Read, (*server).getIncident},
-	{"POST", Prefix + "/incidents/{id}/ack", access.Handle, (*server).ackIncident},
-	{"POST", Prefix + "/incidents/{id}/note", access.Handle, (*server).noteIncident},
-	{"POST", Prefix + "/incidents/{id}/report", access.Handle, (*server).reportIncident},
-	{"POST", Prefix + "/incidents/{id}/resolve", access.Handle, (*server).resolveIncident},
-	{"POST", Prefix + "/incidents/{id}/reopen", access.Handle, (*server).reopenIncident},
-	{"POST", Prefix + "/incidents/{id}/close", access.Direct, (*server).closeIncident},
-	{"POST", Prefix + "/incidents/{id}/level", access.Direct, (*server).gradeIncident},
 	{"GET", Prefix + "/services", access.Read, (*server).listServices},
 	{"GET", Prefix + "/reports/{file}", access.Read, (*server).getReport},
+
+	{"GET", Prefix + "/roster", access.Read, (*server).getRoster},
+	{"POST", Prefix + "/roster/overrides", access.Direct, (*server).overrideDuty},
+	{"POST", Prefix + "/roster/swaps", access.Handle, (*server).swapDuty},
+	{"POST", Prefix + "/roster/sign-ins", access.Handle, (*server).signInDuty},
+	{"POST", Prefix + "/roster/{id}/withdraw", access.Direct, (*server).withdrawDuty},
+	{"GET", Prefix + "/pages", access.Read, (*server).listPages},
+	{"POST", Prefix + "/pages/test", access.Handle, (*server).testPage},
 
 	{"GET", Prefix + "/agents", access.Read, (*server).listAgents},
 	{"POST", Prefix + "/agents/{name}/revoke", access.Manage, (*server).revokeAgent},

@@ -21,6 +21,7 @@ import (
 	"xunjian/pkg/fleet"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
+	"xunjian/pkg/roster"
 )
 
 // maxBody bounds what a caller may send.
@@ -105,6 +106,8 @@ func fieldOf(t texted) string {
 		return e.Field
 	case *fleet.BadRequest:
 		return e.Field
+	case *roster.Bad:
+		return e.Field
 	case *Invalid:
 		return e.Field
 	}
@@ -143,7 +146,7 @@ func (s *server) refuse(r *http.Request, err error) answer {
 	case errors.Is(err, access.ErrTaken), errors.Is(err, fleet.ErrRevoked):
 		return say(http.StatusConflict, "taken")
 	case errors.Is(err, incident.ErrNotFound), errors.Is(err, fleet.ErrNoToken), errors.Is(err, fleet.ErrUnknownAgent),
-		errors.Is(err, access.ErrNotFound), errors.Is(err, ErrNotFound):
+		errors.Is(err, access.ErrNotFound), errors.Is(err, roster.ErrNotFound), errors.Is(err, ErrNotFound):
 		return say(http.StatusNotFound, "not_found")
 	case errors.Is(err, incident.ErrFull):
 		return say(http.StatusServiceUnavailable, "full")
@@ -219,10 +222,12 @@ func (c *call) read(v any) error {
 	return decode(b, v)
 }
 
+func badJSON(field, what string) error {
+	return &fault{status: http.StatusBadRequest, code: "bad_json", field: field, what: what}
+}
+
 func decode(b []byte, v any) error {
-	bad := func(field, what string) error {
-		return &fault{status: http.StatusBadRequest, code: "bad_json", field: field, what: what}
-	}
+	bad := badJSON
 	b = bytes.TrimSpace(b)
 	switch {
 	case len(b) == 0:

@@ -24,7 +24,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	}
 	pages, err := console.New(console.Options{
 		Desk: c.desk, People: c.access, Services: c.board.Services, Agents: c.fleet.Agents,
-		Undelivered: c.pages.undelivered, Query: c.engine, Sessions: c.records, Location: c.cfg.location(),
+		Undelivered: c.pages.Undelivered, Query: c.engine, Sessions: c.records, Location: c.cfg.location(),
 		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
 	})
 	if err != nil {
@@ -34,7 +34,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	c.control = api.NewControl("", "") // where it listens is known once it does
 	m := http.NewServeMux()
 	doors := api.New(api.Options{
-		Incidents: c.desk, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Reports: c.reports(), Backups: &c.backups, Control: c.control,
+		Incidents: c.desk, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Pages: &c.pages, Reports: c.reports(), Backups: &c.backups, Control: c.control,
 		Ready: c.ready, Series: c.heldSeries, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
 	})
 	m.Handle(api.Prefix+"/", doors)
@@ -95,7 +95,7 @@ func Offline(cfg Config) (_ http.Handler, closeAll func() error, err error) {
 		return nil, nil, err
 	}
 	return api.New(api.Options{
-		Incidents: c.desk, Agents: c.fleet, Access: c.access, People: c.roster, Reports: c.reports(), Location: cfg.location(),
+		Incidents: c.desk, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Reports: c.reports(), Location: cfg.location(),
 	}), c.Close, nil
 }
 

@@ -64,10 +64,16 @@ func (p *pages) run(ctx context.Context) error {
 	return nil
 }
 
-// undelivered are the pages that the pager in force has not delivered.
-func (p *pages) undelivered() ([]pager.Pending, error) {
+// Undelivered are the pages that the pager in force has not delivered.
+func (p *pages) Undelivered() ([]pager.Pending, error) {
 	current, _ := p.now()
 	return current.Undelivered(shownPages)
+}
+
+// Test sends a test page by the pager in force.
+func (p *pages) Test(ctx context.Context, name, by string, to ...channel.Person) ([]pager.Tested, error) {
+	current, _ := p.now()
+	return current.Test(ctx, name, by, to...)
 }
 
 // Gather makes the present pager's metrics part of /metrics.
