@@ -13,6 +13,7 @@ import (
 	"xunjian/pkg/access"
 	"xunjian/pkg/api"
 	"xunjian/pkg/collector"
+	"xunjian/pkg/deed"
 	"xunjian/pkg/i18n"
 )
 
@@ -21,6 +22,8 @@ type commands struct {
 	Check    checkCmd    `cmd:"" help:"${check}"`
 	Report   reportCmd   `cmd:"" help:"${report}"`
 	Incident incidentCmd `cmd:"" help:"${incident}"`
+	Roster   rosterCmd   `cmd:"" help:"${roster}"`
+	Page     pageCmd     `cmd:"" help:"${page}"`
 	Token    tokenCmd    `cmd:"" help:"${token}"`
 	Backup   backupCmd   `cmd:"" help:"${backup}"`
 	Verify   verifyCmd   `cmd:"" help:"${verify}"`
@@ -32,8 +35,10 @@ type commands struct {
 // helpKeys are the help texts, under collector.help in the catalogues.
 var helpKeys = []string{
 	"serve", "check", "check_rules", "rule_files", "report", "incident", "token", "version", "config", "month", "out",
-	"list", "show", "ack", "note_cmd", "close", "resolve", "reopen", "open", "level_cmd", "id", "state", "level", "service", "by", "note", "cause", "category",
-	"handling", "reason", "detail", "reporter", "reported_at", "party_a", "limit",
+	"list", "show", "open", "id", "state", "level", "service", "by", "note",
+	"reason", "detail", "reporter", "reported_at", "limit", "version_seen",
+	"roster", "roster_show", "roster_override", "roster_swap", "roster_sign_in", "roster_withdraw", "days", "line", "duty_person", "from", "to",
+	"swap_give", "swap_take", "swap_asked", "swap_agreed", "handover", "zero", "change_number", "page", "page_list", "page_test", "page_channel", "page_to",
 	"token_create", "token_list", "token_revoke", "token_api", "token_agent", "ttl", "token_name", "role", "person", "replace",
 	"backup", "backup_dir", "backup_rate", "verify", "verify_dir", "restore", "restore_dir", "restore_to", "compact",
 }
@@ -43,6 +48,12 @@ func texts(p *i18n.Printer) kong.Vars {
 	v := kong.Vars{}
 	for _, k := range helpKeys {
 		v[k] = p.T("collector.help." + k)
+	}
+	for _, d := range deed.Deeds {
+		v["d_"+d.Name] = d.Title(p)
+		for _, f := range d.Fields {
+			v["f_"+f.Name] = f.Label(p)
+		}
 	}
 	return v
 }

@@ -13,15 +13,10 @@ import (
 )
 
 type incidentCmd struct {
-	List    listCmd    `cmd:"" help:"${list}"`
-	Show    showCmd    `cmd:"" help:"${show}"`
-	Ack     ackCmd     `cmd:"" help:"${ack}"`
-	Note    noteCmd    `cmd:"" help:"${note_cmd}"`
-	Level   levelCmd   `cmd:"" help:"${level_cmd}"`
-	Resolve resolveCmd `cmd:"" help:"${resolve}"`
-	Close   closeCmd   `cmd:"" help:"${close}"`
-	Reopen  reopenCmd  `cmd:"" help:"${reopen}"`
-	Open    openCmd    `cmd:"" help:"${open}"`
+	List listCmd `cmd:"" help:"${list}"`
+	Show showCmd `cmd:"" help:"${show}"`
+	Open openCmd `cmd:"" help:"${open}"`
+	deedCmds
 }
 
 // one names an incident.
@@ -31,7 +26,7 @@ type one struct {
 
 type listCmd struct {
 	where
-	State   string `help:"${state}" default:"unclosed" enum:"open,unclosed,closed,all"`
+	State   string `help:"${state}" default:"unclosed" enum:"open,failing,unclosed,closed,all"`
 	Level   string `help:"${level}"`
 	Service string `help:"${service}"`
 	Month   string `help:"${month}"`
@@ -123,88 +118,6 @@ func act(ctx context.Context, p *i18n.Printer, w where, do func(*api.Client) (ap
 			show(p, i, false)
 		}
 		return err
-	})
-}
-
-type ackCmd struct {
-	where
-	one
-	by
-	Note string `help:"${note}"`
-}
-
-func (a ackCmd) Run(ctx context.Context, p *i18n.Printer) error {
-	return act(ctx, p, a.where, func(c *api.Client) (api.Incident, error) {
-		return c.Ack(ctx, a.ID, api.Act{Person: a.person(), Note: a.Note})
-	})
-}
-
-type noteCmd struct {
-	where
-	one
-	by
-	Note string `help:"${note}" required:""`
-}
-
-func (n noteCmd) Run(ctx context.Context, p *i18n.Printer) error {
-	return act(ctx, p, n.where, func(c *api.Client) (api.Incident, error) {
-		return c.Note(ctx, n.ID, api.Act{Person: n.person(), Note: n.Note})
-	})
-}
-
-type levelCmd struct {
-	where
-	one
-	by
-	Level  string `help:"${level}" required:"" enum:"urgent,general,minor"`
-	Reason string `help:"${reason}" required:""`
-	PartyA string `help:"${party_a}"`
-}
-
-func (l levelCmd) Run(ctx context.Context, p *i18n.Printer) error {
-	return act(ctx, p, l.where, func(c *api.Client) (api.Incident, error) {
-		return c.Level(ctx, l.ID, api.Grading{Act: api.Act{Person: l.person(), Reason: l.Reason}, Level: l.Level, PartyA: l.PartyA})
-	})
-}
-
-// account is what a person writes down about a fault that is over.
-type account struct {
-	where
-	one
-	by
-	Cause    string `help:"${cause}"`
-	Category string `help:"${category}" enum:"software,configuration,hardware,network,upstream,third_party,operation,security,unclear," default:""`
-	Handling string `help:"${handling}"`
-	Note     string `help:"${note}"`
-	PartyA   string `help:"${party_a}"`
-}
-
-func (a account) told() api.Account {
-	return api.Account{Act: api.Act{Person: a.person(), Note: a.Note}, Cause: a.Cause, Category: a.Category, Handling: a.Handling, PartyA: a.PartyA}
-}
-
-type resolveCmd struct{ account }
-
-func (r resolveCmd) Run(ctx context.Context, p *i18n.Printer) error {
-	return act(ctx, p, r.where, func(c *api.Client) (api.Incident, error) { return c.Resolve(ctx, r.ID, r.told()) })
-}
-
-type closeCmd struct{ account }
-
-func (r closeCmd) Run(ctx context.Context, p *i18n.Printer) error {
-	return act(ctx, p, r.where, func(c *api.Client) (api.Incident, error) { return c.Close(ctx, r.ID, r.told()) })
-}
-
-type reopenCmd struct {
-	where
-	one
-	by
-	Reason string `help:"${reason}" required:""`
-}
-
-func (r reopenCmd) Run(ctx context.Context, p *i18n.Printer) error {
-	return act(ctx, p, r.where, func(c *api.Client) (api.Incident, error) {
-		return c.Reopen(ctx, r.ID, api.Act{Person: r.person(), Reason: r.Reason})
 	})
 }
 
