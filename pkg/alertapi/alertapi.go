@@ -29,7 +29,7 @@ var ErrFull = errors.New("too many alerts at one time: raise alerts.max_alerts, 
 // Options tunes New.
 type Options struct {
 	Config     Config
-	Observe    func(now time.Time, s symptom.Symptom) error // takes a change; what it refuses is told again
+	Observe    func(now time.Time, all []symptom.Symptom) ([]error, error) // takes changes; what it refuses, one by one or all together, is told again
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -38,7 +38,7 @@ type Options struct {
 // loses an alert nor ends one. Safe for concurrent use.
 type Book struct {
 	db      *store.DB
-	observe func(time.Time, symptom.Symptom) error
+	observe func(time.Time, []symptom.Symptom) ([]error, error)
 	log     *slog.Logger
 	metrics *metrics
 	wake    chan struct{} // holds one: something is to be told
@@ -176,7 +176,7 @@ func (b *Book) Run(ctx context.Context) error {
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
 	for {
-		if err := b.tell(ctx); err != nil {
+		if err := b.tell(); err != nil {
 			b.log.Error("alerts are not written as incidents yet, and will be told again", "error", err)
 			select { // each try costs a transaction
 			case <-ctx.Done():
@@ -214,22 +214,31 @@ type change struct {
 	symptom symptom.Symptom
 }
 
-// tell hands the gravest changes to the desk and writes down that it did. It returns the first refusal.
-func (b *Book) tell(ctx context.Context) (err error) {
+// tell hands the gravest changes to the desk and writes down that it did. It returns a refusal.
+func (b *Book) tell() error {
 	now := time.Now()
 	changes, gone := b.changes(now)
-	done := changes
-	for i, c := range changes {
-		if ctx.Err() != nil {
-			done = changes[:i]
-			break
-		}
-		if err = b.observe(now, c.symptom); err != nil {
-			done = changes[:i]
-			break
-		}
+	if len(changes) == 0 {
+		return b.forget(gone)
 	}
-	b.again(changes[len(done):])
+	all := make([]symptom.Symptom, len(changes))
+	for i, c := range changes {
+		all[i] = c.symptom
+	}
+	refused, err := b.observe(now, all)
+	if err != nil {
+		b.again(changes)
+		return err
+	}
+	var done, again []change
+	for i, c := range changes {
+		if refused[i] == nil {
+			done = append(done, c)
+			continue
+		}
+		again, err = append(again, c), refused[i]
+	}
+	b.again(again)
 	return errors.Join(err, b.settle(now, done), b.forget(gone))
 }
 

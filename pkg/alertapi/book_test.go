@@ -80,18 +80,22 @@ func (h *house) close() {
 	}
 }
 
-func (h *house) hear(now time.Time, s symptom.Symptom) error {
+func (h *house) hear(now time.Time, all []symptom.Symptom) ([]error, error) {
 	h.mu.Lock()
 	err := h.fail
 	if err == nil {
-		h.heard = append(h.heard, s)
+		h.heard = append(h.heard, all...)
 	}
 	h.mu.Unlock()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, _, err = h.desk.Observe(now, s)
-	return err
+	seen, err := h.desk.ObserveAll(now, all)
+	refused := make([]error, len(seen))
+	for i, s := range seen {
+		refused[i] = s.Err
+	}
+	return refused, err
 }
 
 // send puts alerts as they would arrive now and lets them be told.
@@ -347,6 +351,12 @@ func TestStorm(t *testing.T) {
 		}
 	}
 	t.Logf("taken in %v, urgent ones told after %v", taken, time.Since(begin))
+	for h.heardOf(contract.General) < 4900 {
+		if time.Sleep(10 * time.Millisecond); time.Since(begin) > 2*time.Minute {
+			t.Fatalf("%d told after two minutes", h.heardOf(contract.General))
+		}
+	}
+	t.Logf("all told after %v", time.Since(begin))
 	h.close()
 	h.open()
 	if n := h.active(time.Now()); n != 5000 {

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"xunjian/pkg/access"
+	"xunjian/pkg/deed"
 	"xunjian/pkg/i18n"
 )
 
@@ -39,7 +40,7 @@ var least = map[string]access.Role{
 	"POST /incidents/{id}/refuse": access.Engineer, "POST /incidents/{id}/impact": access.Engineer, "POST /incidents/{id}/merge": access.Engineer,
 	"POST /incidents/{id}/split": access.Engineer, "POST /incidents/{id}/doubt": access.Engineer, "POST /incidents/{id}/dismiss": access.Engineer,
 	"POST /incidents/{id}/uphold": access.Engineer,
-	"GET /roster": access.Viewer, "POST /roster/overrides": access.Lead, "POST /roster/swaps": access.Engineer,
+	"GET /roster":                 access.Viewer, "POST /roster/overrides": access.Lead, "POST /roster/swaps": access.Engineer,
 	"POST /roster/sign-ins": access.Engineer, "POST /roster/{id}/withdraw": access.Lead,
 	"GET /pages": access.Viewer, "POST /pages/test": access.Engineer,
 	"POST /agents/{name}/revoke": access.Admin,
@@ -328,4 +329,34 @@ func decodeTo[T any](t testing.TB, body string) (v T) {
 		t.Fatalf("more than one value in %s", body)
 	}
 	return v
+}
+
+// The document names every route with its rule, and no other.
+func TestDocument(t *testing.T) {
+	b, err := os.ReadFile("../../docs/API.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /[^`]*)` \\| ([a-z]+)").FindAllStringSubmatch(string(b), -1) {
+		told[m[1]] = m[2]
+	}
+	for _, rt := range routes {
+		name := rt.method + " " + strings.TrimPrefix(rt.path, Prefix)
+		if told[name] != string(rt.action) {
+			t.Errorf("docs/API.md says %q of %s, which is %q", told[name], name, rt.action)
+		}
+		delete(told, name)
+	}
+	for name := range told {
+		t.Errorf("docs/API.md tells of %s, which is not there", name)
+	}
+	for _, d := range deed.Deeds {
+		line := regexp.MustCompile("(?m)^\\| `POST /incidents/\\{id\\}/" + d.Name + "`.*$").FindString(string(b))
+		for _, f := range d.Fields {
+			if must := "**" + f.Name + "**"; !strings.Contains(line, f.Name) || f.Must && !strings.Contains(line, must) {
+				t.Errorf("docs/API.md does not tell of %s's %s", d.Name, f.Name)
+			}
+		}
+	}
 }

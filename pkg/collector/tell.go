@@ -62,7 +62,7 @@ func (t *teller) flush(now time.Time) {
 func (t *teller) observe(now time.Time, s symptom.Symptom) error {
 	r, changed, err := t.desk.Observe(now, s)
 	if err == nil && changed {
-		t.log.Info("incident", "id", r.ID, "state", r.State, "level", r.Level, "service", r.Service, "class", s.Class, "firing", s.Firing, "detail", s.Detail)
+		t.note(r, s)
 	}
 	return err
 }
@@ -94,4 +94,23 @@ func firing(desk *incident.Desk) ([]symptom.Symptom, error) {
 		}
 	}
 	return out, nil
+}
+
+// observeAll is the sink of those who tell many at once, and again what was not taken.
+func (t *teller) observeAll(now time.Time, all []symptom.Symptom) ([]error, error) {
+	seen, err := t.desk.ObserveAll(now, all)
+	if err != nil {
+		return nil, err
+	}
+	refused := make([]error, len(seen))
+	for i, x := range seen {
+		if refused[i] = x.Err; x.Err == nil && x.Changed {
+			t.note(x.Record, all[i])
+		}
+	}
+	return refused, nil
+}
+
+func (t *teller) note(r incident.Record, s symptom.Symptom) {
+	t.log.Info("incident", "id", r.ID, "state", r.State, "level", r.Level, "service", r.Service, "class", s.Class, "firing", s.Firing, "detail", s.Detail)
 }

@@ -22,6 +22,8 @@ var (
 
 func open(r incident.Record, _ time.Time) bool { return r.Open() }
 
+func always(incident.Record, time.Time) bool { return true }
+
 func unfiled(r incident.Record, _ time.Time) bool { return !r.Filed() }
 
 func in(states ...incident.State) func(incident.Record, time.Time) bool {
@@ -60,11 +62,11 @@ var Deeds = []Deed{
 	{Name: "diagnose", Rule: access.Handle, Why: Asked, May: open, do: func(d Desk, id string, a incident.Act, _ Values) (incident.Record, error) {
 		return d.Diagnose(id, a, incident.Diagnosis{})
 	}},
-	{Name: "arrive", Rule: access.Handle, Fields: []Field{{Name: "at", Kind: Time}}, May: and(open, func(r incident.Record) bool { return r.ArrivedAt.IsZero() }),
+	{Name: "arrive", Rule: access.Handle, Fields: []Field{{Name: "at", Kind: Time}}, May: open,
 		do: func(d Desk, id string, a incident.Act, v Values) (incident.Record, error) {
 			return d.Arrive(id, a, incident.Arrival{At: v.time("at")})
 		}},
-	{Name: "propose", Rule: access.Handle, May: and(open, func(r incident.Record) bool { return !waiting(r) }),
+	{Name: "propose", Rule: access.Handle, May: open,
 		Fields: []Field{{Name: "measure", Kind: Text, Must: true}, {Name: "risk", Kind: Text, Must: true}, {Name: "rollback", Kind: Text, Must: true}},
 		do: func(d Desk, id string, a incident.Act, v Values) (incident.Record, error) {
 			return d.Propose(id, a, incident.Proposal{Measure: v["measure"], Risk: v["risk"], Rollback: v["rollback"]})
@@ -117,7 +119,7 @@ var Deeds = []Deed{
 		}},
 	{Name: "reopen", Rule: access.Handle, Why: Needed, May: in(incident.Recovered, incident.Confirmed, incident.Archived, incident.FalseAlarm), do: plain(Desk.Reopen)},
 
-	{Name: "note", Rule: access.Handle, Why: Needed, May: func(incident.Record, time.Time) bool { return true }, do: plain(Desk.Note)},
+	{Name: "note", Rule: access.Handle, Why: Needed, May: always, do: plain(Desk.Note)},
 	{Name: "report", Rule: access.Handle, Fields: []Field{reporter, {Name: "reported_at", Kind: Time}}, May: unfiled,
 		do: func(d Desk, id string, a incident.Act, v Values) (incident.Record, error) {
 			return d.Report(id, a, incident.Report{Reporter: v["reporter"], ReportedAt: v.time("reported_at")})
@@ -151,7 +153,7 @@ var Deeds = []Deed{
 	}},
 	{Name: "uphold", Rule: access.Handle, May: and(unfiled, doubted), do: plain(Desk.Uphold)},
 	{Name: "excuse", Rule: access.Direct, Fields: []Field{{Name: "why", Kind: Choice, Must: true, Choices: words(incident.Excuses), Words: "incident.excused"}, agreedBy}, Why: Needed,
-		May: and(func(incident.Record, time.Time) bool { return true }, func(r incident.Record) bool { return r.Excused == "" }),
+		May: always,
 		do: func(d Desk, id string, a incident.Act, v Values) (incident.Record, error) {
 			return d.Excuse(id, a, incident.Excuse{Why: incident.Excused(v["why"]), PartyA: v["party_a"]})
 		}},
