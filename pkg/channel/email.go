@@ -72,6 +72,7 @@ func address(s string) bool {
 // email hands mails to a server.
 type email struct {
 	base
+	reaching
 	wiring
 	host    string
 	port    int
@@ -87,23 +88,25 @@ func newEmail(b base, w wiring) (Channel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("channel %s: %w", b.s.Name, err)
 	}
-	return &email{base: b, wiring: w, host: host, port: n}, nil
+	return &email{base: b, reaching: reaching{mailOf, len(b.s.To)}, wiring: w, host: host, port: n}, nil
 }
 
 // Send makes one try for each person, over a connection of its own.
 func (e *email) Send(ctx context.Context, m Message) (Receipt, error) {
-	to, err := addressees(m, e.s.To, func(p Person) string {
-		if !address(p.Email) {
-			return ""
-		}
-		return p.Email
-	})
+	to, err := addressees(m, e.s.To, mailOf)
 	if err != nil {
 		return Receipt{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.s.Timeout)
 	defer cancel()
 	return e.letters.each(ctx, m, to, func(ctx context.Context, a addressee) (Receipt, error) { return e.one(ctx, m, a) })
+}
+
+func mailOf(p Person) string {
+	if !address(p.Email) {
+		return ""
+	}
+	return p.Email
 }
 
 func (e *email) one(ctx context.Context, m Message, to addressee) (Receipt, error) {
