@@ -88,15 +88,17 @@ func complete(t *testing.T, calls []call, pages []string) {
 	t.Helper()
 	last := map[string]int{} // of each incident, the page that went last
 	for _, c := range calls {
-		i := slices.Index(pages, c.key)
-		id, _, _ := strings.Cut(c.key, ".")
-		if i < 0 || i < last[id] {
-			t.Fatalf("%s went after %s", c.key, pages[last[id]])
+		for _, key := range c.pages() {
+			i := slices.Index(pages, key)
+			id, _, _ := strings.Cut(key, ".")
+			if i < 0 || i < last[id] {
+				t.Fatalf("%s went after %s", key, pages[last[id]])
+			}
+			last[id] = i
 		}
-		last[id] = i
 	}
 	for _, key := range pages {
-		if !slices.ContainsFunc(calls, func(c call) bool { return c.key == key }) {
+		if !slices.ContainsFunc(calls, func(c call) bool { return slices.Contains(c.pages(), key) }) {
 			t.Errorf("%s never went", key)
 		}
 	}

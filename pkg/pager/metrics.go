@@ -7,9 +7,9 @@ import (
 )
 
 type metrics struct {
-	sent, failed, gaveUp *prometheus.CounterVec
-	undelivered          *prometheus.GaugeVec
-	delay                *prometheus.HistogramVec
+	sent, failed, gaveUp, digests *prometheus.CounterVec
+	undelivered                   *prometheus.GaugeVec
+	delay                         *prometheus.HistogramVec
 }
 
 // newMetrics registers the metrics, or takes over those of the pager before it when the configuration is reloaded.
@@ -22,6 +22,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		sent:        register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_pages_sent_total", Help: "Pages that the receiver has taken."}, channel)),
 		failed:      register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_pages_failed_total", Help: "Tries that the receiver has refused or not answered."}, channel)),
 		gaveUp:      register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_pages_given_up_total", Help: "Pages that were never delivered."}, channel)),
+		digests:     register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_page_digests_total", Help: "Messages that held several pages at once."}, channel)),
 		undelivered: register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "xunjian_pages_undelivered", Help: "Pages that wait for the receiver to take them."}, channel)),
 		delay: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "xunjian_page_delay_seconds", Help: "Time from the cause of a page to the receiver's yes.",

@@ -58,7 +58,7 @@ func New(desk *incident.Desk, db *store.DB, o Options) (*Pager, error) {
 			return nil, fmt.Errorf("open pager: two channels are named %q", c.Name())
 		}
 		seen[c.Name()] = true
-		p.workers = append(p.workers, &worker{p: p, channel: c, log: o.Logger.With("channel", c.Name())})
+		p.workers = append(p.workers, newWorker(p, c))
 	}
 	if err := p.restore(seen); err != nil {
 		return nil, fmt.Errorf("open pager: %w", err)

@@ -9,6 +9,7 @@ import (
 
 	"xunjian/pkg/channel"
 	"xunjian/pkg/contract"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 )
 
@@ -33,10 +34,10 @@ func (p *Pager) message(page incident.Page, receiver string) channel.Message {
 	if page.Kind.Ends() {
 		status, end = resolved, cmp.Or(r.RecoveredAt, page.At).In(p.o.Location)
 	}
-	labels, annotations := p.labels(page), p.annotations(page)
+	labels, annotations := p.labels(page), p.annotations(page, p.printer)
 	return channel.Message{
 		Key: pageKey(page), Level: page.Level, Resolved: status == resolved,
-		Title: annotations["summary"], Text: annotations["description"],
+		Title: annotations["summary"], Text: annotations["description"], Short: p.short(page, p.printer, ""), Translations: p.translated(page),
 		Payload: channel.Payload{
 			Receiver: receiver, Status: status, Version: "4",
 			Alerts: []channel.Alert{{
@@ -77,11 +78,11 @@ func (p *Pager) labels(page incident.Page) map[string]string {
 }
 
 // annotations are the texts for people; each is there only when it says something.
-func (p *Pager) annotations(page incident.Page) map[string]string {
-	r, t := page.Record, p.printer.T
+func (p *Pager) annotations(page incident.Page, in *i18n.Printer) map[string]string {
+	r, t := page.Record, in.T
 	level := t("common.level." + string(page.Level))
 	a := map[string]string{
-		"summary":      t("pager.summary."+string(page.Kind), "level", level, "title", r.Title(p.printer), "proposed", t("common.level."+string(r.Proposed)), "parent", r.Parent),
+		"summary":      t("pager.summary."+string(page.Kind), "level", level, "title", r.Title(in), "proposed", t("common.level."+string(r.Proposed)), "parent", r.Parent),
 		"kind":         t("pager.kind." + string(page.Kind)),
 		"fault_start":  p.clock(r.FaultStart),
 		"response_due": p.clock(r.ResponseDue),
@@ -97,7 +98,7 @@ func (p *Pager) annotations(page incident.Page) map[string]string {
 	if !r.RecoveredAt.IsZero() {
 		delete(a, "recovery_due")
 	}
-	a["description"] = p.description(page, a)
+	a["description"] = description(page, in, a)
 	for k, v := range a {
 		if v == "" {
 			delete(a, k)
@@ -106,11 +107,38 @@ func (p *Pager) annotations(page incident.Page) map[string]string {
 	return a
 }
 
-func (p *Pager) description(page incident.Page, a map[string]string) string {
+// translated are a page's words in every language that there is.
+func (p *Pager) translated(page incident.Page) map[string]channel.Words {
+	out := map[string]channel.Words{}
+	for _, language := range i18n.Languages {
+		in := i18n.For(language)
+		a := p.annotations(page, in)
+		out[language] = channel.Words{Title: a["summary"], Text: a["description"], Short: p.short(page, in, "")}
+	}
+	return out
+}
+
+// short is a page for telephones; code is the one to reply with, or empty.
+func (p *Pager) short(page incident.Page, in *i18n.Printer, code string) string {
+	b := channel.Brief{Level: in.T("common.level." + string(page.Level)), Service: page.Record.Title(in), ID: page.Record.ID}
+	switch {
+	case page.Kind.Ends():
+		b.Level = in.T("pager.kind." + string(page.Kind))
+	case page.Kind != incident.PageOpened:
+		b.Level += "·" + in.T("pager.kind."+string(page.Kind))
+	}
+	b.What = page.Record.Detail
+	if code != "" {
+		b.Code = in.T("pager.short.code", "code", code)
+	}
+	return b.Text()
+}
+
+func description(page incident.Page, in *i18n.Printer, a map[string]string) string {
 	lines := []string{page.Record.ID + " " + page.Record.Detail}
 	for _, k := range []string{"fault_start", "recovered_at", "response_due", "recovery_due", "ack_by", "recurrence", "url"} {
 		if a[k] != "" {
-			lines = append(lines, p.printer.T("pager.line."+k, "value", a[k]))
+			lines = append(lines, in.T("pager.line."+k, "value", a[k]))
 		}
 	}
 	return strings.Join(lines, "\n")

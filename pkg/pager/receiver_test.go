@@ -33,6 +33,17 @@ type call struct {
 	payload channel.Payload
 }
 
+// pages are the keys of the pages that a call brings: its own, or those of its digest, each incident's in order.
+func (c call) pages() (keys []string) {
+	if !strings.HasPrefix(c.key, "digest.") {
+		return []string{c.key}
+	}
+	for _, a := range c.payload.Alerts {
+		keys = append(keys, strings.Fields(a.Annotations["pages"])...)
+	}
+	return keys
+}
+
 // answer is what a receiver does with its n-th request, from 0.
 type answer func(n int, w http.ResponseWriter, r *http.Request)
 

@@ -1,6 +1,7 @@
 package pager
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,7 +21,16 @@ type attempt struct {
 	LastTry   time.Time `json:"last_try"`
 	NextTry   time.Time `json:"next_try,omitzero"`
 	Answer    string    `json:"answer,omitempty"`
+	Unsure    bool      `json:"unsure,omitempty"`    // the last try may have arrived: it goes again under its own key
 	SettledAt time.Time `json:"settled_at,omitzero"` // delivered or given up while an earlier page is still being tried
+	Key       string    `json:"key,omitempty"`       // under which it was delivered: its own or a digest's
+}
+
+// merged is a digest under way.
+type merged struct {
+	Key   string    `json:"key"`
+	Pages []uint64  `json:"pages"` // numbers, in its order
+	At    time.Time `json:"at"`
 }
 
 // The tables. Only this package writes them.
@@ -28,6 +38,7 @@ var (
 	cursors = store.NewTable[cursor]("pager_channels")
 	tries   = store.NewTable[attempt]("pager_tries") // <channel>/<number>
 	given   = store.NewTable[Pending]("pager_lost")  // given up: <channel>/<number>
+	digests = store.NewTable[merged]("pager_digests")
 )
 
 // maxLost bounds the list of given-up pages of a channel; the oldest leave it.
@@ -41,6 +52,19 @@ func (p *Pager) cursor(channel string) (c cursor, err error) {
 		return err
 	})
 	return c, err
+}
+
+// underWay is the digest that was being sent when the process ended, nil: none was.
+func (p *Pager) underWay(channel string) (m *merged, err error) {
+	err = p.db.View(func(tx *store.Tx) error {
+		got, err := digests.Get(tx, channel)
+		if m = nil; errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt) { // a damaged one must not keep pages from being sent
+			return nil
+		}
+		m = &got
+		return err
+	})
+	return m, err
 }
 
 // restore gives new channels a cursor at the end of the outbox and forgets those that are no longer configured.
@@ -61,7 +85,7 @@ func (p *Pager) restore(configured map[string]bool) error {
 			known[e.Key] = true
 			if !configured[e.Key] {
 				gone[e.Key] = max(end, e.Value.Done) - e.Value.Done
-				if err := cursors.Delete(tx, e.Key); err != nil {
+				if err := errors.Join(cursors.Delete(tx, e.Key), digests.Delete(tx, e.Key)); err != nil {
 					return err
 				}
 			}
@@ -127,17 +151,33 @@ func each[V any](tx *store.Tx, t store.Table[V], channel string, fn func(seq uin
 
 // outcome is what one try changes in the store.
 type outcome struct {
-	cursor uint64
-	passed []uint64 // pages that the cursor moved over
-	seq    uint64
-	keep   *attempt // of seq, unless it was passed
-	lost   *Pending // seq was given up
+	cursor  uint64
+	passed  []uint64 // pages that the cursor moved over
+	keeps   []kept1  // of pages that it did not
+	lost    *Pending // was given up
+	merged  *merged  // a digest is about to be sent
+	unmerge bool     // none is under way any more
+}
+
+type kept1 struct {
+	seq     uint64
+	attempt attempt
 }
 
 func (p *Pager) keep(channel string, o outcome) error {
 	return p.db.Update(func(tx *store.Tx) error {
-		if o.keep != nil {
-			if err := tries.Put(tx, key(channel, o.seq), *o.keep); err != nil {
+		for _, k := range o.keeps {
+			if err := tries.Put(tx, key(channel, k.seq), k.attempt); err != nil {
+				return err
+			}
+		}
+		if o.merged != nil {
+			if err := digests.Put(tx, channel, *o.merged); err != nil {
+				return err
+			}
+		}
+		if o.unmerge {
+			if err := digests.Delete(tx, channel); err != nil {
 				return err
 			}
 		}

@@ -41,7 +41,10 @@ func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person)
 		for _, person := range people {
 			m := p.testMessage(w.channel.Name(), by, time.Now(), person)
 			out = append(out, Tested{Channel: w.channel.Name(), Person: person.Name})
-			sends = append(sends, func() (channel.Receipt, error) { return w.channel.Send(ctx, m) })
+			sends = append(sends, func() (channel.Receipt, error) {
+				w.pace.spend(time.Now())
+				return w.channel.Send(ctx, m)
+			})
 		}
 	}
 	if name != "" && out == nil {
@@ -54,7 +57,7 @@ func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person)
 			receipt, err := send()
 			out[i].Took, out[i].Answer = time.Since(start), receipt.Answer
 			if err != nil {
-				out[i].Error = err.Error()
+				out[i].Error = channel.Explain(p.printer, err)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"xunjian/pkg/channel"
@@ -18,30 +19,35 @@ const (
 	maxAtHand = 64              // of them held whole; the others are read again when their turn comes
 )
 
-// worker sends the pages of one channel, oldest first. A receiver that fails is asked again later, and at once (but not
+// worker sends the pages of one channel, the gravest first. A receiver that fails is asked again later, and at once (but not
 // within a second) when a new page comes, since that is when it matters. A page that alone is refused waits by itself;
-// only later pages of its own incident wait behind it, so that no receiver hears of an end before its beginning.
+// only later pages of its own incident wait behind it, so that no receiver hears of an end before its beginning. What is more
+// than the channel may send becomes one message (batch).
 type worker struct {
 	p       *Pager
 	channel channel.Channel
+	terms   channel.Terms
+	pace    *pace
 	log     *slog.Logger
 
-	started  bool
-	queue    []*item            // by number; the first is not settled
-	read     uint64             // the last page read from the outbox
-	earlier  map[uint64]attempt // tries of the run before, for the first load
-	failures int                // in a row
-	failedAt time.Time
-	ready    time.Time // the receiver is not asked before
-	held     bool      // because it said so itself
+	started    bool
+	queue      []*item            // by number; the first is not settled
+	read       uint64             // the last page read from the outbox
+	earlier    map[uint64]attempt // tries of the run before, for the first load
+	merged     *merged            // a digest that may have arrived, and goes again as it was
+	mostMerged int                // pages in a digest: halved when the receiver refuses one as such
+	first      bool               // nothing was sent since the start
+	failures   int                // in a row
+	awaySince  time.Time          // of them the first
+	failedAt   time.Time
+	readyAt    time.Time // the receiver is not asked before
+	held       bool      // because it said so itself
+	refreshAt  time.Time // of a receiver that forgets
 }
 
-type item struct {
-	seq      uint64
-	incident string
-	page     *incident.Page // nil: read it again
-	attempt
-	delivered bool // the receiver has said yes, though the store does not know it yet
+func newWorker(p *Pager, c channel.Channel) *worker {
+	terms := channel.TermsOf(c)
+	return &worker{p: p, channel: c, terms: terms, pace: newPace(terms.PerMinute), log: p.o.Logger.With("channel", c.Name()), mostMerged: maxDigest, first: true}
 }
 
 func (w *worker) run(ctx context.Context) {
@@ -52,13 +58,81 @@ func (w *worker) run(ctx context.Context) {
 			w.log.Error("outbox not read", "err", err)
 			w.delay(firstWait)
 		}
-		it, wait := w.pick(time.Now())
-		if it == nil {
-			w.sleep(ctx, changed, wait)
+		refresh := w.refresh(ctx, time.Now())
+		wait, sent := w.step(ctx, time.Now())
+		if sent {
 			continue
 		}
-		w.try(ctx, it)
+		if refresh > 0 && (wait == 0 || refresh < wait) {
+			wait = refresh
+		}
+		w.sleep(ctx, changed, wait)
 	}
+}
+
+// step sends one message, or writes down what was done with pages; else it says how long there is nothing to do, 0: until
+// something changes.
+func (w *worker) step(ctx context.Context, now time.Time) (wait time.Duration, done bool) {
+	if len(w.queue) == 0 && w.failedAt.IsZero() {
+		return 0, false
+	}
+	if wait := w.readyAt.Sub(now); wait > 0 {
+		return wait, false
+	}
+	if its := w.unwritten(); len(its) > 0 {
+		w.settle(its, nil)
+		return 0, true
+	}
+	ready, wait := w.ready(now)
+	if len(ready) == 0 {
+		return wait, false
+	}
+	room, until := w.pace.room(now)
+	if room == 0 {
+		return until, false
+	}
+	its := w.resume()
+	if its == nil && w.first {
+		its = ready[:1] // what was under way when the process died goes by itself, under its own key
+	}
+	if its == nil {
+		its = w.batch(ready, room, now)
+	}
+	w.first = false
+	w.try(ctx, its)
+	return 0, true
+}
+
+// unwritten are the pages that are done with, though the store does not know it yet.
+func (w *worker) unwritten() (out []*item) {
+	for _, it := range w.queue {
+		if !it.settled() && (it.delivered != "" || it.foreign) {
+			out = append(out, it)
+		}
+	}
+	return out
+}
+
+// resume is the digest that was under way, as far as its pages are still there.
+func (w *worker) resume() (out []*item) {
+	if w.merged == nil {
+		return nil
+	}
+	for _, it := range w.queue {
+		if !it.settled() && slices.Contains(w.merged.Pages, it.seq) {
+			out = append(out, it)
+		}
+	}
+	if len(out) != len(w.merged.Pages) {
+		w.merged = nil // some were given up since: what is left is put together anew
+		return nil
+	}
+	order := map[uint64]int{}
+	for i, seq := range w.merged.Pages {
+		order[seq] = i
+	}
+	slices.SortFunc(out, func(a, b *item) int { return order[a.seq] - order[b.seq] })
+	return out
 }
 
 // load queues the pages that are new in the outbox. They make a receiver that failed worth asking again.
@@ -83,8 +157,8 @@ func (w *worker) load() error {
 		}
 	}
 	w.earlier = nil
-	if again := w.failedAt.Add(firstWait); fresh && !w.held && again.Before(w.ready) {
-		w.ready = again
+	if again := w.failedAt.Add(firstWait); fresh && !w.held && again.Before(w.readyAt) {
+		w.readyAt = again
 	}
 	w.count()
 	return nil
@@ -99,44 +173,21 @@ func (w *worker) start() error {
 	if w.earlier, err = w.p.tried(w.channel.Name()); err != nil {
 		return err
 	}
+	if w.merged, err = w.p.underWay(w.channel.Name()); err != nil {
+		return err
+	}
 	w.read, w.started = c.Done, true
 	return nil
 }
 
 func (w *worker) add(page incident.Page) {
 	w.read = page.Seq
-	it := &item{seq: page.Seq, incident: page.Record.ID, attempt: w.earlier[page.Seq]}
+	it := &item{seq: page.Seq, incident: page.Record.ID, level: page.Level, attempt: w.earlier[page.Seq], foreign: !w.terms.Takes(page.Level, page.Kind.Ends())}
 	it.NextTry = time.Time{} // a fresh start asks at once
 	if len(w.queue) < maxAtHand {
 		it.page = &page
 	}
 	w.queue = append(w.queue, it)
-}
-
-// pick is the page whose turn it is, or how long until there is one; 0 is until something changes.
-func (w *worker) pick(now time.Time) (*item, time.Duration) {
-	if len(w.queue) == 0 && w.failedAt.IsZero() {
-		return nil, 0
-	}
-	if wait := w.ready.Sub(now); wait > 0 {
-		return nil, wait
-	}
-	var first time.Duration
-	blocked := map[string]bool{}
-	for _, it := range w.queue {
-		if !it.SettledAt.IsZero() || blocked[it.incident] {
-			continue
-		}
-		wait := it.NextTry.Sub(now)
-		if wait <= 0 {
-			return it, 0
-		}
-		blocked[it.incident] = true
-		if first == 0 || wait < first {
-			first = wait
-		}
-	}
-	return nil, first
 }
 
 func (w *worker) sleep(ctx context.Context, changed <-chan struct{}, wait time.Duration) {
@@ -153,36 +204,84 @@ func (w *worker) sleep(ctx context.Context, changed <-chan struct{}, wait time.D
 	}
 }
 
-// try sends a page once and keeps what came of it. No transaction is open while it sends.
-func (w *worker) try(ctx context.Context, it *item) {
-	if it.page == nil && !w.fetch(it) {
+// try sends some pages once, as one message, and keeps what came of it. No transaction is open while it sends.
+func (w *worker) try(ctx context.Context, its []*item) {
+	its = w.fetch(its)
+	if len(its) == 0 {
 		return
 	}
-	if !it.delivered && w.p.outdated(*it.page) {
-		w.log.Warn("page not sent: the backup that was restored is older than its delivery may be", "incident", it.incident, "kind", it.page.Kind)
-		w.giveUp(it, "not sent after a backup was restored: it was waiting in the copy, and is older than an hour")
-		return
-	}
-	if !it.delivered {
-		_, err := w.channel.Send(ctx, w.p.message(*it.page, w.channel.Name()))
-		if ctx.Err() != nil {
-			return // unknown whether it arrived: it goes again with the same key
+	m := w.p.message(*its[0].page, w.channel.Name())
+	if len(its) > 1 || w.merged != nil {
+		pages := make([]incident.Page, len(its))
+		for i, it := range its {
+			pages[i] = *it.page
 		}
-		if err != nil {
-			w.refused(it, err)
+		m = w.p.digest(pages, w.channel.Name())
+		if err := w.merge(its, m.Key); err != nil {
+			w.log.Error("digest not written down", "err", err)
+			w.delay(firstWait)
 			return
 		}
-		it.delivered = true
-		w.p.metrics.sent.WithLabelValues(w.channel.Name()).Inc()
-		w.p.metrics.delay.WithLabelValues(w.channel.Name()).Observe(time.Since(it.page.At).Seconds())
 	}
-	w.failures, w.failedAt, w.ready, w.held = 0, time.Time{}, time.Time{}, false
-	w.settle(it, nil)
+	w.pace.spend(time.Now())
+	_, err := w.channel.Send(ctx, m)
+	if ctx.Err() != nil {
+		return // unknown whether it arrived: it goes again with the same key
+	}
+	if err != nil {
+		w.refused(its, err)
+		return
+	}
+	w.failures, w.awaySince, w.failedAt, w.readyAt, w.held, w.mostMerged = 0, time.Time{}, time.Time{}, time.Time{}, false, min(2*w.mostMerged, maxDigest)
+	now := time.Now()
+	for _, it := range its {
+		it.delivered = m.Key
+		w.p.metrics.sent.WithLabelValues(w.channel.Name()).Inc()
+		w.p.metrics.delay.WithLabelValues(w.channel.Name()).Observe(now.Sub(it.page.At).Seconds())
+	}
+	if len(its) > 1 {
+		w.p.metrics.digests.WithLabelValues(w.channel.Name()).Inc()
+		w.log.Info("pages delivered in one message", "pages", len(its), "key", m.Key)
+	}
+	w.settle(its, nil)
 }
 
-// fetch reads a page again; one that is damaged is given up.
-func (w *worker) fetch(it *item) bool {
-	pages, err := w.p.desk.Outbox(it.seq-1, 1)
+// merge writes down what a digest is made of before it is sent, so that it goes again under the same key.
+func (w *worker) merge(its []*item, key string) error {
+	if w.merged != nil && w.merged.Key == key {
+		return nil
+	}
+	next := &merged{Key: key, At: time.Now()}
+	for _, it := range its {
+		next.Pages = append(next.Pages, it.seq)
+	}
+	if err := w.p.keep(w.channel.Name(), outcome{merged: next}); err != nil {
+		return err
+	}
+	w.merged = next
+	return nil
+}
+
+// fetch reads pages again that are not at hand, and leaves out those that must not be sent: damaged ones, and those which a
+// restored backup takes for undelivered though hours have passed.
+func (w *worker) fetch(its []*item) (out []*item) {
+	for _, it := range its {
+		if it.page == nil && !w.read1(it, its) {
+			continue
+		}
+		if w.p.outdated(*it.page) {
+			w.log.Warn("page not sent: the backup that was restored is older than its delivery may be", "incident", it.incident, "kind", it.page.Kind)
+			w.giveUp(it, "not sent after a backup was restored: it was waiting in the copy, and is older than an hour")
+			continue
+		}
+		out = append(out, it)
+	}
+	return out
+}
+
+// read1 reads a page again, and those behind it that are wanted too; one that is damaged is given up.
+func (w *worker) read1(it *item, wanted []*item) bool {
+	pages, err := w.p.desk.Outbox(it.seq-1, max(min(len(wanted), maxDigest), 1))
 	switch {
 	case err != nil:
 		w.log.Error("page not read again", "page", it.seq, "err", err)
@@ -192,36 +291,60 @@ func (w *worker) fetch(it *item) bool {
 		w.giveUp(it, "the page is damaged")
 		return false
 	}
-	it.page = &pages[0]
+	at := map[uint64]*incident.Page{}
+	for i := range pages {
+		at[pages[i].Seq] = &pages[i]
+	}
+	for _, other := range wanted {
+		if page := at[other.seq]; page != nil && other.page == nil {
+			other.page = page
+		}
+	}
 	return true
 }
 
-// refused plans the next try, of this page or of the whole receiver, or gives the page up.
-func (w *worker) refused(it *item, err error) {
+// refused plans the next try, of these pages or of the whole receiver, or gives pages up.
+func (w *worker) refused(its []*item, err error) {
 	now, name := time.Now(), w.channel.Name()
 	w.p.metrics.failed.WithLabelValues(name).Inc()
-	r := channel.RefusalIn(err)
-	it.Tries, it.LastTry, it.Answer = it.Tries+1, now, channel.Clip(err.Error(), 512)
-	if now.Sub(it.page.At) >= Patience {
+	r, unsure := channel.RefusalIn(err), channel.Unsure(err)
+	o := outcome{}
+	if !unsure { // a digest may be put together anew when it surely did not arrive
+		o.unmerge, w.merged = w.merged != nil, nil
+	}
+	alone := r.PageOnly && len(its) == 1
+	if r.PageOnly && len(its) > 1 {
+		w.mostMerged = max(len(its)/2, 1)
+	}
+	if !r.PageOnly {
+		w.failures++
+		if w.failedAt, w.held = now, r.RetryAfter > 0; w.awaySince.IsZero() {
+			w.awaySince = now
+		}
+		w.readyAt = now.Add(max(backoff(w.failures), min(r.RetryAfter, mostHold)))
+	}
+	var late []*item
+	for _, it := range its {
+		it.Tries, it.LastTry, it.Answer = it.Tries+1, now, channel.Clip(err.Error(), 512)
+		it.Unsure = len(its) == 1 && w.merged == nil && (it.Unsure || unsure)
+		if now.Sub(it.page.At) >= Patience {
+			late = append(late, it)
+			continue
+		}
+		kept := it.attempt
+		if kept.NextTry = w.readyAt; alone {
+			it.NextTry = now.Add(backoff(it.Tries))
+			kept.NextTry = it.NextTry
+		}
+		o.keeps = append(o.keeps, kept1{it.seq, kept})
+	}
+	w.log.Warn("page not delivered", "incident", its[0].incident, "kind", its[0].page.Kind, "pages", len(its), "tries", its[0].Tries, "next", w.readyAt, "err", err)
+	if err := w.p.keep(name, o); err != nil {
+		w.log.Error("try not written down", "page", its[0].seq, "err", err)
+	}
+	for _, it := range late {
 		w.log.Error("page given up", "incident", it.incident, "kind", it.page.Kind, "tries", it.Tries, "err", err)
 		w.giveUp(it, it.Answer)
-		return
-	}
-	if r.PageOnly {
-		it.NextTry = now.Add(backoff(it.Tries))
-	} else {
-		w.failures++
-		w.failedAt, w.held = now, r.RetryAfter > 0
-		w.ready = now.Add(max(backoff(w.failures), min(r.RetryAfter, mostHold)))
-		it.NextTry = w.ready
-	}
-	w.log.Warn("page not delivered", "incident", it.incident, "kind", it.page.Kind, "tries", it.Tries, "next", it.NextTry, "err", err)
-	kept := it.attempt
-	if !r.PageOnly {
-		it.NextTry = time.Time{} // the receiver waits, not the page
-	}
-	if err := w.p.keep(name, outcome{seq: it.seq, keep: &kept}); err != nil {
-		w.log.Error("try not written down", "page", it.seq, "err", err)
 	}
 }
 
@@ -243,43 +366,54 @@ func (w *worker) giveUp(it *item, answer string) {
 	}
 	lost := pending(w.channel.Name(), page, it.attempt)
 	lost.GaveUpAt = time.Now()
-	w.settle(it, &lost)
+	w.settle([]*item{it}, &lost)
 }
 
-// settle marks a page as done with and moves the cursor as far as it can. When the store fails, the mark is tried
-// again later, but the page is not sent again.
-func (w *worker) settle(it *item, lost *Pending) {
-	o := outcome{seq: it.seq, lost: lost}
-	settled := it.attempt
-	settled.SettledAt = time.Now()
+// settle marks pages as done with and moves the cursor as far as it can. When the store fails, the mark is tried
+// again later, but what was delivered is not sent again.
+func (w *worker) settle(its []*item, lost *Pending) {
+	o := outcome{lost: lost, unmerge: w.merged != nil && slices.ContainsFunc(its, func(it *item) bool { return it.delivered == w.merged.Key })}
+	marks := map[uint64]attempt{}
+	for _, it := range its {
+		a := it.attempt
+		a.SettledAt, a.Key = time.Now(), it.delivered
+		marks[it.seq] = a
+	}
 	n := 0
-	for n < len(w.queue) && (w.queue[n] == it || !w.queue[n].SettledAt.IsZero()) {
+	for n < len(w.queue) && (w.queue[n].settled() || !marks[w.queue[n].seq].SettledAt.IsZero()) {
 		o.cursor, o.passed = w.queue[n].seq, append(o.passed, w.queue[n].seq)
 		n++
 	}
-	if n == 0 || w.queue[0].seq > it.seq {
-		o.keep = &settled
+	for _, it := range its {
+		if n == 0 || it.seq > o.cursor {
+			o.keeps = append(o.keeps, kept1{it.seq, marks[it.seq]})
+		}
 	}
 	if err := w.p.keep(w.channel.Name(), o); err != nil {
-		w.log.Error("delivery not written down", "page", it.seq, "err", err)
+		w.log.Error("delivery not written down", "page", its[0].seq, "pages", len(its), "err", err)
 		w.failures++
 		w.delay(backoff(w.failures))
 		return
 	}
-	it.attempt, it.page = settled, nil
+	if o.unmerge {
+		w.merged = nil
+	}
+	for _, it := range its {
+		it.attempt, it.page = marks[it.seq], nil
+	}
 	w.queue = w.queue[n:]
 	w.count()
 }
 
 // delay keeps the worker from its next round for a while, whatever changes.
 func (w *worker) delay(d time.Duration) {
-	w.failedAt, w.ready, w.held = time.Now(), time.Now().Add(d), true
+	w.failedAt, w.readyAt, w.held = time.Now(), time.Now().Add(d), true
 }
 
 func (w *worker) count() {
 	n := 0
 	for _, it := range w.queue {
-		if it.SettledAt.IsZero() {
+		if !it.settled() && !it.foreign {
 			n++
 		}
 	}
