@@ -21,7 +21,7 @@ type Spec struct {
 	// Who asks, and when.
 	Agents   []string           `yaml:"agents,omitempty" json:"agents,omitempty"`
 	Vantage  map[string]string  `yaml:"vantage,omitempty" json:"-"`               // labels of the agents that may ask; default any
-	Vantages int                `yaml:"vantages,omitempty" json:"-"`              // how many of them ask on time, the others stand by; 0: all
+	Vantages int                `yaml:"vantages,omitempty" json:"-"`              // how many of them ask on time, the others stand by; 0: all, or one of a check that logs in
 	Standby  bool               `yaml:"-" json:"standby,omitempty"`               // of this agent's copy: asked only when another vantage saw a fault
 	Hours    Hours              `yaml:"hours,omitempty" json:"hours,omitzero"`    // the part of the day in which it is asked at Every
 	Budget   int                `yaml:"budget,omitempty" json:"budget,omitempty"` // most attempts of one agent a day; 0: no bound

@@ -97,7 +97,16 @@ func (s Spec) WithDefaults() Spec {
 	if s.Kind == "http" && s.HTTP.Method == "" {
 		s.HTTP.Method = "GET"
 	}
+	if s.Vantages == 0 && s.LogsIn() {
+		s.Vantages = 1 // several at a time count refusals apart, and together may lock the account
+	}
 	return s
+}
+
+// LogsIn says that the check shows an account's credentials.
+func (s Spec) LogsIn() bool {
+	return s.SMS != nil && s.SMS.Account == SMSSeparate ||
+		s.Flow != nil && slices.ContainsFunc(s.Flow.Steps, func(st FlowStep) bool { return st.Login })
 }
 
 // Validate tells fail of every fault in the check, defaults applied; whether the service exists is the collector's to know.

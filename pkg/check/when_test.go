@@ -65,3 +65,23 @@ func TestWhenIsValidated(t *testing.T) {
 		})
 	}
 }
+
+// A check that shows credentials is made by one agent unless it says how many: each counts refusals for itself.
+func TestOneAgentLogsIn(t *testing.T) {
+	login := &Flow{Steps: []FlowStep{{Name: "login", Login: true}}}
+	for name, tc := range map[string]struct {
+		spec Spec
+		want int
+	}{
+		"flow that logs in":     {Spec{Kind: "flow", Flow: login}, 1},
+		"so many by its own":    {Spec{Kind: "flow", Flow: login, Vantages: 2}, 2},
+		"flow without a login":  {Spec{Kind: "flow", Flow: &Flow{Steps: []FlowStep{{Name: "page"}}}}, 0},
+		"account of a platform": {Spec{Kind: "cmpp", SMS: &SMS{Account: SMSSeparate}}, 1},
+		"its send log":          {Spec{Kind: "cmpp", SMS: &SMS{Account: SMSPassive}}, 0},
+		"a page":                {Spec{Kind: "http"}, 0},
+	} {
+		if got := tc.spec.WithDefaults().Vantages; got != tc.want {
+			t.Errorf("%s: %d agents on time, want %d", name, got, tc.want)
+		}
+	}
+}

@@ -31,3 +31,23 @@ func TestFaultBeginsAfterTheLastGoodAnswer(t *testing.T) {
 		})
 	}
 }
+
+// What failed is the account: nobody else is asked to show it again.
+func TestRefusedCredentialsAreNotShownAgain(t *testing.T) {
+	refused := check.Attempt{Outcome: check.Fail, Class: check.ClassAuth, Trouble: check.Partial, Reason: "seen"}
+	page := check.Attempt{Outcome: check.Fail, Class: check.ClassAuth, Trouble: check.Down, Reason: "a login page instead of the answer"}
+	for name, tc := range map[string]struct {
+		attempt check.Attempt
+		asked   int
+	}{"refused": {refused, 0}, "a login page": {page, 1}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, []check.Service{sealing}, onTen("sign", "signature"))
+			w.sees("a", "sign", "", fine())
+			w.pass(10 * time.Second)
+			w.sees("a", "sign", "", tc.attempt, tc.attempt, tc.attempt)
+			if len(w.asked) != tc.asked {
+				t.Errorf("asked %v", w.asked)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"xunjian/pkg/check"
 	"xunjian/pkg/symptom"
 )
 
@@ -18,7 +19,7 @@ const (
 // time. Those who then saw the fault, or nothing at all, are asked again with the rounds that follow, to see its end.
 // Nothing is asked on a clock of its own.
 func (b *Board) question(now time.Time, s *service, v *vantage, was symptom.Class) {
-	if b.ask == nil || v.last.Request != "" || v.bad == symptom.Slow {
+	if b.ask == nil || v.last.Request != "" || v.bad == symptom.Slow || credentials(v.last) {
 		return
 	}
 	turned := v.bad != "" && (was == "" || was == symptom.Slow)
@@ -42,6 +43,16 @@ func (b *Board) question(now time.Time, s *service, v *vantage, was symptom.Clas
 	if turned {
 		v.hold = now.Add(min(v.spec.Timeout+patience, tooLong))
 	}
+}
+
+// credentials says that what failed is the account: another vantage would only show it again, and help to lock it.
+func credentials(r check.Result) bool {
+	for _, a := range r.Attempts {
+		if a.Outcome == check.Fail && a.Class == check.ClassAuth && a.Trouble == check.Partial {
+			return true
+		}
+	}
+	return false
 }
 
 // company is what the other vantages of a check are good for.

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"xunjian/pkg/check"
@@ -33,13 +35,37 @@ var forbidden = []netip.Prefix{
 // nat64 addresses hold an IPv4 address in their last four bytes.
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// isForbidden sees through the IPv6 forms of IPv4 addresses.
-func isForbidden(a netip.Addr) bool {
+// plainly sees through the IPv6 forms of IPv4 addresses.
+func plainly(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if nat64.Contains(a) {
 		b := a.As16()
 		a = netip.AddrFrom4([4]byte(b[12:]))
 	}
+	return a
+}
+
+// isHere says that an address leads to the agent's own host. No name and no redirect may lead a check there that is not pointed
+// there by its own text: services on loopback take whoever reaches them for the host itself.
+func isHere(a netip.Addr) bool {
+	a = plainly(a)
+	return a.IsLoopback() || a.IsUnspecified()
+}
+
+// aimsHere says that a target is written as this very host: localhost, 127.0.0.1.
+func aimsHere(target string) bool {
+	host := target
+	if u, err := url.Parse(target); err == nil && u.Host != "" {
+		host = u.Hostname()
+	} else if h, _, err := net.SplitHostPort(target); err == nil {
+		host = h
+	}
+	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && isHere(a)
+}
+
+func isForbidden(a netip.Addr) bool {
+	a = plainly(a)
 	for _, p := range forbidden {
 		if p.Contains(a) {
 			return true
@@ -56,6 +82,7 @@ type dialer struct {
 	network  string      // tcp or udp
 	tls      *tls.Config // nil for none
 	allow    []netip.Prefix
+	here     bool   // the check is pointed at this very host
 	family   string // ip4 or ip6 first; empty: in the resolver's order
 	only     bool   // no other family
 	names    []string
@@ -67,7 +94,7 @@ type dialer struct {
 func newDialer(spec check.Spec, env Env, host, port string) (dialer, error) {
 	d := dialer{
 		env: env, host: host, port: port, network: "tcp", family: spec.IPProtocol,
-		only: spec.IPFallback != nil && !*spec.IPFallback, names: spec.TLS.Names, expiry: spec.TLS.Expiry.WithDefaults(),
+		here: aimsHere(spec.Target), only: spec.IPFallback != nil && !*spec.IPFallback, names: spec.TLS.Names, expiry: spec.TLS.Expiry.WithDefaults(),
 	}
 	for _, a := range spec.Allow {
 		p, err := netip.ParsePrefix(a)
@@ -131,11 +158,16 @@ func (d *dialer) resolve(ctx context.Context) ([]netip.Addr, *fault) {
 	}
 	allowed := make([]netip.Addr, 0, maxAddresses)
 	for _, a := range addrs {
-		if (!isForbidden(a) || d.allows(a)) && len(allowed) < maxAddresses {
+		refused := isForbidden(a) || isHere(a) && !d.here
+		if (!refused || d.allows(a)) && len(allowed) < maxAddresses {
 			allowed = append(allowed, a)
 		}
 	}
-	if len(allowed) == 0 {
+	switch {
+	case len(allowed) > 0:
+	case isHere(addrs[0]):
+		return nil, unable(check.ClassSetup, "refused to connect to %v: only a check whose target is written as localhost or a loopback address goes there, unless its allow names the network", addrs[0])
+	default:
 		return nil, unable(check.ClassSetup, "refused to connect to %v: link-local and metadata addresses are not probed unless the check's allow names their network", addrs[0])
 	}
 	return allowed, nil
