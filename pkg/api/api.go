@@ -71,6 +71,7 @@ type Options struct {
 	Agents    Agents
 	Access    Access // nil: no token is good
 	People    People // nil: anybody may be named
+	Replies   Replies
 	Reports   Reports
 	Duty      Duty
 	Pages     Pages

@@ -71,9 +71,15 @@ func TestRoster(t *testing.T) {
 			_, err := lead.Override(ctx, Override{Act: Act{Reason: "x"}, For: "谁", From: now, To: now.Add(time.Hour)})
 			return err
 		},
-		"reason": func() error { _, err := lead.Override(ctx, Override{For: "李工", From: now, To: now.Add(time.Hour)}); return err },
-		"to":     func() error { _, err := lead.Override(ctx, Override{Act: Act{Reason: "x"}, For: "李工", From: now, To: now}); return err },
-		"days":   func() error { _, err := lead.Roster(ctx, 1000); return err },
+		"reason": func() error {
+			_, err := lead.Override(ctx, Override{For: "李工", From: now, To: now.Add(time.Hour)})
+			return err
+		},
+		"to": func() error {
+			_, err := lead.Override(ctx, Override{Act: Act{Reason: "x"}, For: "李工", From: now, To: now})
+			return err
+		},
+		"days": func() error { _, err := lead.Roster(ctx, 1000); return err },
 	} {
 		if err := do(); !errors.As(err, &e) || e.Status != 422 || e.Field != field {
 			t.Errorf("%s: %v", field, err)

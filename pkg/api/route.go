@@ -39,6 +39,7 @@ var doors = []route{
 	{"GET", Prefix + "/incidents", access.Read, (*server).listIncidents},
 	{"POST", Prefix + "/incidents", access.Handle, (*server).openIncident},
 	{"GET", Prefix + "/incidents/{id}", access.Read, (*server).getIncident},
+	{"POST", Prefix + "/replies", gateway, (*server).takeReplies},
 	{"GET", Prefix + "/services", access.Read, (*server).listServices},
 	{"GET", Prefix + "/reports/{file}", access.Read, (*server).getReport},
 
@@ -87,7 +88,7 @@ type answer struct {
 func (s *server) mux(table []route) http.Handler {
 	byPath := map[string][]route{}
 	for _, r := range table {
-		if r.action != anyone && !slices.Contains(access.Actions, r.action) {
+		if r.action != anyone && r.action != gateway && !slices.Contains(access.Actions, r.action) {
 			panic(fmt.Sprintf("route %s %s has no rule", r.method, r.path))
 		}
 		byPath[r.path] = append(byPath[r.path], r)
@@ -138,7 +139,13 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, rt route) (a answ
 		}
 	}()
 	c := &call{Request: r, w: w, p: printer(r), now: time.Now()}
-	if rt.action != anyone {
+	switch rt.action {
+	case anyone:
+	case gateway:
+		if err := s.admitGateway(r); err != nil {
+			return s.refuse(r, err)
+		}
+	default:
 		id, err := s.identify(r)
 		if err != nil {
 			return s.refuse(r, err)

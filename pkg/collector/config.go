@@ -117,6 +117,7 @@ func LoadConfig(file string) (Config, error) {
 	for i := range c.People {
 		c.People[i].Token.File = c.path(c.People[i].Token.File)
 	}
+	c.Pages.Replies.Token.File = c.path(c.Pages.Replies.Token.File)
 	return c, c.merge()
 }
 

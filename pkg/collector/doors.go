@@ -22,8 +22,9 @@ func (c *Collector) handler() (http.Handler, error) {
 	if err := c.bootstrap(); err != nil {
 		return nil, err
 	}
+	people := answered{c.desk, &c.pages}
 	pages, err := console.New(console.Options{
-		Desk: c.desk, People: c.access, Services: c.board.Services, Agents: c.fleet.Agents,
+		Desk: people, People: c.access, Links: &c.pages, Services: c.board.Services, Agents: c.fleet.Agents,
 		Undelivered: c.pages.Undelivered, Query: c.engine, Sessions: c.records, Location: c.cfg.location(),
 		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
 	})
@@ -34,7 +35,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	c.control = api.NewControl("", "") // where it listens is known once it does
 	m := http.NewServeMux()
 	doors := api.New(api.Options{
-		Incidents: c.desk, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Pages: &c.pages, Reports: c.reports(), Backups: &c.backups, Control: c.control,
+		Incidents: people, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Pages: &c.pages, Replies: replies{c}, Reports: c.reports(), Backups: &c.backups, Control: c.control,
 		Ready: c.ready, Series: c.heldSeries, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
 	})
 	m.Handle(api.Prefix+"/", doors)

@@ -9,6 +9,7 @@ import (
 	"xunjian/pkg/config"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/i18n"
+	"xunjian/pkg/pager"
 	"xunjian/pkg/roster"
 )
 
@@ -39,6 +40,7 @@ func (c *Config) dutyPlan() (*roster.Plan, error) {
 func (c *Config) validatePeople(fail config.Fail) {
 	roster.ValidatePeople(c.People, config.Under(fail, "people"))
 	c.Roster.Validate(c.People, config.Under(fail, "roster"))
+	pager.ValidateSteps(c.Pages.Escalation, c.People, c.Pages.Personal(), config.Under(fail, "pages.escalation"))
 }
 
 // Warnings are what a configuration may have and probably should not, for people to read.

@@ -2,12 +2,17 @@ package collector
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
 	"xunjian/pkg/channel"
+	"xunjian/pkg/incident"
 	"xunjian/pkg/pager"
 )
 
@@ -24,7 +29,7 @@ type pages struct {
 func (p *pages) set(c *Collector, channels []channel.Channel, cfg Config) error {
 	own := prometheus.NewRegistry()
 	next, err := pager.New(c.desk, c.records, pager.Options{
-		Channels: channels, ExternalURL: cfg.externalURL(), Language: cfg.Language, Location: cfg.location(), Registerer: own, Logger: c.log,
+		Channels: channels, Roster: c.roster, Steps: cfg.Pages.Escalation, ExternalURL: cfg.externalURL(), Language: cfg.Language, Location: cfg.location(), Registerer: own, Logger: c.log,
 	})
 	if err != nil {
 		return err
@@ -80,4 +85,79 @@ func (p *pages) Test(ctx context.Context, name, by string, to ...channel.Person)
 func (p *pages) Gather() ([]*dto.MetricFamily, error) {
 	_, own := p.now()
 	return own.Gather()
+}
+
+// Look reads an acknowledge link.
+func (p *pages) Look(now time.Time, token string) (pager.Linked, error) {
+	current, _ := p.now()
+	return current.Look(now, token)
+}
+
+// Take acknowledges by a link.
+func (p *pages) Take(now time.Time, token, device, address string) (pager.Linked, error) {
+	current, _ := p.now()
+	return current.Take(now, token, device, address)
+}
+
+// Calls lists who was called about an incident.
+func (p *pages) Calls(id string) ([]pager.Call, error) {
+	current, _ := p.now()
+	return current.Calls(id)
+}
+
+// answered is the desk of those who acknowledge: it adds when the person was told.
+type answered struct {
+	*incident.Desk
+	pages *pages
+}
+
+// Ack takes an incident on.
+func (a answered) Ack(id string, act incident.Act) (incident.Record, error) {
+	if r, err := a.Record(id); err == nil && act.PagedAt.IsZero() {
+		current, _ := a.pages.now()
+		act.PagedAt = current.PagedAt(r, act.Person)
+	}
+	return a.Desk.Ack(id, act)
+}
+
+// replies is what gateways of short messages hand in, under the configuration in force.
+type replies struct{ c *Collector }
+
+func (r replies) config() pager.Replies {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	return r.c.cfg.Pages.Replies
+}
+
+// Admit compares in a time that depends on neither; without a token nobody is admitted.
+func (r replies) Admit(token string) bool {
+	ref := r.config().Token
+	if !ref.Set() {
+		return false
+	}
+	want, err := ref.Read()
+	if err != nil {
+		r.c.log.Error("token of the gateway for replies not read", "error", err)
+		return false
+	}
+	a, b := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(want))
+	return want != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// Fields are the names of a reply's fields.
+func (r replies) Fields() (phone, text string) {
+	cfg := r.config()
+	return cfg.Phone, cfg.Text
+}
+
+// Reply acknowledges by the code in a short message.
+func (r replies) Reply(now time.Time, phone, text string) (taken bool, err error) {
+	current, _ := r.c.pages.now()
+	_, err = current.Reply(now, phone, text)
+	for _, theirs := range []error{pager.ErrUnknownPhone, pager.ErrBadCode, pager.ErrGuessing, incident.ErrConflict} {
+		if errors.Is(err, theirs) {
+			return false, nil
+		}
+	}
+	return err == nil, err
 }

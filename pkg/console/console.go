@@ -44,6 +44,7 @@ type People interface {
 type Options struct {
 	Desk        Desk
 	People      People
+	Links       Links // nil: there are none
 	Services    func(now time.Time) []inspect.Status
 	Agents      func() []fleet.Agent
 	Undelivered func() ([]pager.Pending, error)
@@ -74,6 +75,7 @@ type Console struct {
 	ended    chan struct{} // closed: streams end
 	endOnce  sync.Once
 	hosts    hostCache
+	taps     taps
 	handler  http.Handler
 }
 
@@ -126,6 +128,8 @@ func (c *Console) routes() http.Handler {
 	m.HandleFunc("GET /login", c.loginPage)
 	m.HandleFunc("POST /login", c.login)
 	m.HandleFunc("POST /logout", c.logout)
+	m.HandleFunc("GET "+pager.LinkPath+"{token}", c.tapPage)
+	m.HandleFunc("POST "+pager.LinkPath+"{token}", c.tap)
 	m.HandleFunc("GET /{$}", c.signedIn(c.showBoard))
 	m.HandleFunc("GET /incidents/{id}", c.signedIn(c.showIncident))
 	m.HandleFunc("POST /incidents/{id}/ack", c.signedIn(c.ack))

@@ -10,6 +10,8 @@ type metrics struct {
 	sent, failed, gaveUp, digests *prometheus.CounterVec
 	undelivered                   *prometheus.GaugeVec
 	delay                         *prometheus.HistogramVec
+	steps                         *prometheus.CounterVec
+	links, replies                *prometheus.CounterVec
 }
 
 // newMetrics registers the metrics, or takes over those of the pager before it when the configuration is reloaded.
@@ -24,6 +26,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		gaveUp:      register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_pages_given_up_total", Help: "Pages that were never delivered."}, channel)),
 		digests:     register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_page_digests_total", Help: "Messages that held several pages at once."}, channel)),
 		undelivered: register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "xunjian_pages_undelivered", Help: "Pages that wait for the receiver to take them."}, channel)),
+		steps:       register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_escalation_calls_total", Help: "Calls to people that the escalation has decided on, by its step."}, []string{"step", "level"})),
+		links:       register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_ack_links_total", Help: "Acknowledge links by what became of them: shown, used, refused."}, []string{"outcome"})),
+		replies:     register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_replies_total", Help: "Replies to short messages by what became of them."}, []string{"outcome"})),
 		delay: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "xunjian_page_delay_seconds", Help: "Time from the cause of a page to the receiver's yes.",
 			Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600},

@@ -22,6 +22,8 @@ const Patience = 24 * time.Hour
 // Options tunes New.
 type Options struct {
 	Channels    []channel.Channel
+	Roster      Roster         // nil: nobody is called by name
+	Steps       []Step         // of the escalation; nil: DefaultSteps
 	ExternalURL string         // of the console, for links
 	Language    string         // of the pages: zh-CN (default) or en
 	Location    *time.Location // of the times in pages; default Asia/Shanghai
@@ -37,6 +39,10 @@ type Pager struct {
 	printer *i18n.Printer
 	metrics *metrics
 	workers []*worker
+	paces   map[string]*pace // by channel
+	people  *escalator       // nil without a roster
+	secret  []byte           // signs acknowledge links
+	wrong   guesses
 }
 
 // New reads where each channel stands. A channel that is new starts with the pages to come. It starts nothing.
@@ -51,16 +57,21 @@ func New(desk *incident.Desk, db *store.DB, o Options) (*Pager, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Pager{desk: desk, db: db, o: o, printer: i18n.For(o.Language), metrics: newMetrics(o.Registerer)}
-	seen := map[string]bool{}
+	p := &Pager{desk: desk, db: db, o: o, printer: i18n.For(o.Language), metrics: newMetrics(o.Registerer), paces: map[string]*pace{}}
+	places := map[string]bool{} // in the outbox
 	for _, c := range o.Channels {
-		if seen[c.Name()] {
+		if p.paces[c.Name()] != nil {
 			return nil, fmt.Errorf("open pager: two channels are named %q", c.Name())
 		}
-		seen[c.Name()] = true
-		p.workers = append(p.workers, newWorker(p, c))
+		p.paces[c.Name()] = newPace(channel.TermsOf(c).PerMinute)
+		if places[c.Name()] = broadcasts(c); places[c.Name()] {
+			p.workers = append(p.workers, newWorker(p, c))
+		}
 	}
-	if err := p.restore(seen); err != nil {
+	if err := p.callPeople(places); err != nil {
+		return nil, fmt.Errorf("open pager: %w", err)
+	}
+	if err := p.restore(places); err != nil {
 		return nil, fmt.Errorf("open pager: %w", err)
 	}
 	return p, nil
@@ -69,16 +80,29 @@ func New(desk *incident.Desk, db *store.DB, o Options) (*Pager, error) {
 // Run sends until ctx ends and returns nil then. What is being sent at that moment is sent again, with the same key,
 // after the next start.
 func (p *Pager) Run(ctx context.Context) error {
-	if len(p.workers) == 0 {
+	if len(p.o.Channels) == 0 {
 		p.o.Logger.Warn("no paging channel is configured: nobody is told about incidents")
 	}
 	var wg sync.WaitGroup
 	for _, w := range p.workers {
 		wg.Go(func() { w.run(ctx) })
 	}
+	if p.people != nil {
+		wg.Go(func() { p.people.run(ctx) })
+	}
 	p.sweep(ctx)
 	wg.Wait()
 	return nil
+}
+
+// callPeople makes the escalation ready, with a place in the outbox of its own.
+func (p *Pager) callPeople(places map[string]bool) (err error) {
+	if p.secret, err = linkSecret(p.db); err != nil || p.o.Roster == nil {
+		return err
+	}
+	places[followed] = true
+	p.people, err = newEscalator(p, p.o.Steps)
+	return err
 }
 
 // sweep removes pages that every channel is done with.
@@ -90,6 +114,9 @@ func (p *Pager) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		}
+		if err := p.forgetLinks(time.Now()); err != nil {
+			p.o.Logger.Error("old acknowledge links not removed", "err", err)
 		}
 		for n := sweepBatch; n == sweepBatch && ctx.Err() == nil; {
 			var err error
@@ -111,12 +138,20 @@ func (p *Pager) forget() (int, error) {
 		}
 		upTo = min(upTo, c.Done)
 	}
+	if p.people != nil {
+		c, err := p.cursor(followed)
+		if err != nil {
+			return 0, err
+		}
+		upTo = min(upTo, c.Done)
+	}
 	return p.desk.Forget(upTo, sweepBatch)
 }
 
 // Pending is a page that a channel has not delivered.
 type Pending struct {
 	Channel  string        `json:"channel"`
+	Person   string        `json:"person,omitempty"` // who was to be called; empty: whoever sits behind the receiver
 	Page     incident.Page `json:"page"`
 	Tries    int           `json:"tries"`
 	LastTry  time.Time     `json:"last_try,omitzero"` // zero: not tried yet
@@ -140,6 +175,9 @@ func (p *Pager) Undelivered(limit int) ([]Pending, error) {
 			return nil, fmt.Errorf("list undelivered pages: %w", err)
 		}
 		out = append(append(out, lost...), waiting...)
+	}
+	if p.people != nil {
+		out = append(out, p.people.unreached(limit)...)
 	}
 	return out, nil
 }

@@ -182,6 +182,8 @@ type house struct {
 	desk     *incident.Desk
 	pager    *Pager
 	channels []channel.Channel
+	roster   Roster
+	steps    []Step
 	registry prometheus.Registerer
 	stop     func()
 }
@@ -203,7 +205,7 @@ func (h *house) start() {
 	if h.desk, err = incident.New(h.db, incident.Options{Settings: incident.Settings{Services: services}}); err != nil {
 		h.t.Fatal(err)
 	}
-	if h.pager, err = New(h.desk, h.db, Options{Channels: h.channels, ExternalURL: "https://xunjian.example/", Registerer: h.registry}); err != nil {
+	if h.pager, err = New(h.desk, h.db, Options{Channels: h.channels, Roster: h.roster, Steps: h.steps, ExternalURL: "https://xunjian.example/", Registerer: h.registry}); err != nil {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

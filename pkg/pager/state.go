@@ -90,8 +90,8 @@ func (p *Pager) restore(configured map[string]bool) error {
 				}
 			}
 		}
-		for name := range configured {
-			if known[name] {
+		for name, wanted := range configured {
+			if known[name] || !wanted {
 				continue
 			}
 			if err := cursors.Put(tx, name, cursor{end}); err != nil {
@@ -100,6 +100,7 @@ func (p *Pager) restore(configured map[string]bool) error {
 		}
 		return nil
 	})
+	delete(gone, followed)
 	for name, n := range gone {
 		p.o.Logger.Warn("paging channel is no longer configured", "channel", name, "undelivered", n)
 		p.metrics.gaveUp.WithLabelValues(name).Add(float64(n))

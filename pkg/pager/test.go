@@ -30,8 +30,8 @@ type Tested struct {
 func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person) ([]Tested, error) {
 	var out []Tested
 	var sends []func() (channel.Receipt, error)
-	for _, w := range p.workers {
-		if name != "" && w.channel.Name() != name {
+	for _, c := range p.o.Channels {
+		if name != "" && c.Name() != name {
 			continue
 		}
 		people := to
@@ -39,11 +39,11 @@ func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person)
 			people = append(people, channel.Person{})
 		}
 		for _, person := range people {
-			m := p.testMessage(w.channel.Name(), by, time.Now(), person)
-			out = append(out, Tested{Channel: w.channel.Name(), Person: person.Name})
+			m := p.testMessage(c.Name(), by, time.Now(), person)
+			out = append(out, Tested{Channel: c.Name(), Person: person.Name})
 			sends = append(sends, func() (channel.Receipt, error) {
-				w.pace.spend(time.Now())
-				return w.channel.Send(ctx, m)
+				p.paces[c.Name()].spend(time.Now())
+				return c.Send(ctx, m)
 			})
 		}
 	}

@@ -47,7 +47,7 @@ type worker struct {
 
 func newWorker(p *Pager, c channel.Channel) *worker {
 	terms := channel.TermsOf(c)
-	return &worker{p: p, channel: c, terms: terms, pace: newPace(terms.PerMinute), log: p.o.Logger.With("channel", c.Name()), mostMerged: maxDigest, first: true}
+	return &worker{p: p, channel: c, terms: terms, pace: p.paces[c.Name()], log: p.o.Logger.With("channel", c.Name()), mostMerged: maxDigest, first: true}
 }
 
 func (w *worker) run(ctx context.Context) {

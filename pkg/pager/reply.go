@@ -1,0 +1,127 @@
+package pager
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"xunjian/pkg/incident"
+	"xunjian/pkg/roster"
+	"xunjian/pkg/store"
+)
+
+// Sentinels of replies.
+var (
+	ErrUnknownPhone = errors.New("the phone is nobody's in people who may acknowledge")
+	ErrBadCode      = errors.New("no open incident has this code")
+	ErrGuessing     = errors.New("too many wrong codes from this phone")
+)
+
+// Limits on guessing codes.
+const (
+	wrongCodes  = 5
+	wrongWindow = 15 * time.Minute
+	maxPhones   = 10_000
+)
+
+var codeIn = regexp.MustCompile(`[0-9]{4,6}`)
+
+// Reply acknowledges the incident whose code a text message from a known phone holds.
+func (p *Pager) Reply(now time.Time, phone, text string) (incident.Record, error) {
+	r, err := p.reply(now, roster.National(phone), text)
+	outcome := "acknowledged"
+	switch {
+	case errors.Is(err, ErrUnknownPhone):
+		outcome = "unknown_phone"
+	case errors.Is(err, ErrBadCode):
+		outcome = "wrong_code"
+	case errors.Is(err, ErrGuessing):
+		outcome = "guessing"
+	case errors.Is(err, incident.ErrConflict):
+		outcome = "too_late"
+	case err != nil:
+		outcome = "failed"
+	}
+	p.metrics.replies.WithLabelValues(outcome).Inc()
+	if err != nil {
+		p.o.Logger.Warn("reply not taken", "phone", maskPhone(phone), "outcome", outcome)
+	}
+	return r, err
+}
+
+func (p *Pager) reply(now time.Time, phone, text string) (incident.Record, error) {
+	person, ok := p.owner(phone)
+	if !ok {
+		return incident.Record{}, ErrUnknownPhone
+	}
+	if !p.wrong.admit(now, phone) {
+		return incident.Record{}, ErrGuessing
+	}
+	id, err := p.coded(codeIn.FindString(narrow(text)))
+	if err != nil {
+		return incident.Record{}, err
+	}
+	if id == "" {
+		p.wrong.note(now, phone)
+		return incident.Record{}, ErrBadCode
+	}
+	r, err := p.desk.Record(id)
+	if err != nil {
+		return r, fmt.Errorf("read reply: %w", err)
+	}
+	return p.desk.Ack(id, incident.Act{Person: person.Name, Via: "sms", At: now, Device: maskPhone(phone), PagedAt: p.PagedAt(r, person.Name)})
+}
+
+// owner is the person who has this phone and may acknowledge.
+func (p *Pager) owner(phone string) (roster.Person, bool) {
+	if p.o.Roster == nil || phone == "" {
+		return roster.Person{}, false
+	}
+	for _, x := range p.o.Roster.People() {
+		if x.Phone != "" && roster.National(x.Phone) == phone && handles(x) {
+			return x, true
+		}
+	}
+	return roster.Person{}, false
+}
+
+// coded finds the incident that has a code.
+func (p *Pager) coded(code string) (id string, err error) {
+	if code == "" {
+		return "", nil
+	}
+	err = p.db.View(func(tx *store.Tx) error {
+		id = ""
+		all, err := chases.All(tx)
+		for _, e := range all {
+			if e.Value.Code == code {
+				id = e.Key
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("find the incident of a code: %w", err)
+	}
+	return id, nil
+}
+
+// narrow turns full-width digits, which Chinese keyboards make, into plain ones.
+func narrow(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '０' && r <= '９' {
+			return r - '０' + '0'
+		}
+		return r
+	}, s)
+}
+
+func maskPhone(s string) string {
+	n := roster.National(s)
+	if len(n) < 8 {
+		return "****"
+	}
+	return n[:3] + "****" + n[len(n)-4:]
+}
