@@ -7,3 +7,8 @@ import "embed"
 //
 //go:embed services/*.yml logins/*.yml
 var Services embed.FS
+
+// Contract is the contract of the service requirement, which the collector keeps unless its configuration says otherwise.
+//
+//go:embed contract.yaml
+var Contract []byte

@@ -63,6 +63,7 @@ var owners = map[string][]string{
 	"github.com/linxGnu/gosmpp":        {"sms", "simulator"},
 	"github.com/bigwhite/gocmpp":       {"sms", "simulator"},
 	"github.com/alecthomas/kong":       {},
+	"github.com/6tail/lunar-go":        {}, // tests ask it for working days
 	"github.com/emmansun/gmsm":         {"flow", "probe", "ses", "simulator", "tlcp"},
 }
 

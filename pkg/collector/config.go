@@ -27,30 +27,32 @@ import (
 
 // Config is the collector's YAML file: it configures the whole fleet.
 type Config struct {
-	Data      string          `yaml:"data"`      // folder of all that is kept
-	Location  string          `yaml:"location"`  // time zone of days, months and what people read
-	Language  string          `yaml:"language"`  // of pages and reports: zh-CN or en
-	HTTP      HTTPConfig      `yaml:"http"`      // console, API, metrics
-	Uplink    UplinkConfig    `yaml:"uplink"`    // agents
-	Storage   StorageConfig   `yaml:"storage"`   // series
-	Report    report.Config   `yaml:"report"`    // the monthly record
-	Contract  contract.Terms  `yaml:"contract"`  // limits and clocks
-	Incidents incident.Config `yaml:"incidents"` // how faults are handled
-	Host      HostConfig      `yaml:"host"`      // what agents read of their hosts
-	Services  []check.Service `yaml:"services"`  // under contract
-	Checks    []check.Spec    `yaml:"checks"`    // how they are asked
-	Modules   []string        `yaml:"modules"`   // blackbox_exporter's module files, for checks that name a module
-	Include   []string        `yaml:"include"`   // files with further services and checks, as services/*.yml
-	Inspect   inspect.Config  `yaml:"inspect"`   // how answers become verdicts
-	Rules     rule.Config     `yaml:"rules"`     // Prometheus alerting rules; the built-in ones when no file is named
-	Fleet     fleet.Config    `yaml:"fleet"`     // silence of agents
-	Pages     pager.Config    `yaml:"pages"`     // who is told
-	Alerts    alertapi.Config `yaml:"alerts"`    // what the alerts of an existing Prometheus mean
-	People    []roster.Person `yaml:"people"`    // by name
-	Roster    roster.Config   `yaml:"roster"`    // who of them is on duty
+	Data         string            `yaml:"data"`          // folder of all that is kept
+	Location     string            `yaml:"location"`      // time zone of days, months and what people read
+	Language     string            `yaml:"language"`      // of pages and reports: zh-CN or en
+	HTTP         HTTPConfig        `yaml:"http"`          // console, API, metrics
+	Uplink       UplinkConfig      `yaml:"uplink"`        // agents
+	Storage      StorageConfig     `yaml:"storage"`       // series
+	Report       report.Config     `yaml:"report"`        // the monthly record
+	Contract     contract.Contract `yaml:"contract"`      // limits, clocks, hours, assessment, payment
+	ContractFile string            `yaml:"contract_file"` // the contract in a file of its own, which `contract` then overrides
+	Incidents    incident.Config   `yaml:"incidents"`     // how faults are handled
+	Host         HostConfig        `yaml:"host"`          // what agents read of their hosts
+	Services     []check.Service   `yaml:"services"`      // under contract
+	Checks       []check.Spec      `yaml:"checks"`        // how they are asked
+	Modules      []string          `yaml:"modules"`       // blackbox_exporter's module files, for checks that name a module
+	Include      []string          `yaml:"include"`       // files with further services and checks, as services/*.yml
+	Inspect      inspect.Config    `yaml:"inspect"`       // how answers become verdicts
+	Rules        rule.Config       `yaml:"rules"`         // Prometheus alerting rules; the built-in ones when no file is named
+	Fleet        fleet.Config      `yaml:"fleet"`         // silence of agents
+	Pages        pager.Config      `yaml:"pages"`         // who is told
+	Alerts       alertapi.Config   `yaml:"alerts"`        // what the alerts of an existing Prometheus mean
+	People       []roster.Person   `yaml:"people"`        // by name
+	Roster       roster.Config     `yaml:"roster"`        // who of them is on duty
 
 	file      string
-	dir       string // of the file: relative paths in it start here
+	dir       string        // of the file: relative paths in it start here
+	unread    config.Faults // of the contract's own file
 	included  []included
 	elsewhere config.Faults // in the included files
 }
@@ -90,26 +92,29 @@ type HostConfig struct {
 
 // DefaultConfig is everything but the services.
 func DefaultConfig() Config {
-	return Config{
+	c := Config{
 		Data: "data", Location: "Asia/Shanghai", Language: "zh-CN",
 		HTTP:    HTTPConfig{Listen: "127.0.0.1:9480", TLS: "auto"},
 		Uplink:  UplinkConfig{Listen: ":9481", Admit: 200, MaxBytes: 64 << 20, AgentReports: 1000, AgentBytes: 4 << 20},
 		Storage: StorageConfig{Linger: 250 * time.Millisecond, ReserveMiB: 64, MaxSeries: 100_000},
-		Report:  report.DefaultConfig(), Contract: contract.DefaultTerms(), Incidents: incident.DefaultConfig(), Host: HostConfig{Every: 15 * time.Second},
+		Report:  report.DefaultConfig(), Contract: shippedContract(), Incidents: incident.DefaultConfig(), Host: HostConfig{Every: 15 * time.Second},
 		Inspect: inspect.DefaultConfig(), Rules: rule.DefaultConfig(), Fleet: fleet.DefaultConfig(), Pages: pager.DefaultConfig(),
 		Alerts: alertapi.DefaultConfig(),
 	}
+	c.Report.Office = c.Contract.Office
+	return c
 }
 
 // LoadConfig reads the file, fills in the checks' defaults and certificates, and reports every fault at once.
 func LoadConfig(file string) (Config, error) {
 	c := DefaultConfig()
 	c.file, c.dir = file, filepath.Dir(file)
+	c.readContract(config.Peek(file, "contract_file"))
 	c, err := config.Load(file, c)
 	if err != nil {
 		return c, err
 	}
-	c.Data = c.path(c.Data)
+	c.Data, c.Report.Office = c.path(c.Data), c.Contract.Office
 	for i := range c.Rules.Files {
 		c.Rules.Files[i] = c.path(c.Rules.Files[i])
 	}
@@ -226,7 +231,7 @@ func (c *Config) validateFiles(fail config.Fail) {
 			fail("http.cert_file", "%v", err)
 		}
 	}
-	for path, file := range map[string]string{"report.form": c.Report.Form, "report.calendar_folder": c.Report.CalendarFolder} {
+	for path, file := range map[string]string{"report.form": c.Report.Form, "contract.calendar_folder": c.Contract.CalendarFolder, "contract_file": c.ContractFile} {
 		if file == "" {
 			continue
 		}

@@ -16,9 +16,9 @@ func (c *Config) desk() (incident.Settings, error) {
 	if err != nil {
 		return incident.Settings{}, err
 	}
-	office := c.Report.Office()
+	office := c.Contract.Office
 	s := incident.Settings{
-		Services: c.Services, Terms: c.Contract, Pace: map[string]time.Duration{}, Emergency: c.Incidents.Emergency,
+		Services: c.Services, Terms: c.Contract.Terms, Pace: map[string]time.Duration{}, Emergency: c.Incidents.Emergency,
 		Working: func(at time.Time) *contract.Working { return calendar.Working(office, at) },
 	}
 	for _, k := range c.Checks {

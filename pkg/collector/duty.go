@@ -2,12 +2,10 @@ package collector
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"xunjian/pkg/access"
 	"xunjian/pkg/config"
-	"xunjian/pkg/contract"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/pager"
 	"xunjian/pkg/roster"
@@ -15,14 +13,6 @@ import (
 
 // foreseen is how far ahead a configuration is looked at for times in which nobody is on duty: a month and a few days.
 const foreseen = 35 * 24 * time.Hour
-
-// calendar is the working days that come with the program and those of the site.
-func (c *Config) calendar() (*contract.Calendar, error) {
-	if c.Report.CalendarFolder == "" {
-		return contract.LoadCalendar(c.location())
-	}
-	return contract.LoadCalendar(c.location(), os.DirFS(c.path(c.Report.CalendarFolder)))
-}
 
 // people is the configuration's, with nothing left to guess.
 func (c *Config) people() []roster.Person { return roster.WithDefaults(c.People, c.Language) }

@@ -105,9 +105,14 @@ func (c *Config) drawIn(fail config.Fail) {
 			used = append(used, modulesOf(f.Checks)...)
 		}
 	}
-	c.included, c.elsewhere = nil, nil
+	c.included, c.elsewhere = nil, slices.Clone(c.unread)
 	n.modules = c.loadModules(used, fail)
 	n.validate(c.file, c.Services, c.Checks, fail)
+	for service := range c.Contract.Outage {
+		if !n.defined[service] {
+			fail("contract.outage."+service, "%q is not among the services", service)
+		}
+	}
 	for _, file := range files {
 		f, err := config.Load(file, included{file: file, names: n})
 		if err != nil {
@@ -185,7 +190,7 @@ func (c *Config) Elsewhere() config.Faults { return c.elsewhere }
 // merge adds what the included files hold, once everything is sound.
 func (c *Config) merge() error {
 	for i, s := range c.Checks {
-		ready, err := prepare(s, c.path)
+		ready, err := c.prepare(s, c.path)
 		if err != nil {
 			return err
 		}
@@ -194,7 +199,7 @@ func (c *Config) merge() error {
 	for _, f := range c.included {
 		c.Services = append(c.Services, f.Services...)
 		for _, s := range f.Checks {
-			ready, err := prepare(s, f.path)
+			ready, err := c.prepare(s, f.path)
 			if err != nil {
 				return err
 			}
@@ -204,8 +209,8 @@ func (c *Config) merge() error {
 	return nil
 }
 
-// prepare fills a check's defaults in, and the certificates that it names files of.
-func prepare(s check.Spec, path func(string) string) (check.Spec, error) {
+// prepare fills a check's defaults in, the level that the contract gives its outages, and the certificates that it names files of.
+func (c *Config) prepare(s check.Spec, path func(string) string) (check.Spec, error) {
 	for _, f := range s.PEMFiles() { // read by Validate before: only a file that vanished since can be missed
 		pem, err := os.ReadFile(path(f.Name))
 		if err != nil {
@@ -213,5 +218,5 @@ func prepare(s check.Spec, path func(string) string) (check.Spec, error) {
 		}
 		*f.Into = string(pem)
 	}
-	return s.WithDefaults(), nil
+	return c.graded(s.WithDefaults()), nil
 }

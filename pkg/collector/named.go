@@ -55,9 +55,9 @@ func (c *Config) named() []string {
 	for _, file := range c.Pages.CAFiles() {
 		add(file)
 	}
-	add(c.path(c.HTTP.CertFile), c.path(c.Report.Form))
-	if folder := c.path(c.Report.CalendarFolder); folder != "" {
-		notices, _ := filepath.Glob(filepath.Join(folder, "*.y*ml")) // the pattern is good
+	add(c.path(c.HTTP.CertFile), c.path(c.Report.Form), c.path(c.ContractFile))
+	if folder := c.path(c.Contract.CalendarFolder); folder != "" {
+		notices, _ := filepath.Glob(filepath.Join(folder, "*.json")) // the pattern is good
 		add(notices...)
 	}
 	slices.Sort(files)

@@ -106,7 +106,7 @@ func TestBackupHoldsWhatIsInForce(t *testing.T) {
 // TestNamedLeavesSecretsOut: every kind of file that a configuration names, and none of those that hold secrets.
 func TestNamedLeavesSecretsOut(t *testing.T) {
 	dir := folder(t, map[string]string{
-		"collector.yml": "", "rules/a.yml": oneRule, "site.crt": "x", "site.key": "x", "form.docx": "x", "days/2027.yml": "x", "days/notes.txt": "x",
+		"collector.yml": "", "rules/a.yml": oneRule, "site.crt": "x", "site.key": "x", "form.docx": "x", "days/2027.json": "x", "contract.yaml": "x", "days/notes.txt": "x",
 		"ca.pem": "x", "hook.pem": "x", "hook.token": "x", "modules.yml": "x", "services/x.yml": "x", "services/x.pem": "x",
 	})
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -114,7 +114,7 @@ func TestNamedLeavesSecretsOut(t *testing.T) {
 	c.file, c.dir = at("collector.yml"), dir
 	c.Rules.Files = []string{at("rules")}
 	c.HTTP.CertFile, c.HTTP.KeyFile = "site.crt", "site.key"
-	c.Report.Form, c.Report.CalendarFolder = "form.docx", "days"
+	c.Report.Form, c.Contract.CalendarFolder, c.ContractFile = "form.docx", "days", "contract.yaml"
 	c.Modules = []string{"modules.yml"}
 	c.Pages.Webhooks = append(c.Pages.Webhooks, webhookOf(at("hook.pem"), at("hook.token")))
 	theirs := check.Spec{Name: "x"}
@@ -134,7 +134,7 @@ func TestNamedLeavesSecretsOut(t *testing.T) {
 		}
 		got = append(got, strings.TrimPrefix(name, "config/"))
 	}
-	want := []string{"ca.pem", "days/2027.yml", "form.docx", "hook.pem", "modules.yml", "rules/a.yml", "services/x.pem", "services/x.yml", "site.crt"}
+	want := []string{"ca.pem", "contract.yaml", "days/2027.json", "form.docx", "hook.pem", "modules.yml", "rules/a.yml", "services/x.pem", "services/x.yml", "site.crt"}
 	if !slices.Equal(got, want) {
 		t.Errorf("named %v, want %v", got, want)
 	}

@@ -155,5 +155,6 @@ func Check(file string) error {
 	}
 	_, err = cfg.Pages.Channels()
 	_, tokens := access.ReadTokens(cfg.people())
-	return errors.Join(rule.Check(cfg.Rules.Files), err, tokens)
+	_, cerr := cfg.calendar()
+	return errors.Join(rule.Check(cfg.Rules.Files), err, tokens, cerr)
 }

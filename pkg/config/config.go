@@ -87,6 +87,29 @@ func Load[T any](file string, defaults T) (T, error) {
 	return Parse(file, b, defaults)
 }
 
+// Peek reads one top-level text of a file before it is loaded, for what its defaults depend on; "" when there is none.
+// What is wrong with the file is for Load to say.
+func Peek(file, key string) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, MaxBytes))
+	if err != nil {
+		return ""
+	}
+	var root yaml.Node
+	if err := yaml.Unmarshal(b, &root); err != nil || len(root.Content) == 0 {
+		return ""
+	}
+	v, _ := child(root.Content[0], key)
+	if v == nil || v.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return v.Value
+}
+
 // Parse is Load on bytes; file only names them in faults.
 func Parse[T any](file string, b []byte, defaults T) (T, error) {
 	if len(b) > MaxBytes {

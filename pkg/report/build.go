@@ -69,7 +69,7 @@ func (b *builder) rules() Rules {
 	r := Rules{
 		Project: c.Project, ContractNo: c.ContractNo, ServicePeriod: c.ServicePeriod, Customer: c.Customer, Vendor: c.Vendor,
 		Target: c.Target, InspectTarget: c.InspectTarget, Confirm: c.Confirm, Hold: c.Hold, GapLimit: c.GapLimit,
-		OfficeHours: c.OfficeHours, SummerHours: c.SummerHours, SummerFrom: c.SummerFrom, SummerTo: c.SummerTo,
+		OfficeHours: c.Office.Hours, SummerHours: c.Office.Summer, SummerFrom: c.Office.SummerFrom, SummerTo: c.Office.SummerTo,
 	}
 	for d := b.month.From(); d.Before(b.month.To()); d = d.AddDate(0, 0, 1) {
 		if work, _ := b.src.Calendar.Workday(d); work {

@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -13,23 +12,20 @@ import (
 
 // Config says whose contract the report is about and by which rules its figures are judged.
 type Config struct {
-	Project        string         `yaml:"project"`         // 项目名称
-	ContractNo     string         `yaml:"contract_no"`     // 合同编号
-	ServicePeriod  string         `yaml:"service_period"`  // 服务期, as it is to be printed
-	Customer       string         `yaml:"customer"`        // 甲方
-	Vendor         string         `yaml:"vendor"`          // 乙方
-	Form           string         `yaml:"form"`            // the customer's own .docx; empty: the form that comes with the program
-	Target         float64        `yaml:"target"`          // availability promised, as a share
-	InspectTarget  float64        `yaml:"inspect_target"`  // inspections done of those planned
-	Confirm        int            `yaml:"confirm"`         // failing results in a row that make an outage
-	Hold           int            `yaml:"hold"`            // intervals for which a result stands when no other follows
-	GapLimit       float64        `yaml:"gap_limit"`       // share of unknown time above which the verdict mentions it
-	OfficeHours    contract.Hours `yaml:"office_hours"`    // of working days
-	SummerHours    contract.Hours `yaml:"summer_hours"`    // from SummerFrom to SummerTo; empty: the same all year
-	SummerFrom     string         `yaml:"summer_from"`     // "06-01"
-	SummerTo       string         `yaml:"summer_to"`       // "09-30", inclusive
-	Planned        []Planned      `yaml:"planned"`         // planned windows, in no figure but their own
-	CalendarFolder string         `yaml:"calendar_folder"` // holiday notices laid over those that come with the program
+	Project       string    `yaml:"project"`        // 项目名称
+	ContractNo    string    `yaml:"contract_no"`    // 合同编号
+	ServicePeriod string    `yaml:"service_period"` // 服务期, as it is to be printed
+	Customer      string    `yaml:"customer"`       // 甲方
+	Vendor        string    `yaml:"vendor"`         // 乙方
+	Form          string    `yaml:"form"`           // the customer's own .docx; empty: the form that comes with the program
+	Target        float64   `yaml:"target"`         // availability promised, as a share
+	InspectTarget float64   `yaml:"inspect_target"` // inspections done of those planned
+	Confirm       int       `yaml:"confirm"`        // failing results in a row that make an outage
+	Hold          int       `yaml:"hold"`           // intervals for which a result stands when no other follows
+	GapLimit      float64   `yaml:"gap_limit"`      // share of unknown time above which the verdict mentions it
+	Planned       []Planned `yaml:"planned"`        // planned windows, in no figure but their own
+
+	Office contract.Office `yaml:"-"` // the contract's
 }
 
 // Planned is a planned window (计划维护): agreed beforehand, it counts neither as up nor as down.
@@ -69,7 +65,7 @@ func DefaultConfig() Config {
 		Confirm:       3,
 		Hold:          3,
 		GapLimit:      0.01,
-		OfficeHours:   contract.Hours{"08:00-12:00", "14:30-17:30"},
+		Office:        contract.Office{Hours: contract.Hours{"08:00-12:00", "14:30-17:30"}},
 	}
 }
 
@@ -114,35 +110,9 @@ func (c Config) Validate(fail func(path, format string, args ...any)) {
 			fail(at+".reason", "missing: a planned window has a reason that can be shown")
 		}
 	}
-	c.validateHours(fail)
 }
 
 // maxPlanned keeps a slip of the pen from hiding a month.
 const maxPlanned = 7 * 24 * time.Hour
 
 const maxName = 100
-
-var monthDay = regexp.MustCompile(`^\d\d-\d\d$`)
-
-func (c Config) validateHours(fail func(path, format string, args ...any)) {
-	if len(c.OfficeHours) == 0 {
-		fail("office_hours", "empty: want spans as in 08:00-12:00")
-	}
-	if err := c.OfficeHours.Validate(); err != nil {
-		fail("office_hours", "%v", err)
-	}
-	if err := c.SummerHours.Validate(); err != nil {
-		fail("summer_hours", "%v", err)
-	}
-	if len(c.SummerHours) == 0 {
-		return
-	}
-	for _, d := range []struct{ path, day string }{{"summer_from", c.SummerFrom}, {"summer_to", c.SummerTo}} {
-		if _, err := time.Parse(time.DateOnly, fmt.Sprintf("2000-%s", d.day)); err != nil || !monthDay.MatchString(d.day) {
-			fail(d.path, "%q: want month and day as in 06-01", d.day)
-		}
-	}
-	if c.SummerFrom > c.SummerTo {
-		fail("summer_to", "%s is before %s", c.SummerTo, c.SummerFrom)
-	}
-}

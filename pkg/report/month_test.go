@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"xunjian/pkg/contract"
+	"pgregory.net/rapid"
 )
 
 func TestParseMonth(t *testing.T) {
@@ -61,6 +61,48 @@ func TestMonthEdges(t *testing.T) {
 	}
 }
 
+// Months tile time without gap or overlap: through the years in which China had summer time, leap days, and 30 years to
+// come, in the zone of the contract and in others. Each second lies in exactly one month, whatever the host's own zone.
+func TestMonthsTile(t *testing.T) {
+	for _, zone := range []string{"Asia/Shanghai", "UTC", "America/New_York", "Asia/Kathmandu"} {
+		loc, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var months []Month
+		for m := MonthOf(time.Date(1985, 1, 15, 0, 0, 0, 0, loc), loc); m.Year < 2057; m = MonthOf(m.To(), loc) {
+			if n := len(months); n > 0 && (!months[n-1].To().Equal(m.From()) || m.Previous() != months[n-1]) {
+				t.Fatalf("%s: %s ends %v, %s begins %v", zone, months[n-1], months[n-1].To(), m, m.From())
+			}
+			if d := m.To().Sub(m.From()); d < 28*24*time.Hour-time.Hour || d > 31*24*time.Hour+time.Hour || m.From().Day() != 1 {
+				t.Fatalf("%s: %s lasts %v", zone, m, d)
+			}
+			months = append(months, m)
+		}
+		if len(months) != 72*12 {
+			t.Fatalf("%s: %d months", zone, len(months))
+		}
+		rapid.Check(t, func(t *rapid.T) {
+			at := time.Unix(rapid.Int64Range(months[0].From().Unix(), months[len(months)-1].To().Unix()-1).Draw(t, "second"), 0)
+			if rapid.Bool().Draw(t, "edge") { // the second before a month begins, and its first
+				at = rapid.SampledFrom(months[1:]).Draw(t, "month").From().Add(time.Duration(rapid.IntRange(-1, 0).Draw(t, "s")) * time.Second)
+			}
+			in := 0
+			for _, m := range months {
+				if m.Has(at) {
+					in++
+					if m != MonthOf(at, loc) {
+						t.Fatalf("%v is in %s and of %s", at, m, MonthOf(at, loc))
+					}
+				}
+			}
+			if in != 1 {
+				t.Fatalf("%v is in %d months", at, in)
+			}
+		})
+	}
+}
+
 func FuzzParseMonth(f *testing.F) {
 	for _, s := range []string{"2026-11", "2026-00", "99999-01", "2026-11 ", "", "2000-01", "-1-01"} {
 		f.Add(s)
@@ -98,18 +140,8 @@ func TestConfigFaults(t *testing.T) {
 	want("gap_limit", func(c *Config) { c.GapLimit = -1 })
 	want("confirm", func(c *Config) { c.Confirm = 0 })
 	want("hold", func(c *Config) { c.Hold = 0 })
-	want("office_hours", func(c *Config) { c.OfficeHours = nil })
-	want("office_hours", func(c *Config) { c.OfficeHours = contract.Hours{"12:00-08:00"} })
-	want("office_hours", func(c *Config) { c.OfficeHours = contract.Hours{"08:00-12:00", "11:00-17:00"} })
-	want("office_hours", func(c *Config) { c.OfficeHours = contract.Hours{"8-12"} })
 	window := Planned{From: at(t, "2026-11-28 22:00:00"), To: at(t, "2026-11-29 02:00:00"), Reason: "升级"}
 	want("planned[0]", func(c *Config) { w := window; w.To = w.From; c.Planned = []Planned{w} })
 	want("planned[0].to", func(c *Config) { w := window; w.To = w.From.AddDate(0, 1, 0); c.Planned = []Planned{w} })
 	want("planned[0].reason", func(c *Config) { w := window; w.Reason = " "; c.Planned = []Planned{w} })
-	want("summer_from", func(c *Config) {
-		c.SummerHours, c.SummerFrom, c.SummerTo = contract.Hours{"08:00-12:00"}, "02-30", "09-30"
-	})
-	want("summer_to", func(c *Config) {
-		c.SummerHours, c.SummerFrom, c.SummerTo = contract.Hours{"08:00-12:00"}, "09-30", "06-01"
-	})
 }

@@ -46,7 +46,7 @@ func (s Sources) Keep(ctx context.Context, cfg Config, loc *time.Location, now t
 func (s Sources) maker(cfg Config, loc *time.Location) *measure.Maker {
 	return &measure.Maker{
 		Rules:   measure.Rules{Confirm: cfg.Confirm, Hold: cfg.Hold},
-		Samples: s.Samples, Checks: s.Checks, Calendar: s.Calendar, Office: cfg.Office(), Location: loc,
+		Samples: s.Samples, Checks: s.Checks, Calendar: s.Calendar, Office: cfg.Office, Location: loc,
 		Planned: s.Planned, Kept: s.Kept,
 	}
 }

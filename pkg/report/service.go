@@ -76,11 +76,6 @@ func (b *builder) verdict(line *ServiceLine) Verdict {
 
 func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
-// office is when the customer works.
-func (c Config) Office() contract.Office {
-	return contract.Office{Hours: c.OfficeHours, Summer: c.SummerHours, SummerFrom: c.SummerFrom, SummerTo: c.SummerTo}
-}
-
 // hostEvery is between the reports of a host.
 func hostEvery(h Host) time.Duration {
 	if h.Every <= 0 {
