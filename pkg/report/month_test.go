@@ -64,7 +64,7 @@ func TestMonthEdges(t *testing.T) {
 // Months tile time without gap or overlap: through the years in which China had summer time, leap days, and 30 years to
 // come, in the zone of the contract and in others. Each second lies in exactly one month, whatever the host's own zone.
 func TestMonthsTile(t *testing.T) {
-	for _, zone := range []string{"Asia/Shanghai", "UTC", "America/New_York", "Asia/Kathmandu"} {
+	for _, zone := range []string{"Asia/Shanghai", "UTC", "America/New_York", "Europe/Berlin"} {
 		loc, err := time.LoadLocation(zone)
 		if err != nil {
 			t.Fatal(err)
