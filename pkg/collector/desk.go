@@ -21,6 +21,18 @@ func (c *Config) desk() (incident.Settings, error) {
 		Services: c.Services, Terms: c.Contract.Terms, Pace: map[string]time.Duration{}, Emergency: c.Incidents.Emergency,
 		Working: func(at time.Time) *contract.Working { return calendar.Working(office, at) },
 	}
+	for _, p := range c.Report.Planned {
+		s.Planned = append(s.Planned, incident.Window{Services: p.Services, From: p.From.UTC(), To: p.To.UTC(), Reason: p.Reason})
+	}
+	periods := c.Roster.Important
+	s.Frozen = func(from, to time.Time) string {
+		for _, p := range periods {
+			if p.From.Before(to) && from.Before(p.To) {
+				return p.Name
+			}
+		}
+		return ""
+	}
 	for _, k := range c.Checks {
 		s.Pace[k.Service] = max(s.Pace[k.Service], k.Every)
 	}

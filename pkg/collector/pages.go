@@ -22,7 +22,6 @@ type pages struct {
 	mu      sync.Mutex
 	current *pager.Pager
 	own     *prometheus.Registry // of the present pager: its counters begin anew with it
-	names   []string             // of its channels
 	swapped chan struct{}        // holds one: a new pager is to take over
 }
 
@@ -36,10 +35,7 @@ func (p *pages) set(c *Collector, channels []channel.Channel, cfg Config) error 
 		return err
 	}
 	p.mu.Lock()
-	p.current, p.own, p.names = next, own, nil
-	for _, ch := range channels {
-		p.names = append(p.names, ch.Name())
-	}
+	p.current, p.own = next, own
 	p.mu.Unlock()
 	select {
 	case p.swapped <- struct{}{}:
@@ -77,13 +73,6 @@ func (p *pages) run(ctx context.Context) error {
 func (p *pages) Undelivered() ([]pager.Pending, error) {
 	current, _ := p.now()
 	return current.Undelivered(shownPages)
-}
-
-// Channels are the names of those in force.
-func (p *pages) Channels() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.names
 }
 
 // Test sends a test page by the pager in force.

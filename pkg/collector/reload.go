@@ -14,15 +14,11 @@ import (
 
 // ruled is the sink of rules, which tell again what was not taken.
 func (c *Collector) ruled(ctx context.Context, found []symptom.Symptom) error {
-	for _, s := range found {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err := c.teller.observe(time.Now(), s); err != nil {
-			return err
-		}
+	if ctx.Err() != nil || len(found) == 0 {
+		return ctx.Err()
 	}
-	return nil
+	refused, err := c.teller.observeAll(time.Now(), found)
+	return errors.Join(append(refused, err)...)
 }
 
 // Reload asks for the configuration to be read again; Run does it. It is what SIGHUP calls.

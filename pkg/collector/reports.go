@@ -98,7 +98,7 @@ func (r reports) sources(cfg Config) (report.Sources, error) {
 	}
 	src := report.Sources{
 		Samples: samples{r.c.series}, Services: cfg.Services, Calendar: calendar, Faults: faults,
-		Planned: cfg.Report.PlannedOf, Kept: measure.Book{DB: r.c.records},
+		Planned: r.c.desk.Planned, Kept: measure.Book{DB: r.c.records},
 	}
 	for _, s := range cfg.Checks {
 		src.Checks = append(src.Checks, measure.Check{Spec: s})

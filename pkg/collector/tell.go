@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,11 +24,17 @@ type teller struct {
 
 	dropped prometheus.Counter
 
-	mu     sync.Mutex
-	untold []symptom.Symptom
+	mu      sync.Mutex
+	untold  []symptom.Symptom
+	writing int  // of those that somebody is writing
+	busy    bool // somebody is writing, and takes along what comes meanwhile
 }
 
-// tell is the sink of inspect and of everybody who does not repeat himself.
+// atOnce is how many symptoms one transaction takes in.
+const atOnce = 512
+
+// tell is the sink of inspect and of everybody who does not repeat himself. While one caller writes, what others tell
+// waits for the next transaction of that one: a storm costs a few writes to disk, not one for each symptom.
 func (t *teller) tell(_ context.Context, found []symptom.Symptom) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -37,25 +44,47 @@ func (t *teller) tell(_ context.Context, found []symptom.Symptom) {
 		t.dropped.Inc()
 		t.untold = t.untold[1:]
 	}
-	t.flush(time.Now())
+	if !t.busy {
+		t.flush(time.Now())
+	}
 }
 
 // waiting is how many symptoms are not written yet.
 func (t *teller) waiting() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.untold)
+	return len(t.untold) + t.writing
 }
 
-// flush tells what waits, up to the first that cannot be written. The caller holds mu.
+// flush tells what waits. What the desk refuses stays, to be told again with all that was found of it later; when it cannot
+// write, everything stays. The caller holds mu, which is let go during each write.
 func (t *teller) flush(now time.Time) {
+	t.busy = true
+	var kept []symptom.Symptom
+	later := map[string]bool{} // keys of those kept
 	for len(t.untold) > 0 {
-		if err := t.observe(now, t.untold[0]); err != nil {
-			t.log.Error("symptom not written, will be told again", "symptom", t.untold[0].Key(), "waiting", len(t.untold), "error", err)
-			return
+		n := min(atOnce, len(t.untold))
+		some := t.untold[:n:n]
+		t.untold, t.writing = t.untold[n:], n+len(kept)
+		t.mu.Unlock()
+		refused, err := t.observeAll(now, some)
+		t.mu.Lock()
+		if err != nil {
+			t.log.Error("symptoms not written, will be told again", "waiting", n+len(kept)+len(t.untold), "error", err)
+			kept = append(kept, some...)
+			break
 		}
-		t.untold = t.untold[1:]
+		for i, s := range some {
+			if refused[i] != nil {
+				t.log.Error("symptom not taken in, will be told again", "symptom", s.Key(), "error", refused[i])
+				later[s.Key()] = true
+			}
+			if later[s.Key()] {
+				kept = append(kept, s)
+			}
+		}
 	}
+	t.untold, t.writing, t.busy = slices.Concat(kept, t.untold), 0, false
 }
 
 // observe is the sink of those who tell again what was not taken.
@@ -87,7 +116,7 @@ func firing(desk *incident.Desk) ([]symptom.Symptom, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []symptom.Symptom
+	out := desk.Held()
 	for _, r := range records {
 		if r.Linked && r.VerifyingSince.IsZero() {
 			out = append(out, r.Finding())

@@ -59,8 +59,11 @@ func (d *Desk) Open(a Act, o Opening) (Record, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	b := d.batch(a.At)
-	if o.ReportedAt, err = backdated(a, b.now, o.ReportedAt, d.set.Terms.Backdate); err != nil {
+	b, err := d.batch(a.At)
+	if err != nil {
+		return Record{}, err
+	}
+	if o.ReportedAt, err = backdated(a, b.now, d.clock.now(o.ReportedAt), d.set.Terms.Backdate); err != nil {
 		return Record{}, err
 	}
 	w, err := b.reported(a, o)
@@ -114,7 +117,6 @@ func (o Opening) check() error {
 
 // backdated checks when a user called: not to come, and not further back than the terms allow, with a reason (R2).
 func backdated(a Act, now, reported time.Time, most time.Duration) (time.Time, error) {
-	reported = clean(reported)
 	switch {
 	case reported.IsZero():
 		return now, nil
@@ -143,7 +145,7 @@ func (b *batch) keyFor(o Opening, id string) (string, error) {
 	switch r := last.rec; {
 	case r.Failing():
 		return "", &Conflict{What: "open", Incident: cmp.Or(r.Parent, r.ID), At: r.OpenedAt, Version: r.Version}
-	case b.now.Sub(r.RecoveredAt) <= r.Terms.Relapse:
+	case b.now.Sub(r.desk(r.RecoveredAt)) <= r.Terms.Relapse:
 		return "", &Conflict{What: "recovered", Incident: r.ID, At: r.RecoveredAt, Version: r.Version}
 	}
 	return key, nil
@@ -157,7 +159,10 @@ func (d *Desk) act(id string, a Act, fn func(w *draft, a Act) error) (Record, er
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	b := d.batch(a.At)
+	b, err := d.batch(a.At)
+	if err != nil {
+		return Record{}, err
+	}
 	w, err := b.draft(id)
 	if err != nil {
 		return Record{}, err
@@ -241,7 +246,7 @@ func (d *Desk) Report(id string, a Act, rep Report) (Record, error) {
 		if err := need(field{"reporter", rep.Reporter, maxName, true}); err != nil {
 			return err
 		}
-		at, err := backdated(a, w.now, rep.ReportedAt, w.rec.Terms.Backdate)
+		at, err := backdated(a, w.now, w.own(rep.ReportedAt), w.rec.Terms.Backdate)
 		if err != nil {
 			return err
 		}

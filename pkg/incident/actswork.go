@@ -31,7 +31,7 @@ func (d *Desk) work(id string, a Act, fn func(w *draft, a Act) error) (Record, e
 // Arrive notes when somebody came to the site (到场时间).
 func (d *Desk) Arrive(id string, a Act, v Arrival) (Record, error) {
 	return d.work(id, a, func(w *draft, a Act) error {
-		at, err := backdated(a, w.now, v.At, w.rec.Terms.Backdate)
+		at, err := backdated(a, w.now, w.own(v.At), w.rec.Terms.Backdate)
 		if err != nil {
 			return rename(err, "reported_at", "at")
 		}
@@ -171,12 +171,13 @@ func (d *Desk) Resume(id string, a Act, p Pausing) (Record, error) {
 func (d *Desk) Extend(id string, a Act, x Extension) (Record, error) {
 	return d.work(id, a, func(w *draft, a Act) error {
 		r := w.rec
-		x.Until = clean(x.Until)
+		x.Until = w.own(x.Until)
+		late := slices.IndexFunc(r.Breaches, func(b contract.Breach) bool { return b.Clock == contract.Recovery })
 		switch {
-		case r.Level != contract.General:
+		case late >= 0:
+			return &Conflict{What: "overdue", Incident: id, At: r.Breaches[late].At, Version: r.Version}
+		case r.Level != contract.General || r.RecoveryDue.IsZero():
 			return &BadAct{Field: "until", Key: "incident.need.extend_general"}
-		case r.RecoveryDue.IsZero() || w.now.After(r.RecoveryDue):
-			return &Conflict{What: "overdue", Incident: id, At: r.RecoveryDue, Version: r.Version}
 		case !x.Until.After(r.RecoveryDue):
 			return &BadAct{Field: "until", Key: "incident.need.until"}
 		}

@@ -20,11 +20,23 @@ type batch struct {
 	order  []*draft
 	keys   map[string]string   // the newest incident of a key, where this batch opened it
 	opened map[string]int      // new incidents by day
+	held   map[string]*held    // symptoms that windows keep from being incidents; nil: no longer
+	after  string              // the window at whose end a symptom still fires
+	jump   *Jump               // a step of the wall clock
 	places map[string][]string // incidents that this batch opened, by node
 }
 
-func (d *Desk) batch(now time.Time) *batch {
-	return &batch{d: d, now: clean(now), drafts: map[string]*draft{}, keys: map[string]string{}, opened: map[string]int{}, places: map[string][]string{}}
+// batch begins at a reading of the wall clock.
+func (d *Desk) batch(now time.Time) (*batch, error) {
+	if err := d.watchClock(); err != nil {
+		return nil, err
+	}
+	now = d.clock.now(now)
+	return d.blankBatch(d.clock.past(now, d.clock.now(d.clock.wall))), nil
+}
+
+func (d *Desk) blankBatch(now time.Time) *batch {
+	return &batch{d: d, now: now, drafts: map[string]*draft{}, keys: map[string]string{}, opened: map[string]int{}, places: map[string][]string{}, held: map[string]*held{}}
 }
 
 // draft is an incident's draft in this batch, begun when it is first asked for. Time has passed for it up to now.
@@ -105,10 +117,21 @@ func (b *batch) save() error {
 	if err := b.relate(); err != nil {
 		return err
 	}
+	return b.commit()
+}
+
+func (b *batch) commit() error {
 	d, list := b.d, b.changed()
-	if len(list) == 0 {
+	if len(list) == 0 && b.jump == nil && len(b.held) == 0 {
 		return nil
 	}
+	opened := 0
+	for _, w := range list {
+		if w.base == 0 && w.rec.Parent == "" {
+			opened++
+		}
+	}
+	storm := d.storm.with(b.now, opened)
 	err := d.db.Update(func(tx *store.Tx) error {
 		for day, n := range b.opened {
 			was, err := days.Get(tx, day)
@@ -124,7 +147,18 @@ func (b *batch) save() error {
 				return err
 			}
 		}
-		return writePages(tx, list, d.restored.At)
+		if err := b.writeHeld(tx); err != nil {
+			return err
+		}
+		if b.jump != nil {
+			if err := jumps.Put(tx, b.jump.To.Format(time.RFC3339Nano), *b.jump); err != nil {
+				return err
+			}
+		}
+		if err := marks.Put(tx, lastMark, d.clock.wall.Add(d.clock.lag)); err != nil {
+			return err
+		}
+		return writePages(tx, list, storm, d.restored.At)
 	})
 	if err != nil {
 		return err
@@ -132,14 +166,28 @@ func (b *batch) save() error {
 	for _, w := range list {
 		d.hold(w.rec)
 		d.metrics.count(w)
+		if slices.ContainsFunc(w.events, func(e Event) bool { return e.Kind == EventRecovered }) {
+			d.learn(w.rec)
+		}
 	}
+	d.storm.add(b.now, opened)
+	for key, h := range b.held {
+		if delete(d.held, key); h != nil {
+			d.held[key] = *h
+		}
+	}
+	d.wake()
+	return nil
+}
+
+// wake tells everybody who waits that something has changed. The caller holds mu.
+func (d *Desk) wake() {
 	for c := range d.waiting {
 		select {
 		case c <- struct{}{}:
 		default:
 		}
 	}
-	return nil
 }
 
 func (w *draft) write(tx *store.Tx) error {
@@ -164,7 +212,7 @@ func (w *draft) write(tx *store.Tx) error {
 	return records.Put(tx, id, w.rec)
 }
 
-func writePages(tx *store.Tx, list []*draft, restored time.Time) (err error) {
+func writePages(tx *store.Tx, list []*draft, storm int, restored time.Time) (err error) {
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, func(a, b *draft) int { return byGravity(a.rec, b.rec) })
 	for _, w := range list {
@@ -172,7 +220,7 @@ func writePages(tx *store.Tx, list []*draft, restored time.Time) (err error) {
 			if p.Seq, err = outbox.NextSequence(tx); err != nil {
 				return err
 			}
-			p.After = restored
+			p.After, p.Storm = restored, storm
 			if err := outbox.Put(tx, outboxKey(p.Seq), p); err != nil {
 				return err
 			}

@@ -1,6 +1,8 @@
 package incident
 
 import (
+	"fmt"
+	"maps"
 	"time"
 
 	"xunjian/pkg/check"
@@ -21,6 +23,11 @@ func (d *Desk) configure(s Settings) {
 	d.set, d.estate, d.services = s, newEstate(s.Services), map[string]check.Service{}
 	for _, one := range s.Services {
 		d.services[one.Name] = one
+	}
+	maps.DeleteFunc(d.windows, func(_ string, w Window) bool { return w.By == "" })
+	for i, w := range s.Planned {
+		w.ID = fmt.Sprintf("config-%d", i+1)
+		d.windows[w.ID] = w
 	}
 }
 

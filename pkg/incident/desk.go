@@ -2,6 +2,7 @@ package incident
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -22,13 +23,16 @@ type Settings struct {
 	Working   func(at time.Time) *contract.Working // the calendar around a moment, to become part of the terms; nil: none
 	Pace      map[string]time.Duration             // the longest time between two rounds of a service's checks
 	Emergency []string                             // actions approved beforehand (R7)
+	Planned   []Window                             // windows of the configuration
+	Frozen    func(from, to time.Time) string      // the important period in which changes are frozen, empty: none (R19); nil: never
 }
 
 // Options tunes New.
 type Options struct {
 	Settings
-	Location   *time.Location // of the day in an incident's number; default Asia/Shanghai
-	MaxOpen    int            // incidents that are not archived; default 10,000
+	Steady     func() (wall time.Time, passed time.Duration) // the wall clock, and what has really passed; default: the machine's clocks
+	Location   *time.Location                                // of the day in an incident's number; default Asia/Shanghai
+	MaxOpen    int                                           // incidents that are not archived; default 10,000
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -39,6 +43,7 @@ type Desk struct {
 	db       *store.DB
 	o        Options
 	metrics  *metrics
+	clock    steady // guarded by mu
 
 	mu       sync.Mutex // one writer; also guards what follows
 	unclosed map[string]live
@@ -47,6 +52,10 @@ type Desk struct {
 	set      Settings
 	services map[string]check.Service
 	estate   estate
+	windows  map[string]Window
+	storm    storm
+	held     map[string]held            // symptoms within windows, by key
+	times    map[string][]time.Duration // recovery times of the past, by kinship
 	waiting  map[chan struct{}]bool
 }
 
@@ -82,15 +91,26 @@ func New(db *store.DB, o Options) (*Desk, error) {
 	}
 	d := &Desk{
 		db: db, o: o, unclosed: map[string]live{}, keyed: map[string]string{}, failing: map[string]map[string]bool{},
-		waiting: map[chan struct{}]bool{},
+		waiting: map[chan struct{}]bool{}, windows: map[string]Window{}, held: map[string]held{}, times: map[string][]time.Duration{},
 	}
 	d.configure(o.Settings)
+	if d.clock.read = o.Steady; o.Steady == nil {
+		d.clock.read = systemClock()
+	}
 	err := db.View(func(tx *store.Tx) error {
 		for e, err := range records.Scan(tx, "") {
 			if err != nil {
 				return err
 			}
-			d.hold(e.Value)
+			r, err := renewed(tx, e.Value)
+			if err != nil {
+				return err
+			}
+			d.hold(r)
+			d.learn(r)
+		}
+		if err := errors.Join(d.readClock(tx), d.readWindows(tx)); err != nil {
+			return err
 		}
 		return d.readRestored(tx)
 	})
@@ -158,7 +178,7 @@ func (d *Desk) hold(r Record) {
 		}
 		return
 	}
-	d.unclosed[r.ID] = live{r, next(r, r.UpdatedAt)}
+	d.unclosed[r.ID] = live{r, next(r)}
 	if r.Failing() || d.keyed[r.Key] == "" {
 		d.keyed[r.Key] = r.ID
 	}

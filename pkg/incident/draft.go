@@ -19,8 +19,9 @@ type draft struct {
 	related int // how many of the events other incidents have taken notice of
 }
 
+// newDraft begins a draft at a time of the desk.
 func newDraft(r Record, now time.Time) *draft {
-	return &draft{base: r.Version, rec: r, now: later(clean(now), r.UpdatedAt)}
+	return &draft{base: r.Version, rec: r, now: later(r.own(now), r.UpdatedAt)}
 }
 
 // add appends an event. Times never run backwards within an incident, whatever the wall clock does.
@@ -42,9 +43,24 @@ func (w *draft) add(e Event) {
 			return
 		}
 	}
-	if kind, ok := pageFor(before, w.rec, e); ok {
+	if kind, now := paging(before, w.rec, e); now {
 		w.pages = append(w.pages, Page{Kind: kind, At: w.now, Level: w.rec.Level, Record: brief(w.rec)})
 	}
+}
+
+// PageEvery is how often people are told of one incident at most. What is urgent is told at once all the same, and so is
+// each end.
+const PageEvery = 5 * time.Minute
+
+// paging says as what an event is told, empty: not at all, and whether now or when PageEvery has passed.
+func paging(before, after Record, e Event) (kind PageKind, now bool) {
+	kind, ok := pageFor(before, after, e)
+	if !ok {
+		return "", false
+	}
+	urgent := after.Level == contract.Urgent || after.Proposed == contract.Urgent
+	update := kind == PageProposed || kind == PageEscalated || kind == PageReopened
+	return kind, !update || urgent || e.Kind == EventTold || before.PagedAt.IsZero() || e.At.Sub(before.PagedAt) >= PageEvery
 }
 
 // pageFor says whether an event is told, and as what. Of what is listed under another incident only the other is told;
@@ -55,10 +71,14 @@ func pageFor(before, after Record, e Event) (PageKind, bool) {
 		return PageMerged, before.Parent == "" && before.Open()
 	case after.Parent != "":
 		return "", false
+	case e.Kind == EventTold:
+		return before.Owed, true
 	case e.Kind == EventSplit:
 		return PageSplit, after.Open()
 	case e.Kind == EventGraded:
 		return PageEscalated, after.Level.Graver(before.Level)
+	case e.Kind == EventBreached: // whom to call while nobody responds is the pager's to know
+		return PageBreached, after.Open() && e.Breach.Clock == contract.Recovery
 	case e.Kind == EventFalse:
 		return PageDismissed, before.Open()
 	}
@@ -69,6 +89,7 @@ func pageFor(before, after Record, e Event) (PageKind, bool) {
 var pageOf = map[EventKind]PageKind{
 	EventOpened: PageOpened, EventEscalated: PageEscalated, EventProposed: PageProposed,
 	EventReopened: PageReopened, EventRefused: PageReopened, EventRecovered: PageRecovered, EventAsked: PageAsked,
+	EventWarned: PageWarned,
 }
 
 // brief is a record with as much as a message carries.
@@ -87,7 +108,8 @@ func (w *draft) settle(at time.Time) {
 	if v := w.rec.VerifyingSince; !v.IsZero() && !at.Before(v.Add(w.rec.Terms.VerifyTime(w.rec.Level))) {
 		w.recovered(Event{Of: v})
 	}
-	due := w.rec.Clocks(w.now).Breaches
+	w.warn()
+	due := w.rec.clocks(w.now).Breaches
 	for _, b := range w.rec.Breaches {
 		if !slices.Contains(due, b) {
 			w.add(Event{Kind: EventCorrected, Of: b.At, Breach: &b})
@@ -103,6 +125,9 @@ func (w *draft) settle(at time.Time) {
 	}
 	if r := w.rec; r.State == Recovered && r.Doubt == nil && !r.ConfirmDue.IsZero() && !w.now.Before(r.ConfirmDue) {
 		w.add(Event{Kind: EventConfirmed, Of: r.ConfirmDue})
+	}
+	if w.rec.Owed != "" && w.rec.Open() && !w.now.Before(w.rec.PagedAt.Add(PageEvery)) {
+		w.add(Event{Kind: EventTold})
 	}
 	if r := w.rec; r.State == Merged && r.Failing() && r.VerifyingSince.IsZero() && !r.LeaveBy.IsZero() && !w.now.Before(r.LeaveBy) {
 		w.leave(Event{Of: r.LeaveBy})
@@ -127,9 +152,9 @@ func (w *draft) raise(l contract.Level, at time.Time, why string) {
 	}
 }
 
-// next is when settle will have something to write, if nothing happens before; zero: never.
-func next(r Record, now time.Time) time.Time {
-	at := r.Clocks(now).Next
+// next is the desk's time at which settle will have something to write, if nothing happens before; zero: never.
+func next(r Record) time.Time {
+	at := r.clocks(r.UpdatedAt).Next
 	if !at.IsZero() {
 		at = at.Add(time.Millisecond) // limits are inclusive
 	}
@@ -139,10 +164,13 @@ func next(r Record, now time.Time) time.Time {
 	if r.State == Recovered && r.Doubt == nil {
 		at = earlier(at, r.ConfirmDue)
 	}
+	if r.Owed != "" && r.Open() {
+		at = earlier(at, r.PagedAt.Add(PageEvery))
+	}
 	if r.State == Merged && r.Failing() && r.VerifyingSince.IsZero() {
 		at = earlier(at, r.LeaveBy)
 	}
-	return at
+	return r.desk(earlier(at, r.nextWarning()))
 }
 
 // failing takes in a symptom that fires on an incident whose fault lasts.
@@ -194,10 +222,19 @@ func (w *draft) act(kind EventKind, a Act) Event {
 // acknowledged also says when the person was told, so that the time from page to acknowledgement can be derived.
 func (w *draft) acknowledged(a Act) Event {
 	e := w.act(EventAcknowledged, a)
-	if e.PagedAt = clean(a.PagedAt); e.PagedAt.IsZero() || e.PagedAt.After(w.now) {
+	if e.PagedAt = w.own(a.PagedAt); e.PagedAt.IsZero() || e.PagedAt.After(w.now) {
 		e.PagedAt = w.rec.OpenedAt
 	}
 	return e
+}
+
+// own is the record's time of a reading of the wall clock.
+func (w *draft) own(t time.Time) time.Time { return w.rec.own(w.b.d.clock.now(t)) }
+
+// local is a symptom in the record's time.
+func (w *draft) local(s symptom.Symptom) symptom.Symptom {
+	s.Since, s.At = w.rec.own(s.Since), w.rec.own(s.At)
+	return s
 }
 
 func clean(t time.Time) time.Time {

@@ -53,8 +53,11 @@ const (
 	EventLeft     EventKind = "left"        // Other is no longer
 	EventOrphaned EventKind = "orphaned"    // the parent is over and this is not: its own from Until, unless it is good by then
 	EventEnded    EventKind = "ended"       // the watcher is content after all
+	EventTold     EventKind = "told"        // people were told what had been kept back
+	EventWarned   EventKind = "warned"      // a share of the recovery time is used up
 	EventBreached EventKind = "breached"    // a deadline was missed; Of is the deadline
 
+	EventStepped   EventKind = "stepped"   // the wall clock was set: the incident's times go on as before, Skew behind it
 	EventCorrected EventKind = "corrected" // a breach does not stand after a late fact
 )
 
@@ -65,7 +68,7 @@ var EventKinds = []EventKind{
 	EventPaused, EventResumed, EventExtended, EventImpact,
 	EventVerifying, EventRelapsed, EventGap, EventRecovered, EventReopened, EventResolved, EventConfirmed, EventRefused, EventArchived, EventClosed,
 	EventDoubted, EventFalse, EventUpheld, EventExcused, EventMerged, EventSplit, EventJoined, EventLeft, EventOrphaned, EventEnded,
-	EventBreached, EventCorrected,
+	EventTold, EventWarned, EventBreached, EventCorrected, EventStepped,
 }
 
 // Event is one thing that happened to an incident. Events only grow; the record is what they add up to.
@@ -92,18 +95,20 @@ type Event struct {
 	Symptom  *symptom.Symptom `json:"symptom,omitempty"`
 	Opened   *Opened          `json:"opened,omitempty"`
 
-	Category   Category        `json:"category,omitempty"`
-	Prevention string          `json:"prevention,omitempty"`
-	Proposal   *Proposal       `json:"proposal,omitempty"`
-	Consent    bool            `json:"consent,omitempty"` // of decided
-	Step       *Step           `json:"step,omitempty"`
-	Workaround *Workaround     `json:"workaround,omitempty"`
-	Until      time.Time       `json:"until,omitzero"` // of extended the new deadline; of recovered when it counts as confirmed
-	Why        contract.Reason `json:"why,omitempty"`  // of paused and resumed
-	Impact     *Impact         `json:"impact,omitempty"`
-	Excused    Excused         `json:"excused,omitempty"`
-	Other      string          `json:"other,omitempty"` // the other incident of merged, split, joined, left
-	Carried    *Carried        `json:"carried,omitempty"`
+	Category   Category          `json:"category,omitempty"`
+	Prevention string            `json:"prevention,omitempty"`
+	Proposal   *Proposal         `json:"proposal,omitempty"`
+	Consent    bool              `json:"consent,omitempty"` // of decided
+	Step       *Step             `json:"step,omitempty"`
+	Workaround *Workaround       `json:"workaround,omitempty"`
+	Until      time.Time         `json:"until,omitzero"` // of extended the new deadline; of recovered when it counts as confirmed
+	Why        contract.Reason   `json:"why,omitempty"`  // of paused and resumed
+	Impact     *Impact           `json:"impact,omitempty"`
+	Excused    Excused           `json:"excused,omitempty"`
+	Other      string            `json:"other,omitempty"` // the other incident of merged, split, joined, left
+	Carried    *Carried          `json:"carried,omitempty"`
+	Skew       time.Duration     `json:"skew,omitempty"`
+	Warning    *contract.Warning `json:"warning,omitempty"`
 }
 
 // Opened is what only the first event says.
@@ -113,6 +118,7 @@ type Opened struct {
 	ServiceEN    string         `json:"service_en,omitempty"`
 	ReportedAt   time.Time      `json:"reported_at,omitzero"`
 	RecurrenceOf string         `json:"recurrence_of,omitempty"`
+	Window       string         `json:"window,omitempty"`   // it still failed at the end of this planned window
 	Separate     bool           `json:"separate,omitempty"` // a person says that it is a fault of its own
 	Terms        contract.Terms `json:"terms"`
 }

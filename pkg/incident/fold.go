@@ -24,6 +24,7 @@ func Fold(events []Event) (Record, error) {
 
 // with is the record after one more event. It shares no slice with the record before.
 func (r Record) with(e Event) Record {
+	before := r
 	if e.Kind == EventOpened {
 		r = open(e)
 	}
@@ -35,10 +36,20 @@ func (r Record) with(e Event) Record {
 	if apply, ok := applies[e.Kind]; ok {
 		apply(&r, e)
 	}
-	c := r.Clocks(e.At)
+	c := r.clocks(e.At)
 	r.SLAStart, r.ResponseDue, r.RecoveryDue = c.Start, c.ResponseDue, c.RecoveryDue
+	switch kind, now := paging(before, r, e); {
+	case now:
+		r.PagedAt, r.Owed = e.At, ""
+	case kind != "":
+		r.Owed = kind
+	}
+	r.Form = recordForm
 	return r
 }
+
+// recordForm is raised when records hold more of what their events say than they did: older ones are folded anew.
+const recordForm = 2
 
 // applies says what each kind of event changes; kinds that are not here only add to the list of events.
 var applies = map[EventKind]func(r *Record, e Event){
@@ -78,7 +89,9 @@ var applies = map[EventKind]func(r *Record, e Event){
 	EventOrphaned:     func(r *Record, e Event) { r.LeaveBy = e.Until },
 	EventEnded:        func(r *Record, _ Event) { r.Muted = false },
 	EventBreached:     (*Record).breach,
+	EventWarned:       (*Record).warned,
 	EventCorrected:    (*Record).correct,
+	EventStepped:      func(r *Record, e Event) { r.Skew = e.Skew },
 }
 
 // when is the time at which an event took effect.
@@ -98,7 +111,7 @@ func open(e Event) Record {
 		FaultStart: s.Since, ReportedAt: o.ReportedAt, Reporter: e.Reporter,
 		OpenedAt: e.At, OpenedBy: e.Person, RecurrenceOf: o.RecurrenceOf, Terms: o.Terms,
 	}
-	r.Alone = o.Separate
+	r.Alone, r.Window = o.Separate, o.Window
 	r.History = contract.History{FaultStart: s.Since, Reported: o.ReportedAt, Level: e.Level}
 	return r
 }
@@ -191,6 +204,8 @@ func (r *Record) working() State {
 		return Merged
 	case r.AckAt.IsZero():
 		return Detected
+	case r.waiting() != nil:
+		return Awaiting
 	}
 	return Acknowledged
 }

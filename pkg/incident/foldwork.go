@@ -85,6 +85,7 @@ func (r *Record) extend(e Event) {
 		Extension: Extension{Until: e.Until, Approver: e.PartyA}, Was: r.RecoveryDue, By: e.Person, At: e.At, Reason: e.Text,
 	})
 	r.step(contract.Extended, e.At).Until = e.Until
+	r.Warned, r.WarnAfter = nil, e.At // of the new time
 }
 
 func (r *Record) doubt(e Event) {
@@ -105,7 +106,7 @@ func (r *Record) dismiss(e Event) {
 
 // merge lists an incident under another. Both clocks stand from now on: the parent's count.
 func (r *Record) merge(e Event) {
-	r.State, r.Parent, r.LeaveBy, r.Alone = Merged, e.Other, time.Time{}, false
+	r.State, r.Parent, r.LeaveBy, r.Alone, r.Owed = Merged, e.Other, time.Time{}, false, ""
 	r.step(contract.Joined, e.At)
 }
 

@@ -85,7 +85,7 @@ var outages = []symptom.Class{symptom.Down, symptom.Unusable, symptom.Silent}
 // causes are the classes that make what stands on them fail.
 var causes = append([]symptom.Class{symptom.Wrong, symptom.Partial, symptom.Slow, symptom.Host}, outages...)
 
-// failingSince is when the fault began, or came back.
+// failingSince is the desk's time at which the fault began, or came back.
 func (r Record) failingSince() time.Time {
 	since := r.FaultStart
 	for _, s := range r.History.Steps {
@@ -93,7 +93,7 @@ func (r Record) failingSince() time.Time {
 			since = s.At
 		}
 	}
-	return since
+	return r.desk(since)
 }
 
 // explains says whether a fault can be the cause of another below whose place it lies.
@@ -105,7 +105,7 @@ func explains(c, v Record) bool {
 		return false // of one service, what its checks say together explains what else is noticed there
 	}
 	from, since := c.failingSince(), v.failingSince()
-	if good := c.VerifyingSince; !good.IsZero() && since.After(good) {
+	if good := c.desk(c.VerifyingSince); !good.IsZero() && since.After(good) {
 		return false
 	}
 	apart := since.Sub(from)
@@ -235,18 +235,24 @@ func (b *batch) join(child, parent *draft, by Event) error {
 		if w != child {
 			child.add(Event{Kind: EventLeft, Other: w.rec.ID})
 		}
-		carried := Carried{DetectedAt: w.rec.History.Detected, ReportedAt: w.rec.History.Reported, AckAt: w.rec.AckAt, AckBy: w.rec.AckBy, AckVia: w.rec.AckVia}
+		carried := w.rec.carried(parent.rec)
 		e := by
 		e.Kind, e.Other = EventMerged, parent.rec.ID
 		w.add(e)
 		e.Kind, e.Other, e.Carried = EventJoined, w.rec.ID, &carried
 		parent.add(e)
 		if parent.rec.Open() {
-			parent.raise(w.rec.Level, w.rec.failingSince(), w.rec.ID+" "+w.rec.Detail)
+			parent.raise(w.rec.Level, parent.rec.own(w.rec.failingSince()), w.rec.ID+" "+w.rec.Detail)
 		}
 	}
 	parent.settle(parent.now)
 	return nil
+}
+
+// carried is what another record may take over, in that one's time.
+func (r Record) carried(to Record) Carried {
+	in := func(t time.Time) time.Time { return to.own(r.desk(t)) }
+	return Carried{DetectedAt: in(r.History.Detected), ReportedAt: in(r.History.Reported), AckAt: in(r.AckAt), AckBy: r.AckBy, AckVia: r.AckVia}
 }
 
 // orphan sees what becomes of a fault whose parent may be over. One that nobody watches is over with it; one that is good
@@ -257,7 +263,7 @@ func (b *batch) orphan(w *draft, parent string) error {
 		return err
 	}
 	if !w.rec.Linked {
-		w.recovered(Event{Of: later(p.rec.RecoveredAt, w.rec.failingSince())})
+		w.recovered(Event{Of: w.rec.own(later(p.rec.desk(p.rec.RecoveredAt), w.rec.failingSince()))})
 		return nil
 	}
 	if w.rec.VerifyingSince.IsZero() {
@@ -271,7 +277,7 @@ func (b *batch) orphan(w *draft, parent string) error {
 		}
 	}
 	if w.rec.LeaveBy.IsZero() {
-		until := later(w.now, p.rec.RecoveredAt.Add(max(w.rec.Terms.VerifyTime(w.rec.Level), b.d.patience(w.rec.Service))))
+		until := later(w.now, w.rec.own(p.rec.desk(p.rec.RecoveredAt)).Add(max(w.rec.Terms.VerifyTime(w.rec.Level), b.d.patience(w.rec.Service))))
 		w.add(Event{Kind: EventOrphaned, Other: parent, Until: until})
 	}
 	w.settle(w.now)
@@ -297,7 +303,8 @@ func (w *draft) leave(e Event) {
 	e.Kind, e.Other = EventSplit, w.rec.Parent
 	p, err := w.b.draft(w.rec.Parent)
 	if err == nil {
-		e.Carried = &Carried{AckAt: p.rec.AckAt, AckBy: p.rec.AckBy, AckVia: p.rec.AckVia}
+		carried := p.rec.carried(w.rec)
+		e.Carried = &carried
 	}
 	w.add(e)
 	if err == nil {

@@ -121,6 +121,24 @@ func (d *Desk) Get(id string) (Record, []Event, error) {
 	return r, list, missing(id, err)
 }
 
+// renewed is a record that an earlier version wrote, as this one folds it from its events.
+func renewed(tx *store.Tx, r Record) (Record, error) {
+	if r.Form == recordForm || r.Filed() {
+		return r, nil
+	}
+	var list []Event
+	for e, err := range events.Scan(tx, r.ID+"/") {
+		if err != nil {
+			return r, err
+		}
+		if e.Value.Incident != r.ID {
+			break
+		}
+		list = append(list, e.Value)
+	}
+	return Fold(list)
+}
+
 // find is the record alone. The caller holds mu.
 func (d *Desk) find(id string) (Record, error) {
 	if l, ok := d.unclosed[id]; ok {

@@ -36,7 +36,7 @@ func TestBounds(t *testing.T) {
 		h.see(s)
 	}
 	r, es := h.get(r.ID)
-	if len(es) > MaxSeen+2 || len(r.Evidence) != MaxEvidence || r.Evidence[0] != first {
+	if len(es) > MaxSeen+5 || len(r.Evidence) != MaxEvidence || r.Evidence[0] != first {
 		t.Errorf("%d events, %d pieces of evidence", len(es), len(r.Evidence))
 	}
 	if _, _, err := h.Observe(nine, symptom.Symptom{Firing: true, Service: "x", Level: "bad"}); err == nil {

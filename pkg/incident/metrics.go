@@ -2,6 +2,7 @@ package incident
 
 import (
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,6 +17,7 @@ type metrics struct {
 	response *prometheus.HistogramVec
 	pageAck  *prometheus.HistogramVec
 	recovery *prometheus.HistogramVec
+	jumps    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, d *Desk) *metrics {
@@ -36,7 +38,9 @@ func newMetrics(reg prometheus.Registerer, d *Desk) *metrics {
 	if reg == nil {
 		reg = prometheus.NewRegistry()
 	}
-	reg.MustRegister(m.opened, m.breached, m.refused, m.response, m.pageAck, m.recovery, openIncidents{d})
+	m.jumps = prometheus.NewCounter(prometheus.CounterOpts{Name: "xunjian_clock_steps_total", Help: "Times that the wall clock was set while the collector ran or between two runs."})
+	storm := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "xunjian_incident_storm", Help: "Incidents opened in the last five minutes while they are very many, else 0."}, func() float64 { return float64(d.Storm(time.Now())) })
+	reg.MustRegister(storm, m.jumps, m.opened, m.breached, m.refused, m.response, m.pageAck, m.recovery, openIncidents{d})
 	for _, l := range contract.Levels {
 		m.opened.WithLabelValues(string(l))
 	}
@@ -52,10 +56,10 @@ func (m *metrics) count(w *draft) {
 		case EventBreached:
 			m.breached.WithLabelValues(string(e.Breach.Clock), string(e.Breach.Level)).Inc()
 		case EventAcknowledged:
-			m.response.WithLabelValues(level).Observe(w.rec.Clocks(e.At).Response.Elapsed.Seconds())
+			m.response.WithLabelValues(level).Observe(w.rec.clocks(e.At).Response.Elapsed.Seconds())
 			m.pageAck.WithLabelValues(level, knownVia(e.Via)).Observe(e.At.Sub(e.PagedAt).Seconds())
 		case EventRecovered:
-			m.recovery.WithLabelValues(level).Observe(w.rec.Clocks(e.At).Recovery.Net.Seconds())
+			m.recovery.WithLabelValues(level).Observe(w.rec.clocks(e.At).Recovery.Net.Seconds())
 		}
 	}
 }

@@ -33,7 +33,10 @@ func (d *Desk) Observe(now time.Time, s symptom.Symptom) (r Record, changed bool
 func (d *Desk) ObserveAll(now time.Time, all []symptom.Symptom) ([]Seen, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	b := d.batch(now)
+	b, err := d.batch(now)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Seen, len(all))
 	for i, s := range all {
 		before := b.written()
@@ -64,6 +67,8 @@ func (b *batch) written() (n int) {
 
 // observe drafts what a symptom does, and returns the incident that it belongs to, nil if there is none.
 func (b *batch) observe(s symptom.Symptom) (*draft, error) {
+	clock := &b.d.clock
+	s.Since, s.At = clock.past(clock.now(s.Since), b.now), clock.past(clock.now(s.At), b.now)
 	s, err := tidy(s, b.now)
 	if err != nil {
 		return nil, err
@@ -76,8 +81,9 @@ func (b *batch) observe(s symptom.Symptom) (*draft, error) {
 		return nil, err
 	}
 	if !s.Firing {
+		b.unhold(s.Key())
 		if w != nil {
-			w.ended(s)
+			w.ended(w.local(s))
 		}
 		return w, nil
 	}
@@ -85,15 +91,19 @@ func (b *batch) observe(s symptom.Symptom) (*draft, error) {
 		return w, nil
 	}
 	if w != nil && w.rec.Failing() {
-		w.settle(s.Since) // the good run held until the fault came back, or it did not
+		w.settle(w.rec.own(s.Since)) // the good run held until the fault came back, or it did not
 	}
-	switch {
-	case w == nil:
-	case w.rec.Failing():
-		w.failing(s)
+	if w != nil && w.rec.Failing() {
+		w.failing(w.local(s))
 		w.settle(w.now)
 		return w, nil
-	case s.Class != symptom.Unknown && s.Since.Sub(w.rec.RecoveredAt) <= w.rec.Terms.Relapse:
+	}
+	if b.hold(s) {
+		return nil, nil
+	}
+	b.unhold(s.Key())
+	if w != nil && s.Class != symptom.Unknown && s.Since.Sub(w.rec.desk(w.rec.RecoveredAt)) <= w.rec.Terms.Relapse {
+		s = w.local(s)
 		w.add(Event{Kind: EventReopened, Of: later(s.Since, w.rec.RecoveredAt), Symptom: &s})
 		w.failing(s)
 		w.settle(w.now)
@@ -108,8 +118,8 @@ func (b *batch) open(s symptom.Symptom, last *draft) (*draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := Opened{Key: s.Key(), Terms: b.d.terms(b.now)}
-	if last != nil && s.Since.Sub(last.rec.RecoveredAt) <= o.Terms.Recurrence {
+	o := Opened{Key: s.Key(), Window: b.after, Terms: b.d.terms(b.now)}
+	if last != nil && s.Since.Sub(last.rec.desk(last.rec.RecoveredAt)) <= o.Terms.Recurrence {
 		o.RecurrenceOf = last.rec.ID
 	}
 	o.ServiceZH, o.ServiceEN = b.d.titles(s.Service)
@@ -146,6 +156,7 @@ func (b *batch) blind(s symptom.Symptom) error {
 	if err != nil || w == nil || !w.rec.Failing() {
 		return err
 	}
+	s = w.local(s)
 	switch {
 	case s.Firing && !w.rec.VerifyingSince.IsZero():
 		w.settle(s.Since)

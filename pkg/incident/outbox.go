@@ -22,11 +22,13 @@ const (
 	PageMerged    PageKind = "merged"    // told further under another number
 	PageSplit     PageKind = "split"     // a fault of its own after all
 	PageDismissed PageKind = "dismissed" // a false alarm
+	PageWarned    PageKind = "warned"    // a share of the recovery time is used up: the record's last Warned
+	PageBreached  PageKind = "breached"  // the recovery is late: the record's last Breaches
 )
 
 // PageKinds lists all of them.
 var PageKinds = []PageKind{
-	PageOpened, PageEscalated, PageProposed, PageReopened, PageRecovered, PageAsked, PageMerged, PageSplit, PageDismissed,
+	PageOpened, PageEscalated, PageProposed, PageReopened, PageRecovered, PageAsked, PageMerged, PageSplit, PageDismissed, PageWarned, PageBreached,
 }
 
 // Ends says that no more is to be expected of the incident after this page, unless it is opened again.
@@ -38,8 +40,9 @@ type Page struct {
 	Kind   PageKind       `json:"kind"`
 	At     time.Time      `json:"at"`
 	Level  contract.Level `json:"level"`
-	Record Record         `json:"record"`         // as it was then, with little evidence
-	After  time.Time      `json:"after,omitzero"` // the last restore of a backup before it, if any
+	Record Record         `json:"record"`          // as it was then, with little evidence
+	Storm  int            `json:"storm,omitempty"` // how many incidents opened in the five minutes up to it, when they are very many
+	After  time.Time      `json:"after,omitzero"`  // the last restore of a backup before it, if any
 }
 
 // Outbox lists at most limit pages with a number above after, oldest first. A damaged page is logged and left out,

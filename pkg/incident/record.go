@@ -62,13 +62,20 @@ type Record struct {
 	ExcusedBy string  `json:"excused_by,omitempty"`
 
 	Breaches     []contract.Breach  `json:"breaches,omitempty"`
+	Warned       []contract.Warning `json:"warned,omitempty"` // shares of the recovery time that were told
+	WarnAfter    time.Time          `json:"warn_after,omitzero"`
+	Window       string             `json:"window,omitempty"`   // it still failed at the end of this planned window
 	Relapses     int                `json:"relapses,omitempty"` // good runs that broke, and reopenings
 	RecurrenceOf string             `json:"recurrence_of,omitempty"`
 	Evidence     []symptom.Evidence `json:"evidence,omitempty"` // the first and the latest, at most MaxEvidence
 	Seen         int                `json:"seen,omitempty"`     // changes of the symptom written down, at most MaxSeen
 
 	UpdatedAt time.Time        `json:"updated_at"`
-	Terms     contract.Terms   `json:"terms"` // in force when it opened
+	Skew      time.Duration    `json:"skew,omitempty"`    // by how much the wall clock has been set since it opened: its times go on as if it had not
+	PagedAt   time.Time        `json:"paged_at,omitzero"` // when people were last told
+	Owed      PageKind         `json:"owed,omitempty"`    // news that waits, so that people are not told too often
+	Form      int              `json:"form,omitempty"`    // recordForm when it was written
+	Terms     contract.Terms   `json:"terms"`             // in force when it opened
 	History   contract.History `json:"history"`
 }
 
@@ -115,8 +122,11 @@ func (r Record) Finding() symptom.Symptom {
 // Breached says that a deadline was missed.
 func (r Record) Breached() bool { return len(r.Breaches) > 0 }
 
-// Clocks reads both contract clocks at now.
-func (r Record) Clocks(now time.Time) contract.Clocks { return r.Terms.Assess(r.History, now) }
+// Clocks reads both contract clocks at a moment of the wall clock.
+func (r Record) Clocks(now time.Time) contract.Clocks { return r.clocks(r.own(now)) }
+
+// clocks reads them at a time of the record.
+func (r Record) clocks(at time.Time) contract.Clocks { return r.Terms.Assess(r.History, at) }
 
 // ServiceTitle is the service's name for people.
 func (r Record) ServiceTitle(p *i18n.Printer) string {

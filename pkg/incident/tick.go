@@ -13,9 +13,19 @@ import (
 func (d *Desk) Tick(now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	due := d.ranked(func(l live) bool { return !l.due.IsZero() && !l.due.After(now) })
+	if err := d.watchClock(); err != nil {
+		return fmt.Errorf("tick incidents: %w", err)
+	}
+	reached := d.clock.now(now)
+	if err := d.release(reached); err != nil {
+		return fmt.Errorf("tick incidents: %w", err)
+	}
+	due := d.ranked(func(l live) bool { return !l.due.IsZero() && !l.due.After(reached) })
 	for some := range slices.Chunk(due, 256) { // what one transaction holds
-		b := d.batch(now)
+		b, err := d.batch(now)
+		if err != nil {
+			return fmt.Errorf("tick incidents: %w", err)
+		}
 		for _, r := range some {
 			w, err := b.draft(r.ID)
 			if err != nil {
@@ -53,7 +63,13 @@ func (d *Desk) Next() (time.Time, bool) {
 			first = l.due
 		}
 	}
-	return first, !first.IsZero()
+	for _, h := range d.held {
+		first = earlier(first, d.windows[h.Window].end())
+	}
+	if first.IsZero() {
+		return first, false
+	}
+	return first.Add(-d.clock.lag), true
 }
 
 // Gap says that nobody watched between two moments: good runs that span it do not count as recoveries and start anew
@@ -65,12 +81,17 @@ func (d *Desk) Gap(from, to time.Time) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	b := d.batch(to)
+	b, err := d.batch(to)
+	if err != nil {
+		return fmt.Errorf("note a gap in watching: %w", err)
+	}
+	from = d.clock.past(d.clock.now(from), b.now)
 	for _, r := range d.ranked(func(l live) bool { return !l.VerifyingSince.IsZero() }) {
 		w, err := b.draft(r.ID)
 		if err != nil {
 			return fmt.Errorf("note a gap in watching: %w", err)
 		}
+		from := w.rec.own(from)
 		w.settle(from)
 		if !w.rec.VerifyingSince.IsZero() {
 			w.add(Event{Kind: EventGap, Of: from})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,7 +83,7 @@ func (p *Pager) annotations(page incident.Page, in *i18n.Printer) map[string]str
 	r, t := page.Record, in.T
 	level := t("common.level." + string(page.Level))
 	a := map[string]string{
-		"summary":      t("pager.summary."+string(page.Kind), "level", level, "title", r.Title(in), "proposed", t("common.level."+string(r.Proposed)), "parent", r.Parent),
+		"summary":      t("pager.summary."+string(page.Kind), "level", level, "title", r.Title(in), "proposed", t("common.level."+string(r.Proposed)), "parent", r.Parent, "share", share(r), "clock", missedClock(r, in)),
 		"kind":         t("pager.kind." + string(page.Kind)),
 		"fault_start":  p.clock(r.FaultStart),
 		"response_due": p.clock(r.ResponseDue),
@@ -132,6 +133,22 @@ func (p *Pager) short(page incident.Page, in *i18n.Printer, code string) string 
 		b.Code = in.T("pager.short.code", "code", code)
 	}
 	return b.Text()
+}
+
+// share is how much of the recovery time the last reminder was about, in per cent.
+func share(r incident.Record) string {
+	if n := len(r.Warned); n > 0 {
+		return strconv.Itoa(r.Warned[n-1].Share)
+	}
+	return ""
+}
+
+// missedClock names the clock whose deadline was missed last.
+func missedClock(r incident.Record, in *i18n.Printer) string {
+	if n := len(r.Breaches); n > 0 {
+		return in.T("incident.clock." + string(r.Breaches[n-1].Clock))
+	}
+	return ""
 }
 
 func description(page incident.Page, in *i18n.Printer, a map[string]string) string {
