@@ -18,7 +18,7 @@ func TestSample(t *testing.T) {
 	}
 	_, pages, _ := strings.Cut(string(b), "\npages:")
 	_, list, _ := strings.Cut(pages, "\n  channels: []\n")
-	if next := regexp.MustCompile(`(?m)^[a-z]`).FindStringIndex(list); next != nil {
+	if next := regexp.MustCompile(`(?m)^(  )?[a-z]`).FindStringIndex(list); next != nil {
 		list = list[:next[0]]
 	}
 	list = "channels:\n" + regexp.MustCompile(`(?m)^( *)#= `).ReplaceAllString(list, "$1")

@@ -25,7 +25,8 @@ func (c *Collector) handler() (http.Handler, error) {
 	people := answered{c.desk, &c.pages}
 	pages, err := console.New(console.Options{
 		Desk: people, People: c.access, Links: &c.pages, Services: c.board.Services, Agents: c.fleet.Agents,
-		Undelivered: c.pages.Undelivered, Query: c.engine, Sessions: c.records, Location: c.cfg.location(),
+		Undelivered: c.pages.Undelivered, Duty: c.roster, Pages: &c.pages, Calls: c.pages.Calls, Emergency: c.emergency,
+		Query: c.engine, Sessions: c.records, Location: c.cfg.location(),
 		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
 	})
 	if err != nil {
@@ -42,6 +43,13 @@ func (c *Collector) handler() (http.Handler, error) {
 	m.Handle(api.HealthPrefix, doors)
 	m.Handle("/", pages)
 	return m, c.mountPrometheus(m)
+}
+
+// emergency is the catalogue of actions approved beforehand.
+func (c *Collector) emergency() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cfg.Incidents.Emergency
 }
 
 // ready says whether reports can be taken and records written.

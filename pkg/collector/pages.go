@@ -22,6 +22,7 @@ type pages struct {
 	mu      sync.Mutex
 	current *pager.Pager
 	own     *prometheus.Registry // of the present pager: its counters begin anew with it
+	names   []string             // of its channels
 	swapped chan struct{}        // holds one: a new pager is to take over
 }
 
@@ -35,7 +36,10 @@ func (p *pages) set(c *Collector, channels []channel.Channel, cfg Config) error 
 		return err
 	}
 	p.mu.Lock()
-	p.current, p.own = next, own
+	p.current, p.own, p.names = next, own, nil
+	for _, ch := range channels {
+		p.names = append(p.names, ch.Name())
+	}
 	p.mu.Unlock()
 	select {
 	case p.swapped <- struct{}{}:
@@ -73,6 +77,13 @@ func (p *pages) run(ctx context.Context) error {
 func (p *pages) Undelivered() ([]pager.Pending, error) {
 	current, _ := p.now()
 	return current.Undelivered(shownPages)
+}
+
+// Channels are the names of those in force.
+func (p *pages) Channels() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.names
 }
 
 // Test sends a test page by the pager in force.

@@ -39,7 +39,7 @@ func (c *Collector) mountPrometheus(m *http.ServeMux) error {
 	m.Handle(promapi.Prefix+"/", doors)
 	m.Handle(promapi.FederatePath, doors)
 	m.Handle(alertapi.Prefix+"/", alertapi.Handler(alertapi.DoorOptions{
-		Book: c.alerts, MayRead: may, MaySend: c.maySend, Version: c.o.Version,
+		Book: c.alerts, MayRead: may, MaySend: c.maySend, Receivers: c.pages.Channels, Version: c.o.Version,
 	}))
 	return nil
 }

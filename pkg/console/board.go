@@ -27,7 +27,14 @@ type board struct {
 	Services    []serviceView
 	Hosts       []hostView
 	Undelivered int
+	Duty        []onDuty // on the lines, now
+	Gaps        []string // of the roster, within a week
+	Warnings    []string // what everybody should know
+	Storm       bool     // so many opened within five minutes that one cause is likely
 }
+
+// aStorm is how many incidents within five minutes make one.
+const aStorm = 20
 
 // More is how many incidents the board does not show.
 func (b *board) More() int { return b.Open - len(b.Incidents) }
@@ -78,7 +85,11 @@ func (c *Console) board(r *http.Request, who access.Identity, now time.Time) (*b
 		return nil, err
 	}
 	slices.SortStableFunc(records, func(a, b incident.Record) int { return cmp.Compare(urgency(b), urgency(a)) })
+	fresh := 0
 	for _, rec := range records {
+		if now.Sub(rec.OpenedAt) < 5*time.Minute {
+			fresh++
+		}
 		switch {
 		case rec.Open():
 			if v.Open++; len(v.Incidents) < maxShown {
@@ -88,6 +99,7 @@ func (c *Console) board(r *http.Request, who access.Identity, now time.Time) (*b
 			v.Unfiled = append(v.Unfiled, c.card(v.frame, rec))
 		}
 	}
+	v.Storm = fresh >= aStorm
 	v.Head = v.P.T("console.title")
 	if v.Open > 0 {
 		v.Head = fmt.Sprintf("(%d) %s", v.Open, v.Head)
@@ -97,6 +109,11 @@ func (c *Console) board(r *http.Request, who access.Identity, now time.Time) (*b
 	}
 	v.Hosts = c.hostViews(r.Context(), v.P, now)
 	v.Undelivered = c.undelivered()
+	v.Duty = c.onDutyNow(v.frame)
+	v.Gaps, _ = c.gaps(v.frame, gapsAhead)
+	if c.o.Warnings != nil {
+		v.Warnings = c.o.Warnings(now, v.P)
+	}
 	return v, nil
 }
 

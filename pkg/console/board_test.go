@@ -95,7 +95,9 @@ func TestPages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return r.incidentPage(r.frame(req, who, now), rec, events)
+			v := r.incidentPage(r.frame(req, who, now), rec, events)
+			v.Deeds = r.deeds(v.frame, rec, outcome{})
+			return v
 		}))
 	}
 }
@@ -112,18 +114,18 @@ func TestClocks(t *testing.T) {
 		}
 		return r.card(r.frame(httptest.NewRequest("GET", "/", nil), access.Identity{Role: access.Engineer}, t0.Add(11*time.Minute)), rec)
 	}
-	want := clock{Has: true, Running: true, Due: t0.Add(10 * time.Minute).In(shanghai), Late: true, Took: "11:00"}
+	want := clock{Has: true, Running: true, Due: t0.Add(10 * time.Minute).In(shanghai), Late: true, Took: "11:00", Left: "超时 1:00", Spent: "已用 110%（11:00 / 10:00）", Used: 100}
 	if diff := cmp.Diff(want, get().Response); diff != "" {
 		t.Errorf("late and running: %s", diff)
 	}
 	if _, err := r.desk.Ack(rec.ID, incident.Act{Person: "驻点", At: t0.Add(9 * time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
-	want.Running, want.Late, want.Took = false, false, "9:00"
+	want = clock{Has: true, Due: want.Due, Took: "9:00"}
 	if diff := cmp.Diff(want, get().Response); diff != "" {
 		t.Errorf("acknowledged in time: %s", diff)
 	}
-	want = clock{Has: true, Running: true, Due: t0.Add(4 * time.Hour).In(shanghai), Took: "11:00"}
+	want = clock{Has: true, Running: true, Due: t0.Add(4 * time.Hour).In(shanghai), Took: "11:00", Left: "剩余 3:49:00", Spent: "已用 4%（11:00 / 4:00:00）", Used: 4}
 	if diff := cmp.Diff(want, get().Recovery); diff != "" {
 		t.Errorf("recovery: %s", diff)
 	}
@@ -166,7 +168,7 @@ func TestRecoveredWaitsForItsAccount(t *testing.T) {
 	r := newRig(t)
 	rec := r.breaks(time.Now(), "sms", "HTTP 500")
 	r.mend(rec.ID)
-	page := r.as(access.Engineer).sees("/", "没有未恢复的故障", "待填报原因", "/incidents/"+rec.ID)
+	page := r.as(access.Engineer).sees("/", "没有未恢复的故障", "待甲方确认并归档", "/incidents/"+rec.ID)
 	if strings.Contains(page, "/ack") {
 		t.Error("what is over can be acknowledged")
 	}
@@ -225,11 +227,7 @@ func TestBoardOutlivesItsParts(t *testing.T) {
 
 func TestEveryWordIsThere(t *testing.T) {
 	keys := []string{}
-	for _, k := range []incident.EventKind{
-		incident.EventOpened, incident.EventSeen, incident.EventEscalated, incident.EventProposed, incident.EventGraded, incident.EventReported, incident.EventAcknowledged,
-		incident.EventNoted, incident.EventVerifying, incident.EventRelapsed, incident.EventGap, incident.EventRecovered, incident.EventReopened, incident.EventResolved,
-		incident.EventClosed, incident.EventBreached, incident.EventCorrected,
-	} {
+	for _, k := range incident.EventKinds {
 		keys = append(keys, "incident.event."+string(k))
 	}
 	for _, s := range incident.States {
@@ -238,7 +236,8 @@ func TestEveryWordIsThere(t *testing.T) {
 	for _, s := range []inspect.State{inspect.OK, inspect.Slow, inspect.Partial, inspect.Down, inspect.Unknown} {
 		keys = append(keys, "console.state."+string(s))
 	}
-	for _, f := range []string{"state", "fault_start", "detected_at", "reported_at", "response_due", "acked", "recovery_due", "recovered_at", "cause", "handling", "closed", "level"} {
+	for _, f := range []string{"state", "fault_start", "detected_at", "reported_at", "response_due", "acked", "recovery_due", "recovered_at", "cause", "handling", "closed", "level",
+		"confirmed", "proposal", "extended", "workaround", "impact", "category", "prevention", "excused"} {
 		keys = append(keys, "collector.field."+f)
 	}
 	for name := range figures {

@@ -15,7 +15,10 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"xunjian/pkg/access"
+	"xunjian/pkg/contract"
+	"xunjian/pkg/deed"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/inspect"
 	"xunjian/pkg/pager"
@@ -30,7 +33,7 @@ var files embed.FS
 type Desk interface {
 	List(incident.Filter) ([]incident.Record, error)
 	Get(id string) (incident.Record, []incident.Event, error)
-	Ack(id string, a incident.Act) (incident.Record, error)
+	deed.Desk
 	Subscribe() (<-chan struct{}, func())
 }
 
@@ -49,6 +52,12 @@ type Options struct {
 	Agents      func() []fleet.Agent
 	Undelivered func() ([]pager.Pending, error)
 	Query       *query.Engine
+	Duty        Duty                                                      // nil: there is no roster
+	Pages       Pages                                                     // nil: nothing is known of channels
+	Calls       func(id string) ([]pager.Call, error)                     // nil: nobody is called by name
+	Forecast    func(r incident.Record, now time.Time) []contract.Outlook // nil: without what is known of similar incidents
+	Emergency   func() []string                                           // actions approved beforehand
+	Warnings    func(now time.Time, p *i18n.Printer) []string             // what everybody should know: a missing calendar, a heartbeat that fails
 	Sessions    *store.DB
 	Location    *time.Location
 	Title       string // of the project, for the head of the page
@@ -76,6 +85,7 @@ type Console struct {
 	endOnce  sync.Once
 	hosts    hostCache
 	taps     taps
+	lastTest lastTest
 	handler  http.Handler
 }
 
@@ -132,7 +142,11 @@ func (c *Console) routes() http.Handler {
 	m.HandleFunc("POST "+pager.LinkPath+"{token}", c.tap)
 	m.HandleFunc("GET /{$}", c.signedIn(c.showBoard))
 	m.HandleFunc("GET /incidents/{id}", c.signedIn(c.showIncident))
-	m.HandleFunc("POST /incidents/{id}/ack", c.signedIn(c.ack))
+	m.HandleFunc("POST /incidents/{id}/{deed}", c.signedIn(c.act))
+	m.HandleFunc("GET /duty", c.signedIn(c.showDuty))
+	m.HandleFunc("POST /duty/{act}", c.signedIn(c.changeDuty))
+	m.HandleFunc("GET /channels", c.signedIn(c.showChannels))
+	m.HandleFunc("POST /channels/test", c.signedIn(c.testPage))
 	m.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
 	})

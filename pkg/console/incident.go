@@ -3,6 +3,7 @@ package console
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,9 +26,18 @@ type card struct {
 	Response          clock
 	Recovery          clock
 	Verifying         bool
+	Awaiting          bool   // party A has a proposal before it
+	Doubted           string // who says that it is a false alarm
+	Parent            string // it is listed under this one
+	Children          []string
+	MoreChildren      int
+	AtRisk            bool
 	MayAck            bool
 	Evidence          []observation
 }
+
+// shownChildren bounds the incidents that are listed under another.
+const shownChildren = 20
 
 // clock is one contract clock: running towards Due, halted, or stopped.
 type clock struct {
@@ -36,6 +46,13 @@ type clock struct {
 	Due     time.Time
 	Late    bool
 	Took    string // until it stopped, without pauses
+
+	Standing bool   // paused, or stopped to be verified
+	Why      string // what it waits for
+	Left     string // of the time, or how late it is
+	Spent    string // share and time used
+	Used     int    // per cent
+	AtRisk   bool   // going on like this it will be missed
 }
 
 type observation struct {
@@ -49,9 +66,25 @@ func (c *Console) card(f frame, r incident.Record) card {
 	v := card{
 		ID: r.ID, Title: plain(r.Title(f.P)), Detail: plain(r.Detail), Level: r.Level, State: r.State,
 		FaultStart: r.FaultStart.In(loc), RecoveredAt: r.RecoveredAt.In(loc), AckBy: plain(r.AckBy), AckAt: r.AckAt.In(loc),
-		Response:  clock{!clocks.ResponseDue.IsZero(), res.Open, clocks.ResponseDue.In(loc), res.Breached, span(res.Elapsed)},
-		Recovery:  clock{!clocks.RecoveryDue.IsZero(), rec.Open && !rec.Verifying && !rec.Waiting, clocks.RecoveryDue.In(loc), rec.Breached, span(rec.Net)},
+		Response:  clock{Has: !clocks.ResponseDue.IsZero(), Running: res.Open, Due: clocks.ResponseDue.In(loc), Late: res.Breached, Took: span(res.Elapsed)},
+		Recovery:  clock{Has: !clocks.RecoveryDue.IsZero(), Running: rec.Open && !rec.Verifying && !rec.Waiting, Due: clocks.RecoveryDue.In(loc), Late: rec.Breached, Took: span(rec.Net)},
 		Verifying: r.Open() && rec.Verifying, MayAck: f.MayAct && r.Open() && r.AckAt.IsZero(),
+		Awaiting: r.State == incident.Awaiting, Parent: r.Parent, Children: r.Children[:min(len(r.Children), shownChildren)],
+		MoreChildren: max(0, len(r.Children)-shownChildren),
+	}
+	if r.Doubt != nil && !r.Filed() {
+		v.Doubted = plain(r.Doubt.By)
+	}
+	for _, o := range c.forecast(r, f.Now) {
+		k := &v.Response
+		if o.Clock == contract.Recovery {
+			k = &v.Recovery
+		}
+		k.outlook(f.P, o)
+		v.AtRisk = v.AtRisk || o.AtRisk
+	}
+	if v.Recovery.Standing {
+		v.Recovery.Why = why(f.P, r)
 	}
 	for _, e := range r.Evidence {
 		v.Evidence = append(v.Evidence, observation{e.At.In(loc), plain(strings.TrimSpace(e.Agent + " " + e.Text))})
@@ -63,8 +96,18 @@ func (c *Console) card(f frame, r incident.Record) card {
 type incidentPage struct {
 	frame
 	Card   card
+	Life   []stage
+	State  incident.State
+	Deeds  []deedView
 	Facts  []fact
+	Curves []curveView
+	Calls  []callView
 	Events []eventView // the newest first
+}
+
+type callView struct {
+	Person, Channel, Kind, At, Said, Answer, ToAck string
+	OK, Failed                                     bool
 }
 
 type fact struct {
@@ -97,6 +140,9 @@ func (c *Console) sendIncident(w http.ResponseWriter, r *http.Request, who acces
 		return
 	}
 	v := c.incidentPage(c.frame(r, who, time.Now()), rec, events)
+	v.Deeds = c.deeds(v.frame, rec, o)
+	v.Still = len(v.Deeds) > 0
+	v.Curves = c.curves(r.Context(), v.P, rec, v.Now)
 	v.Notice, v.Done = o.refusal, o.done
 	c.send(w, r, o.status, "incident", v)
 }
@@ -105,7 +151,9 @@ func (c *Console) incidentPage(f frame, rec incident.Record, events []incident.E
 	f.Path = "/incidents/" + rec.ID
 	v := &incidentPage{frame: f, Card: c.card(f, rec)}
 	v.Head = rec.ID + " " + v.Card.Title
+	v.Life, v.State = c.life(rec, events), rec.State
 	v.Facts = c.facts(f.P, rec)
+	v.Calls = c.calls(f.P, rec)
 	for i := len(events) - 1; i >= 0; i-- {
 		v.Events = append(v.Events, c.eventView(f.P, events[i]))
 	}
@@ -127,14 +175,115 @@ func (c *Console) facts(p *i18n.Printer, r incident.Record) (out []fact) {
 	add("acked", strings.TrimSpace(c.stamp(r.AckAt)+" "+r.AckBy))
 	add("recovery_due", c.stamp(r.RecoveryDue))
 	add("recovered_at", c.stamp(r.RecoveredAt))
+	add("confirmed", c.confirmed(p, r))
+	for _, x := range r.Consents {
+		add("proposal", c.proposal(p, x))
+	}
+	for _, x := range r.Extensions {
+		add("extended", p.T("console.extended", "until", c.stamp(x.Until), "approver", x.Approver, "reason", x.Reason))
+	}
+	if b := r.Workaround; b != nil {
+		add("workaround", p.T("console.workaround", "measure", b.Measure, "follow_up", b.FollowUp))
+	}
+	add("impact", c.impact(p, r.Impact))
 	add("cause", r.Cause)
+	if r.Category != "" {
+		add("category", p.T("incident.category."+string(r.Category)))
+	}
 	add("handling", r.Handling)
+	add("prevention", r.Prevention)
 	add("closed", strings.TrimSpace(c.stamp(r.ClosedAt)+" "+r.ClosedBy))
-	if r.RecurrenceOf != "" {
-		out = append(out, fact{Name: p.T("console.recurrence"), Incident: r.RecurrenceOf})
+	if r.Excused != "" {
+		add("excused", p.T("incident.excused."+string(r.Excused))+" "+r.ExcusedBy)
+	}
+	for _, x := range []fact{{Name: p.T("console.recurrence"), Incident: r.RecurrenceOf}, {Name: p.T("console.parent"), Incident: r.Parent}} {
+		if x.Incident != "" {
+			out = append(out, x)
+		}
+	}
+	for _, id := range r.Children[:min(len(r.Children), shownChildren)] {
+		out = append(out, fact{Name: p.T("console.child"), Incident: id})
 	}
 	return out
 }
+
+func (c *Console) confirmed(p *i18n.Printer, r incident.Record) string {
+	switch {
+	case !r.ConfirmedAt.IsZero() && r.ConfirmedBy == "":
+		return c.stamp(r.ConfirmedAt) + " " + p.T("incident.default_confirmed")
+	case !r.ConfirmedAt.IsZero():
+		return c.stamp(r.ConfirmedAt) + " " + r.ConfirmedBy
+	case r.State == incident.Recovered && !r.ConfirmDue.IsZero():
+		return p.T("console.confirm_due", "at", c.stamp(r.ConfirmDue))
+	}
+	return ""
+}
+
+// proposal is what party A was asked, and what became of it.
+func (c *Console) proposal(p *i18n.Printer, x incident.Consent) string {
+	out := p.T("console.proposal", "measure", x.Measure, "risk", x.Risk, "rollback", x.Rollback, "by", x.By, "at", c.stamp(x.At))
+	switch {
+	case x.DecidedAt.IsZero():
+		return out + "\n" + p.T("console.undecided")
+	case x.PartyA == "":
+		return out
+	}
+	word := "no"
+	if x.Agreed {
+		word = "yes"
+	}
+	return out + "\n" + p.T("console.decided", "person", x.PartyA, "word", p.T("deed.consent."+word), "at", c.stamp(x.DecidedAt), "reason", x.Reason)
+}
+
+func (c *Console) impact(p *i18n.Printer, i incident.Impact) string {
+	var out []string
+	if i.Departments != "" {
+		out = append(out, i.Departments)
+	}
+	if i.People > 0 {
+		out = append(out, p.T("console.people", "n", strconv.Itoa(i.People)))
+	}
+	if i.Functions != "" {
+		out = append(out, i.Functions)
+	}
+	return strings.Join(out, p.T("console.and"))
+}
+
+// calls says who was told by which channel, when, what the receiver said, and how long it took to be acknowledged.
+func (c *Console) calls(p *i18n.Printer, r incident.Record) (out []callView) {
+	if c.o.Calls == nil {
+		return nil
+	}
+	all, err := c.o.Calls(r.ID)
+	if err != nil {
+		c.log.Error("read calls", "incident", r.ID, "error", err)
+		return nil
+	}
+	for _, x := range all[max(0, len(all)-shownCalls):] {
+		v := callView{Person: plain(x.Person), Channel: x.Channel, At: at(x.At.In(c.o.Location)), Answer: plain(x.Answer)}
+		if key := "pager.kind." + string(x.Kind); p.Has(key) {
+			v.Kind = p.T(key)
+		}
+		switch {
+		case !x.SentAt.IsZero():
+			v.Said, v.OK = p.T("console.call.sent", "at", at(x.SentAt.In(c.o.Location))), true
+			if x.Person != "" && x.Person == r.AckBy && r.AckAt.After(x.SentAt) {
+				v.ToAck = p.T("console.call.to_ack", "time", span(r.AckAt.Sub(x.SentAt)))
+			}
+		case !x.FailedAt.IsZero():
+			v.Said, v.Failed = p.T("console.call.failed", "at", at(x.FailedAt.In(c.o.Location))), true
+		case !x.DroppedAt.IsZero():
+			v.Said = p.T("console.call.dropped")
+		default:
+			v.Said = p.T("console.call.waiting")
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// shownCalls bounds the list.
+const shownCalls = 100
 
 func (c *Console) stamp(t time.Time) string {
 	if t.IsZero() {
@@ -186,51 +335,40 @@ func (c *Console) lines(p *i18n.Printer, e incident.Event) (out []string) {
 	if e.Symptom != nil {
 		add(e.Symptom.Detail)
 	}
+	if x := e.Proposal; x != nil {
+		add(p.T("console.proposal_only", "measure", x.Measure, "risk", x.Risk, "rollback", x.Rollback))
+	}
+	if e.Kind == incident.EventDecided {
+		add(p.T("deed.consent." + map[bool]string{true: "yes", false: "no"}[e.Consent]))
+	}
+	if x := e.Step; x != nil {
+		add(x.Action)
+		named(p.T("console.emergency"), x.Emergency)
+	}
+	if x := e.Workaround; x != nil {
+		add(p.T("console.workaround", "measure", x.Measure, "follow_up", x.FollowUp))
+	}
+	if x := e.Impact; x != nil {
+		add(c.impact(p, *x))
+	}
+	if e.Why != "" {
+		add(p.T("incident.pause." + string(e.Why)))
+	}
+	if e.Kind == incident.EventExtended {
+		named(p.T("console.new_due"), c.stamp(e.Until))
+	}
+	if e.Excused != "" {
+		add(p.T("incident.excused." + string(e.Excused)))
+	}
+	add(e.Other)
 	named(p.T("console.reporter"), e.Reporter)
 	named(p.T("console.party_a"), e.PartyA)
 	named(p.T("collector.field.cause"), e.Cause)
+	if e.Category != "" {
+		named(p.T("console.category"), p.T("incident.category."+string(e.Category)))
+	}
 	named(p.T("collector.field.handling"), e.Handling)
+	named(p.T("collector.field.prevention"), e.Prevention)
 	add(e.Text)
 	return out
-}
-
-// ack takes an incident on in the name of the person signed in, and shows the page on which that was done.
-func (c *Console) ack(w http.ResponseWriter, r *http.Request, who access.Identity) {
-	o, err := c.acknowledge(r, who)
-	if err != nil {
-		c.fail(w, r, err)
-		return
-	}
-	from := cameFrom(r)
-	if o.refusal == "" && !pulls(r) {
-		http.Redirect(w, r, from, http.StatusSeeOther)
-		return
-	}
-	if id, found := strings.CutPrefix(from, "/incidents/"); found {
-		c.sendIncident(w, r, who, id, o)
-		return
-	}
-	c.sendBoard(w, r, who, o)
-}
-
-// acknowledge returns an error only for what is no fault of the person.
-func (c *Console) acknowledge(r *http.Request, who access.Identity) (outcome, error) {
-	p, id := printer(r), r.PathValue("id")
-	if !mayAct(who) {
-		return outcome{status: http.StatusForbidden, refusal: p.T("console.may_not")}, nil
-	}
-	_, err := c.o.Desk.Ack(id, incident.Act{Person: who.Person, Note: r.PostFormValue("note"), Via: "console", Device: r.UserAgent(), Address: address(r)})
-	var conflict *incident.Conflict
-	var bad *incident.BadAct
-	switch {
-	case err == nil:
-		return outcome{done: p.T("console.done", "id", id)}, nil
-	case errors.As(err, &conflict):
-		return outcome{status: http.StatusConflict, refusal: plain(conflict.Text(p, c.o.Location))}, nil
-	case errors.As(err, &bad):
-		return outcome{status: http.StatusUnprocessableEntity, refusal: plain(bad.Text(p))}, nil
-	case errors.Is(err, incident.ErrNotFound):
-		return outcome{status: http.StatusNotFound, refusal: p.T("console.no_incident", "id", plain(id))}, nil
-	}
-	return outcome{}, err
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // returnable are the pages to which a login or an act may lead back: a closed list, so that no address leads elsewhere.
-var returnable = regexp.MustCompile(`^/(incidents/[A-Za-z0-9-]{1,40})?$`)
+var returnable = regexp.MustCompile(`^/(incidents/[A-Za-z0-9-]{1,40}|duty|windows|channels)?$`)
 
 // local is the address when it is a page of this console, else the first page.
 func local(address string) string {

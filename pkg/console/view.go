@@ -25,6 +25,9 @@ type frame struct {
 	Head    string // of the window
 	Notice  string // why an act was refused
 	Done    string // what an act did
+	Still   bool   // somebody may be writing here: without scripts it is not refreshed
+
+	places [][2]string // address and name of the pages that there are
 }
 
 // frame is in the time zone of the contract: so is every time shown.
@@ -33,14 +36,39 @@ func (c *Console) frame(r *http.Request, who access.Identity, now time.Time) fra
 	path := cameFrom(r)
 	return frame{
 		P: p, Other: other(p), Path: path, Title: c.o.Title, Version: c.o.Version, Who: who,
-		MayAct: mayAct(who), Now: now.In(c.o.Location),
+		MayAct: mayAct(who), Now: now.In(c.o.Location), places: c.places(),
 	}
+}
+
+func (c *Console) places() [][2]string {
+	out := [][2]string{{"/", "console.board"}}
+	if c.o.Duty != nil {
+		out = append(out, [2]string{"/duty", "console.duty"})
+	}
+	if c.o.Pages != nil {
+		out = append(out, [2]string{"/channels", "console.channels"})
+	}
+	return out
 }
 
 func mayAct(who access.Identity) bool { return access.Allow(who, access.Handle) == nil }
 
 // Zone is the name of the zone of all times on the page.
 func (f frame) Zone() string { return f.Now.Location().String() }
+
+// place is one of the console's pages.
+type place struct {
+	Path, Text string
+	Here       bool
+}
+
+// Places are the pages that this console has, for the line under its head.
+func (f frame) Places() (out []place) {
+	for _, p := range f.places {
+		out = append(out, place{p[0], f.P.T(p[1]), p[0] == f.Path})
+	}
+	return out
+}
 
 // Frame lets a template hand the frame on to a part.
 func (f frame) Frame() frame { return f }
@@ -49,6 +77,8 @@ func (f frame) Frame() frame { return f }
 type outcome struct {
 	status        int
 	done, refusal string
+	deed          string            // that was refused
+	said          map[string]string // in its form
 }
 
 // functions are what templates may call.
@@ -56,6 +86,7 @@ var functions = template.FuncMap{
 	"ms":    func(t time.Time) int64 { return t.UnixMilli() },
 	"hm":    func(t time.Time) string { return t.Format("15:04") },
 	"at":    at,
+	"add":   func(a, b int) int { return a + b },
 	"of":    func(f frame, v any) framed { return framed{f, v} },
 	"meter": func(name string, s share, mount string) meter { return meter{name, s, mount} },
 }

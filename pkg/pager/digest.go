@@ -107,11 +107,15 @@ func common(alerts []channel.Alert, of func(channel.Alert) map[string]string) ma
 // sum says in one language what a digest holds.
 func (p *Pager) sum(in *i18n.Printer, ongoing, over []incident.Page) channel.Words {
 	n, ended := strconv.Itoa(len(ongoing)), strconv.Itoa(len(over))
-	w := channel.Words{Title: in.T("pager.digest.title", "open", n, "levels", levels(in, ongoing), "over", ended)}
-	if len(ongoing) == 0 {
-		w.Title = in.T("pager.digest.title_over", "over", ended)
-		w.Text, w.Short = w.Title, w.Title
+	which := ""
+	switch {
+	case len(ongoing) == 0:
+		which = "_over"
+	case len(over) == 0:
+		which = "_open"
 	}
+	w := channel.Words{Title: in.T("pager.digest.title"+which, "open", n, "levels", levels(in, ongoing), "over", ended)}
+	w.Short = w.Title
 	var lines []string
 	for i, page := range ongoing {
 		if i == maxListed {
@@ -131,7 +135,7 @@ func (p *Pager) sum(in *i18n.Printer, ongoing, over []incident.Page) channel.Wor
 	if len(ongoing) > 0 {
 		first := ongoing[0].Record
 		w.Short = channel.Brief{
-			Level: in.T("common.level." + string(ongoing[0].Level)), Service: in.T("pager.digest.short", "open", n, "over", ended), What: first.Title(in), ID: first.ID,
+			Level: in.T("common.level." + string(ongoing[0].Level)), Service: in.T("pager.digest.short"+which, "open", n, "over", ended), What: first.Title(in), ID: first.ID,
 		}.Text()
 	}
 	return w

@@ -88,6 +88,9 @@ func complete(t *testing.T, calls []call, pages []string) {
 	t.Helper()
 	last := map[string]int{} // of each incident, the page that went last
 	for _, c := range calls {
+		if strings.HasPrefix(c.key, "digest.") && slices.ContainsFunc(calls, func(d call) bool { return d.key == c.key && d.refused }) {
+			continue // what a digest held that was refused may go one by one
+		}
 		for _, key := range c.pages() {
 			i := slices.Index(pages, key)
 			id, _, _ := strings.Cut(key, ".")

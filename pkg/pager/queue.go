@@ -64,11 +64,16 @@ func (w *worker) ready(now time.Time) (out []*item, wait time.Duration) {
 	return out, wait
 }
 
+// away says whether the receiver has failed for long.
+func (w *worker) away(now time.Time) bool {
+	return !w.awaySince.IsZero() && now.Sub(w.awaySince) >= absence
+}
+
 // batch is what the next message holds: one page, or several when there are more than may go one by one, or when the
 // receiver was away. A page that may have arrived goes again by itself, under its own key.
 func (w *worker) batch(ready []*item, room int, now time.Time) []*item {
-	away := !w.awaySince.IsZero() && now.Sub(w.awaySince) >= absence && len(ready) >= absentee
-	if ready[0].Unsure || !away && len(ready) <= min(room, storm) {
+	missed := len(ready) >= absentee && (w.away(now) || ready[0].seq <= w.missedTo)
+	if ready[0].Unsure || !missed && len(ready) <= min(room, storm) {
 		return ready[:1]
 	}
 	var out []*item

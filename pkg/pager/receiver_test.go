@@ -30,6 +30,7 @@ type call struct {
 	key     string
 	at      time.Time
 	auth    string
+	refused bool // with a plain no
 	payload channel.Payload
 }
 
@@ -110,7 +111,32 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	n, does := len(r.calls), r.does
 	r.calls = append(r.calls, c)
 	r.mu.Unlock()
-	does(n, w, req)
+	does(n, &noting{w, r, n}, req)
+}
+
+// noting sees what a call is answered.
+type noting struct {
+	http.ResponseWriter
+	r *receiver
+	n int
+}
+
+func (w *noting) WriteHeader(code int) {
+	w.no(code > 299)
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *noting) Write(b []byte) (int, error) {
+	w.no(strings.Contains(string(b), `"errcode":1`))
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *noting) Flush() { w.ResponseWriter.(http.Flusher).Flush() }
+
+func (w *noting) no(refused bool) {
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	w.r.calls[w.n].refused = w.r.calls[w.n].refused || refused
 }
 
 func (r *receiver) all() []call {

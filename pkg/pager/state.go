@@ -31,6 +31,8 @@ type merged struct {
 	Key   string    `json:"key"`
 	Pages []uint64  `json:"pages"` // numbers, in its order
 	At    time.Time `json:"at"`
+
+	unsure bool // it may have arrived
 }
 
 // The tables. Only this package writes them.
@@ -61,7 +63,7 @@ func (p *Pager) underWay(channel string) (m *merged, err error) {
 		if m = nil; errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt) { // a damaged one must not keep pages from being sent
 			return nil
 		}
-		m = &got
+		m, got.unsure = &got, true
 		return err
 	})
 	return m, err

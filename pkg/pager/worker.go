@@ -39,6 +39,7 @@ type worker struct {
 	first      bool               // nothing was sent since the start
 	failures   int                // in a row
 	awaySince  time.Time          // of them the first
+	missedTo   uint64             // the last page that it has missed when it was away for long
 	failedAt   time.Time
 	readyAt    time.Time // the receiver is not asked before
 	held       bool      // because it said so itself
@@ -232,6 +233,9 @@ func (w *worker) try(ctx context.Context, its []*item) {
 		w.refused(its, err)
 		return
 	}
+	if w.away(time.Now()) {
+		w.missedTo = w.read
+	}
 	w.failures, w.awaySince, w.failedAt, w.readyAt, w.held, w.mostMerged = 0, time.Time{}, time.Time{}, time.Time{}, false, min(2*w.mostMerged, maxDigest)
 	now := time.Now()
 	for _, it := range its {
@@ -309,8 +313,11 @@ func (w *worker) refused(its []*item, err error) {
 	w.p.metrics.failed.WithLabelValues(name).Inc()
 	r, unsure := channel.RefusalIn(err), channel.Unsure(err)
 	o := outcome{}
-	if !unsure { // a digest may be put together anew when it surely did not arrive
-		o.unmerge, w.merged = w.merged != nil, nil
+	if w.merged != nil {
+		w.merged.unsure = w.merged.unsure || unsure
+		if r.PageOnly || !w.merged.unsure { // it may be put together anew when it surely did not arrive, or never will
+			o.unmerge, w.merged = true, nil
+		}
 	}
 	alone := r.PageOnly && len(its) == 1
 	if r.PageOnly && len(its) > 1 {

@@ -127,7 +127,7 @@ func (r *night) readsIncident() {
 	r.b.click("#" + r.id + " h3 a")
 	r.b.await("the incident's page", `document.querySelectorAll(".timeline li").length >= 2`)
 	text := js[string](r.b, `document.body.innerText`)
-	for _, want := range []string{r.id, "发现", "受理", "正在查看", "admin", "控制台"} {
+	for _, want := range []string{r.id, "发现", "响应", "正在查看", "admin", "控制台"} {
 		if !strings.Contains(text, want) {
 			r.t.Errorf("the incident's page lacks %q:\n%s", want, text)
 		}

@@ -22,7 +22,7 @@
 
   // What the person holds: fields keep what is typed in them, evidence stays open.
   function theirs(e, name) {
-    return name === 'open' && e.nodeName === 'DETAILS' || name === 'value' && e.nodeName === 'INPUT' && e.type !== 'hidden';
+    return name === 'open' && e.nodeName === 'DETAILS' || name === 'selected' || name === 'checked' || name === 'value' && e.nodeName === 'INPUT' && e.type !== 'hidden';
   }
   function attributes(a, b) {
     var i, n;

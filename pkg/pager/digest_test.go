@@ -1,0 +1,149 @@
+package pager
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"xunjian/pkg/channel"
+)
+
+// burst is more pages at once than go one by one.
+func (h *house) burst(from, n int) {
+	for i := range n {
+		h.observe("service-"+string(rune('a'+(from+i)/26))+string(rune('a'+(from+i)%26)), true)
+	}
+}
+
+// Killed after the receiver got a digest and before that was written down: the same digest goes again under the same key,
+// though there are newer pages by then; nothing of it goes singly.
+func TestKilledWithADigestUnderWay(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var h *house
+		var killed atomic.Bool
+		o := &mouth{name: "ops", terms: channel.Terms{PerMinute: 4, Ends: true}}
+		o.does = func(_ context.Context, n int) error {
+			if n == 2 && killed.CompareAndSwap(false, true) {
+				h.db.Close() // nothing can be written any more
+			}
+			return nil
+		}
+		h = newHouse(t, o)
+		h.burst(0, 12)
+		time.Sleep(time.Minute)
+		all := o.all()
+		if len(all) != 3 || !strings.HasPrefix(all[2].m.Key, "digest.") {
+			t.Fatalf("%d messages", len(all))
+		}
+		h.halt()
+		h.start()
+		h.burst(12, 3)
+		time.Sleep(5 * time.Minute)
+		all = o.all()
+		if again := all[3].m; again.Key != all[2].m.Key || len(again.Payload.Alerts) != len(all[2].m.Payload.Alerts) || again.Text != all[2].m.Text {
+			t.Errorf("%s, then %s", all[2].m.Key, again.Key)
+		}
+		told, n := o.told()
+		if len(told) != 15 || n > 6 || len(h.undelivered()) != 0 {
+			t.Errorf("%d told in %d messages", len(told), n)
+		}
+	})
+}
+
+// A receiver that takes no large message gets smaller ones.
+func TestDigestTooLarge(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		o := &mouth{name: "ops", terms: channel.Terms{PerMinute: 60, Ends: true}}
+		most := 40
+		big := func(m channel.Message) bool { return len(m.Payload.Alerts) > most }
+		o.does = func(_ context.Context, n int) error {
+			if big(o.all()[n].m) {
+				return &channel.Refusal{Status: http.StatusRequestEntityTooLarge, PageOnly: true}
+			}
+			return nil
+		}
+		h := newHouse(t, o)
+		h.stop() // so that all come at once
+		h.stop = func() {}
+		h.burst(0, 300)
+		h.halt()
+		h.start()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if told, n := o.told(); len(told) != 300 || n > 60 || len(h.undelivered()) != 0 {
+			t.Errorf("%d told in %d messages, %d left", len(told), n, len(h.undelivered()))
+		}
+	})
+}
+
+// What may have arrived goes again as it was, however long the receiver is away; the rest is one message.
+func TestUnsureGoesByItself(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var away atomic.Bool
+		away.Store(true)
+		o := &mouth{name: "ops", terms: channel.Terms{Ends: true}}
+		o.does = func(context.Context, int) error {
+			if away.Load() {
+				return &channel.Refusal{Cause: channel.CauseNoVerdict, Text: "<html>"}
+			}
+			return nil
+		}
+		h := newHouse(t, o)
+		first := h.observe("signature", true)
+		time.Sleep(time.Second / 2)
+		for range 20 {
+			h.burst(0, 3)
+			time.Sleep(10 * time.Minute)
+		}
+		away.Store(false)
+		time.Sleep(10 * time.Minute)
+		all := o.all()
+		n := len(all)
+		for n > 0 && all[n-1].ok {
+			n--
+		}
+		yes := all[n:]
+		if len(yes) != 2 || yes[0].m.Key != first.ID+".1.opened" || len(yes[1].m.Payload.Alerts) != 3 {
+			t.Errorf("%d messages on return, the first %s", len(yes), yes[0].m.Key)
+		}
+	})
+}
+
+// A receiver that forgets is told again of what is open, and of nothing else.
+func TestRefresh(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := &forgetful{mouth: mouth{name: "am", terms: channel.Terms{Ends: true}}}
+		h := newHouse(t, f)
+		h.observe("signature", true)
+		h.observe("sms", true)
+		time.Sleep(10*time.Minute + time.Second)
+		if f.refreshed < 9 || f.refreshed > 11 || f.open != 2 {
+			t.Errorf("told again %d times, the last time of %d", f.refreshed, f.open)
+		}
+		h.recover("sms")
+		time.Sleep(2 * time.Minute)
+		if f.open != 1 || len(h.undelivered()) != 0 {
+			t.Errorf("told again of %d, undelivered %+v", f.open, h.undelivered())
+		}
+	})
+}
+
+type forgetful struct {
+	mouth
+	refreshed, open int
+}
+
+func (f *forgetful) Every() time.Duration { return time.Minute }
+
+func (f *forgetful) Refresh(_ context.Context, open []channel.Message) error {
+	f.refreshed, f.open = f.refreshed+1, len(open)
+	if f.refreshed == 3 {
+		return errors.New("not now")
+	}
+	return nil
+}
