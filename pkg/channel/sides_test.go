@@ -315,7 +315,7 @@ func (m *mailServer) converse(c net.Conn, refuse bool) {
 			if m.auth(line, func(q string) string { say(q); s, _ := r.ReadString('\n'); return strings.TrimSpace(s) }) {
 				say("235 welcome")
 			} else {
-				say("535 wrong password " + secretWord)
+				say("535 wrong password other-pass")
 			}
 		case "RCPT":
 			if refuse {
