@@ -14,7 +14,7 @@ const dingTalkText = 8 << 10
 // newDingTalk is 钉钉's group robot.
 func newDingTalk(b base, w wiring) (Channel, error) {
 	return &robot{b, w, robotKind{
-		site: "https://oapi.dingtalk.com/robot/send", param: "access_token", code: "errcode", id: func(p Person) string { return p.DingTalk }, body: dingTalkBody, buttons: true, inURL: true,
+		site: "https://oapi.dingtalk.com/robot/send", param: "access_token", code: "errcode", body: dingTalkBody, buttons: true, inURL: true,
 		sign: func(secret string, now time.Time) signature {
 			ts := strconv.FormatInt(now.UnixMilli(), 10)
 			return signature{ts, hmacSHA256(secret, ts+"\n"+secret)}

@@ -72,7 +72,6 @@ func address(s string) bool {
 // email hands mails to a server.
 type email struct {
 	base
-	reaching
 	wiring
 	host    string
 	port    int
@@ -88,7 +87,7 @@ func newEmail(b base, w wiring) (Channel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("channel %s: %w", b.s.Name, err)
 	}
-	return &email{base: b, reaching: reaching{mailOf, len(b.s.To)}, wiring: w, host: host, port: n}, nil
+	return &email{base: b, wiring: w, host: host, port: n}, nil
 }
 
 // Send makes one try for each person, over a connection of its own.

@@ -10,7 +10,7 @@ const feishuText = 8 << 10
 // newFeishu is 飞书's group robot.
 func newFeishu(b base, w wiring) (Channel, error) {
 	return &robot{b, w, robotKind{
-		site: "https://open.feishu.cn/open-apis/bot/v2/hook", code: "code", id: func(p Person) string { return p.Feishu }, body: feishuBody, buttons: true,
+		site: "https://open.feishu.cn/open-apis/bot/v2/hook", code: "code", body: feishuBody, buttons: true,
 		// The key is what others take for the message, and the message is empty.
 		sign: func(secret string, now time.Time) signature {
 			ts := strconv.FormatInt(now.Unix(), 10)

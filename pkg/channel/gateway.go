@@ -58,7 +58,6 @@ type Yes struct {
 // gateway is an HTTP interface for short messages or calls.
 type gateway struct {
 	base
-	reaching
 	wiring
 	g       Gateway
 	matches *regexp.Regexp // nil for none
@@ -66,7 +65,7 @@ type gateway struct {
 }
 
 func newGateway(b base, w wiring) (Channel, error) {
-	g := &gateway{base: b, reaching: reaching{phoneOf, len(b.s.To)}, wiring: w, g: *b.s.Gateway}
+	g := &gateway{base: b, wiring: w, g: *b.s.Gateway}
 	var err error
 	if g.g.Yes.Matches != "" {
 		g.matches, err = regexp.Compile(g.g.Yes.Matches)

@@ -136,16 +136,3 @@ func maskNumber(n string) string {
 	}
 	return n[:3] + "****" + n[len(n)-4:]
 }
-
-// reaching is part of the channels that bring a message to the very people it names. They are told of every page only when
-// the configuration says to whom.
-type reaching struct {
-	of func(Person) string
-	to int
-}
-
-// Reaches says whether the channel can bring a message to this very person.
-func (r reaching) Reaches(p Person) bool { return r.of(p) != "" }
-
-// Broadcasts says whether the channel has receivers of its own.
-func (r reaching) Broadcasts() bool { return r.to > 0 }

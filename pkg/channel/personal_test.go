@@ -20,6 +20,27 @@ func TestPersonal(t *testing.T) {
 			t.Errorf("%s: %v %v %v", kind, b.Personal(), b.Broadcasts(), b.Reaches(who))
 		}
 	}
+	for kind, side := range sides {
+		if kind == "cmpp" || kind == "smpp" {
+			continue // of one make with the others, but for a simulator
+		}
+		s := side(t).settings
+		s.Name, s.Kind = "duty", kind
+		c, ok := make1(t, s).(interface {
+			Personal() bool
+			Reaches(Person) bool
+			Broadcasts() bool
+			Terms() Terms
+		})
+		if !ok || c.Personal() != (where[kind] != nil) {
+			t.Errorf("%s: what it reaches is hidden", kind)
+		}
+	}
+	for _, c := range []any{&shortMessage{}, &gateway{}, &email{}, &robot{}, &hook{}, &alertmanager{}} {
+		if _, ok := c.(interface{ Reaches(Person) bool }); !ok {
+			t.Errorf("%T: what it reaches is hidden", c)
+		}
+	}
 	if len(kinds) != 10 {
 		t.Error("a kind is not in this table")
 	}

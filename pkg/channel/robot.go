@@ -23,15 +23,11 @@ type robot struct {
 	robotKind
 }
 
-// Reaches says whether the robot can name this very person in its group.
-func (r *robot) Reaches(p Person) bool { return nameable(r.id(p)) }
-
 // robotKind is what one messenger does its own way.
 type robotKind struct {
-	site    string              // where robots are unless url says otherwise; the key comes behind it
-	param   string              // the key's name in the address; empty: it is the end of the path
-	code    string              // what the verdict is called in the answer: 0 is a yes
-	id      func(Person) string // with this messenger
+	site    string // where robots are unless url says otherwise; the key comes behind it
+	param   string // the key's name in the address; empty: it is the end of the path
+	code    string // what the verdict is called in the answer: 0 is a yes
 	body    func(m spoken, sign signature) any
 	buttons bool // shows the link as one
 	inURL   bool // timestamp and signature stand in the address, else in the body

@@ -79,7 +79,6 @@ var sender = regexp.MustCompile(`^[A-Za-z0-9]{1,20}$`)
 // shortMessage hands short messages to a centre, in a session of its own for each page.
 type shortMessage struct {
 	base
-	reaching
 	wiring
 	codec   func(sms.Account) (sms.Codec, error)
 	letters letters
@@ -89,11 +88,11 @@ type shortMessage struct {
 }
 
 func newSMPP(b base, w wiring) (Channel, error) {
-	return &shortMessage{base: b, reaching: reaching{phoneOf, len(b.s.To)}, wiring: w, codec: sms.NewSMPP, taken: map[string]string{}}, nil
+	return &shortMessage{base: b, wiring: w, codec: sms.NewSMPP, taken: map[string]string{}}, nil
 }
 
 func newCMPP(b base, w wiring) (Channel, error) {
-	return &shortMessage{base: b, reaching: reaching{phoneOf, len(b.s.To)}, wiring: w, codec: sms.NewCMPP, taken: map[string]string{}}, nil
+	return &shortMessage{base: b, wiring: w, codec: sms.NewCMPP, taken: map[string]string{}}, nil
 }
 
 // session is one connection, logged in.

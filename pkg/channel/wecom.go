@@ -8,7 +8,7 @@ const weComText = 2048
 // newWeCom is 企业微信's group robot: no signature, the key in the address is the secret.
 func newWeCom(b base, w wiring) (Channel, error) {
 	return &robot{b, w, robotKind{
-		site: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send", param: "key", code: "errcode", id: func(p Person) string { return p.WeCom }, body: weComBody,
+		site: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send", param: "key", code: "errcode", body: weComBody,
 		refused: map[string]verdict{
 			"45009": {CauseLimit, time.Minute, false},
 			"45033": {CauseLimit, time.Minute, false},

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"time"
 
 	"xunjian/pkg/channel"
 	"xunjian/pkg/contract"
+	"xunjian/pkg/i18n"
+	"xunjian/pkg/roster"
 )
 
 // ErrNoChannel is returned for the name of a channel that is not configured.
@@ -25,8 +28,9 @@ type Tested struct {
 }
 
 // Test sends a message that is plainly a test over a channel, or over all with the name "", in the name of a person, at
-// once and beside whatever is being sent. It goes to each of the people given, else to those the channel itself names.
-// The error is ErrNoChannel; what a receiver says is in the list, which has the order of the configuration.
+// once and beside whatever is being sent. It goes to each of the people given, else to those the channel itself names, and
+// over a channel that names nobody to whoever is on duty. The error is ErrNoChannel; what a receiver says is in the list,
+// which has the order of the configuration.
 func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person) ([]Tested, error) {
 	var out []Tested
 	var sends []func() (channel.Receipt, error)
@@ -34,11 +38,7 @@ func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person)
 		if name != "" && c.Name() != name {
 			continue
 		}
-		people := to
-		if len(people) == 0 {
-			people = append(people, channel.Person{})
-		}
-		for _, person := range people {
+		for _, person := range p.tested(c, to, time.Now()) {
 			m := p.testMessage(c.Name(), by, time.Now(), person)
 			out = append(out, Tested{Channel: c.Name(), Person: person.Name})
 			sends = append(sends, func() (channel.Receipt, error) {
@@ -65,6 +65,25 @@ func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person)
 	return out, nil
 }
 
+// tested are the people to whom a test goes over a channel; one without a name stands for whoever sits behind it.
+func (p *Pager) tested(c channel.Channel, to []channel.Person, now time.Time) (out []channel.Person) {
+	if len(to) > 0 {
+		return to
+	}
+	if who, ok := c.(personal); ok && !who.Broadcasts() && p.o.Roster != nil {
+		duty := p.o.Roster.On(now)
+		for _, line := range roster.Lines {
+			if on := duty.On(line); on.Held() && who.Reaches(addressed(on.Person)) && !slices.Contains(out, addressed(on.Person)) {
+				out = append(out, addressed(on.Person))
+			}
+		}
+	}
+	if out == nil {
+		out = append(out, channel.Person{})
+	}
+	return out
+}
+
 // testMessage says that it is a test in its every part, so that nobody takes it for a fault.
 func (p *Pager) testMessage(receiver, by string, now time.Time, to channel.Person) channel.Message {
 	t := p.printer.T
@@ -75,8 +94,16 @@ func (p *Pager) testMessage(receiver, by string, now time.Time, to channel.Perso
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s %s %s %d", receiver, to.Name, by, now.UnixNano())
 	print := fmt.Sprintf("%016x", h.Sum64())
+	words := map[string]channel.Words{}
+	for _, language := range i18n.Languages {
+		in := i18n.For(language)
+		words[language] = channel.Words{
+			Title: in.T("pager.test.title"), Text: in.T("pager.test.text", "by", by, "channel", receiver, "at", p.clock(now)), Short: in.T("pager.test.short", "by", by),
+		}
+	}
 	m := channel.Message{
-		Key: "test." + print, Level: contract.Minor, Title: title, Text: text, Short: t("pager.test.short", "by", by),
+		Translations: words,
+		Key:          "test." + print, Level: contract.Minor, Title: title, Text: text, Short: t("pager.test.short", "by", by),
 		Payload: channel.Payload{
 			Receiver: receiver, Status: firing, Version: "4", ExternalURL: p.o.ExternalURL, GroupKey: "{}:{test=\"" + print + "\"}",
 			Alerts:      []channel.Alert{{Status: firing, Labels: labels, Annotations: annotations, StartsAt: now.In(p.o.Location), Fingerprint: print}},
