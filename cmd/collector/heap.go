@@ -33,19 +33,14 @@ func thrifty(ctx context.Context) {
 	}
 }
 
-// heapPercent is how much may be thrown away before it is collected, as a share of what is in use: 24 to 32 MiB as long as
-// that is at most a third of it and more than an eighth. What is beyond the heap of a thousand agents takes long to look
-// through, but what thousands of agents throw away fills an eighth of it no more than a few times a minute. It moves in
-// steps, for each change stops the program for a moment.
+// heapPercent is how much may be thrown away before it is collected, as a share of what is in use: 24 MiB at most as long as
+// that is more than an eighth. What is beyond the heap of a thousand agents takes long to look through, but what thousands
+// of agents throw away fills an eighth of it no more than a few times a minute. It moves in steps, for each change stops
+// the program for a moment.
 func heapPercent(live uint64) int {
-	const small, large = 24 << 20, 32 << 20
-	for percent := 400; percent > 33; percent /= 2 {
-		if live*uint64(percent)/100 <= small {
-			return percent
-		}
-	}
-	for _, percent := range []int{33, 25, 18} {
-		if live*uint64(percent)/100 <= large {
+	const most = 24 << 20
+	for _, percent := range []int{400, 200, 100, 50, 33, 25, 18} {
+		if live*uint64(percent)/100 <= most {
 			return percent
 		}
 	}

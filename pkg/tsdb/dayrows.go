@@ -176,13 +176,10 @@ func (p *dayPart) values(dst []float64, dec *blockDecoder, e *entry, fill bool) 
 		}
 	case at < 0:
 	case p.mem != nil:
-		cols := len(p.mem.rows) / rows
-		if at >= cols {
-			return dst, false, fmt.Errorf("row of %d columns lacks column %d: %w", cols, at, ErrCorrupt)
+		if at >= p.mem.rows.columns {
+			return dst, false, fmt.Errorf("row of %d columns lacks column %d: %w", p.mem.rows.columns, at, ErrCorrupt)
 		}
-		for i := at; i < len(p.mem.rows); i += cols {
-			dst = append(dst, p.mem.rows[i])
-		}
+		dst = p.mem.rows.column(dst, rows, at)
 	default:
 		dst, err = dec.valuesOf(dst, &p.blk, at, p.lo, p.hi)
 	}

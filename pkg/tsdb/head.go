@@ -77,7 +77,7 @@ type segment struct {
 	number uint64 // journal number of the last row
 	lo, hi int64
 	stamps []int64
-	rows   []float64 // nil once block is there
+	rows   rowStore // empty once block is there
 	block  []byte    // under stream.mu
 	key    []byte
 }
@@ -237,23 +237,13 @@ func (s *stream) add(p placement, r row, now time.Time) (closed []*segment) {
 		s.open[p.lane] = g
 	}
 	g.number, g.lo, g.hi = r.number, min(g.lo, r.ms), max(g.hi, r.ms)
+	g.rows.add(len(g.stamps), r.values)
 	g.stamps = append(g.stamps, r.ms)
-	g.rows = append(grown(g.rows, len(r.values)), r.values...)
 	s.note(r)
 	if p.sealAfter {
 		closed = s.seal(p.lane, closed)
 	}
 	return closed
-}
-
-// grown has room for one more row. It grows by a sixth of a full block at a time: what is thrown away comes to two and a
-// half blocks in half an hour, while doubling would leave a quarter of all open segments empty.
-func grown(rows []float64, columns int) []float64 {
-	if len(rows)+columns <= cap(rows) {
-		return rows
-	}
-	const step = 20 // rows
-	return append(make([]float64, 0, len(rows)+step*columns), rows...)
 }
 
 // note keeps the newest row and the time for which the schema is in use; under mu.

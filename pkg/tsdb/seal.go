@@ -87,7 +87,7 @@ func (s *sealer) encode(g *segment) {
 	stamps, rows := s.sorted(g)
 	b := s.enc.encode(key, g.schema.id, stamps, rows)
 	g.stream.mu.Lock()
-	g.key, g.block, g.rows, g.stamps = key, b, nil, nil
+	g.key, g.block, g.rows, g.stamps = key, b, rowStore{}, nil
 	g.stream.mu.Unlock()
 	s.waiting = append(s.waiting, g)
 	s.bytes += len(b)
@@ -98,21 +98,19 @@ func (s *sealer) encode(g *segment) {
 	m.encode.Add(time.Since(start).Seconds())
 }
 
-// sorted is the segment's rows by time; they mostly are in that order already.
+// sorted is the segment's rows by time, one after the other; they mostly are in that order already.
 func (s *sealer) sorted(g *segment) ([]int64, []float64) {
-	if slices.IsSorted(g.stamps) {
-		return g.stamps, g.rows
-	}
 	n := len(g.stamps)
-	cols := len(g.rows) / n
 	s.order, s.stamps, s.rows = s.order[:0], s.stamps[:0], s.rows[:0]
 	for i := range n {
 		s.order = append(s.order, i)
 	}
-	slices.SortStableFunc(s.order, func(a, b int) int { return cmp.Compare(g.stamps[a], g.stamps[b]) }) // of equal stamps the first wins
+	if !slices.IsSorted(g.stamps) {
+		slices.SortStableFunc(s.order, func(a, b int) int { return cmp.Compare(g.stamps[a], g.stamps[b]) }) // of equal stamps the first wins
+	}
 	for _, i := range s.order {
 		s.stamps = append(s.stamps, g.stamps[i])
-		s.rows = append(s.rows, g.rows[i*cols:(i+1)*cols]...)
+		s.rows = append(s.rows, g.rows.row(i)...)
 	}
 	return s.stamps, s.rows
 }

@@ -239,7 +239,7 @@ type pinned struct {
 	schema     uint32
 	lo         int64
 	stamps     []int64
-	rows       []float64
+	rows       rowStore
 	key, block []byte
 }
 
