@@ -45,9 +45,9 @@ func encodePoints(s *sink, points []promql.FPoint) error {
 // pointWriter writes the points of one series. Neighbours share nearly all digits of their times, and often have the same
 // value: what stays is copied, not worked out again.
 type pointWriter struct {
-	span  int64          // the last point's; 0: none yet
+	from  int64          // the first ms of the last point's span
 	head  [headRoom]byte // what a point of it begins with
-	nhead int
+	nhead int            // 0: no span yet
 	bits  uint64         // the last value's
 	tail  [tailRoom]byte // what a point with it ends with
 	ntail int            // 0: no value yet
@@ -60,25 +60,35 @@ func (w *pointWriter) append(b []byte, ms int64, v float64) []byte {
 		tail := append(appendFloat(append(w.tail[:0], ','), v), ']')
 		w.bits, w.ntail = bits, len(tail)
 	}
-	b = w.time(b, ms)
 	n := len(b)
-	copy(b[n:n+tailRoom], w.tail[:])
+	switch {
+	case ms < spanMS:
+		b = appendTime(append(b, ',', '['), ms)
+		n = len(b)
+	default:
+		rest := uint64(ms - w.from)
+		if rest >= spanMS || w.nhead == 0 {
+			rest = w.span(ms)
+		}
+		b = b[:n+headRoom+tailRoom]
+		*(*[headRoom]byte)(b[n:]) = w.head
+		n += w.nhead
+		second := rest / 1000
+		b[n], b[n+1] = byte('0'+second/10), byte('0'+second%10)
+		n += 2
+		if f := rest - second*1000; f != 0 {
+			b[n], b[n+1], b[n+2], b[n+3] = '.', byte('0'+f/100), byte('0'+f/10%10), byte('0'+f%10)
+			n += 4
+		}
+	}
+	b = b[:n+tailRoom]
+	*(*[tailRoom]byte)(b[n:]) = w.tail
 	return b[:n+w.ntail]
 }
 
-// time writes what is ahead of the value.
-func (w *pointWriter) time(b []byte, ms int64) []byte {
-	if ms < spanMS {
-		return appendTime(append(b, ',', '['), ms)
-	}
-	if span := ms / spanMS; span != w.span {
-		w.span, w.nhead = span, len(strconv.AppendInt(append(w.head[:0], ',', '['), span, 10))
-	}
-	n, rest := len(b), int(ms-w.span*spanMS)
-	copy(b[n:n+headRoom], w.head[:])
-	b = append(b[:n+w.nhead], byte('0'+rest/10_000), byte('0'+rest/1000%10))
-	if f := rest % 1000; f != 0 {
-		b = append(b, '.', byte('0'+f/100), byte('0'+f/10%10), byte('0'+f%10))
-	}
-	return b
+// span begins another one and returns how far in it a time is.
+func (w *pointWriter) span(ms int64) uint64 {
+	span := ms / spanMS
+	w.from, w.nhead = span*spanMS, len(strconv.AppendInt(append(w.head[:0], ',', '['), span, 10))
+	return uint64(ms - w.from)
 }

@@ -56,3 +56,22 @@ func TestPointsArePlain(t *testing.T) {
 		s.done()
 	}
 }
+
+// BenchmarkPoints: a day of one series at 15 s, whose value changes every few points.
+func BenchmarkPoints(b *testing.B) {
+	points := make([]promql.FPoint, 5761)
+	v := 1.25
+	for i := range points {
+		if i%4 == 0 {
+			v = float64(rand.IntN(400)) / 100
+		}
+		points[i] = promql.FPoint{T: 1_700_000_000_000 + int64(i)*15_000, F: v}
+	}
+	s := newSink(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	for b.Loop() {
+		s.buf = s.buf[:0]
+		if err := encodePoints(s, points); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
