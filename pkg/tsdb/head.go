@@ -78,7 +78,7 @@ type segment struct {
 	lo, hi int64
 	stamps []int64
 	rows   rowStore // empty once block is there
-	block  []byte    // under stream.mu
+	block  []byte   // under stream.mu
 	key    []byte
 }
 
