@@ -270,11 +270,16 @@ func (c *catalog) use(st *stream, sc *schema) {
 	c.columns += len(sc.series)
 	st.agent.columns += len(sc.series)
 	columns := make([]*entry, len(sc.series))
+	labels := map[string][]metric.Label{} // by how a series' own are written; many have none, or those of one device
 	for i, s := range sc.series {
 		text := sc.texts[i]
 		e := st.entries[text]
 		if e == nil {
-			e = &entry{series: withLabels(s, st.def.Labels), stream: st, order: len(st.entries)}
+			own := text[len(s.Name):]
+			if _, ok := labels[own]; !ok {
+				labels[own] = slices.Clip(withLabels(s, st.def.Labels).Labels)
+			}
+			e = &entry{series: metric.Series{Name: s.Name, Labels: labels[own]}, stream: st, order: len(st.entries)}
 			st.entries[text] = e
 			c.byName[s.Name] = append(c.byName[s.Name], e)
 			if s.Name != OverflowSeries { // it takes no room from others

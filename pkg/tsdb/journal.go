@@ -153,7 +153,7 @@ type journalWriter struct {
 
 func newJournalWriter(next uint64) (*journalWriter, error) {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
+		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false))
 	return &journalWriter{next: next, zip: z}, err
 }
 

@@ -296,3 +296,39 @@ func TestWithLabels(t *testing.T) {
 		}
 	}
 }
+
+// TestSeriesOfOneDeviceShareLabels: each has its own labels with the stream's, and those with the same ones hold them once.
+func TestSeriesOfOneDeviceShareLabels(t *testing.T) {
+	c := newCatalog(Options{}.withDefaults().Limits)
+	a, err := c.agent("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := streamDef{Agent: "a", Kind: "host", Labels: []metric.Label{{Name: "device", Value: "mine"}, {Name: "job", Value: "node"}}}
+	var samples []metric.Sample
+	for _, s := range []metric.Series{
+		metric.New("reads", "device", "vda"), metric.New("writes", "device", "vda"), metric.New("writes", "device", "vdb"), metric.New("load1"), metric.New("load5"),
+	} {
+		samples = append(samples, metric.Sample{Series: s})
+	}
+	if _, out := c.resolve(a, d, samples, nil); out != Stored {
+		t.Fatal(out)
+	}
+	held := map[*metric.Label]string{}
+	for _, x := range samples {
+		want := withLabels(x.Series, d.Labels)
+		e := c.byName[x.Series.Name][0]
+		for _, one := range c.byName[x.Series.Name] {
+			if one.series.String() == want.String() {
+				e = one
+			}
+		}
+		if e.series.String() != want.String() {
+			t.Errorf("%s is not there", want)
+		}
+		held[&e.series.Labels[0]] = want.String()
+	}
+	if len(held) != 3 {
+		t.Errorf("labels are held %d times: %v", len(held), held)
+	}
+}
