@@ -98,7 +98,10 @@ func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
 				return nil
 			}
 			oldest, there = keyDay(k), true
-			return store.Warm(tx.Bucket(bucket).Bucket(k))
+			if err := store.Warm(tx.Bucket(bucket).Bucket(k)); err != nil {
+				return fmt.Errorf("drop %s of day %d: %w", bucket, oldest, err)
+			}
+			return nil
 		})
 		if err != nil || !there {
 			return err
