@@ -235,3 +235,29 @@ func TestWholeAddressIsASecret(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a robot answers is a yes, or a no with a short, readable reason; only the code 0 is a yes.
+func FuzzRobots(f *testing.F) {
+	f.Add(200, []byte(`{"errcode":0}`), "")
+	f.Add(200, []byte(`{"code":19021,"msg":"sign match fail"}`), "Mon, 23 Nov 2026 09:00:00 GMT")
+	f.Add(302, []byte("<html>"), "x")
+	f.Fuzz(func(t *testing.T, status int, body []byte, date string) {
+		for _, kind := range []string{"wecom", "dingtalk", "feishu"} {
+			ch, err := kinds[kind].build(newBase(Settings{Kind: kind}), wiring{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = ch.(*robot).judge(answer{status, body, shorten(string(body)), http.Header{"Date": {date}}, time.Unix(0, 0)}, true)
+			if err != nil {
+				if text := err.Error(); len(text) > 400 || strings.ContainsAny(text, "\r\n\x00") {
+					t.Errorf("%q", text)
+				}
+				continue
+			}
+			var v map[string]json.RawMessage
+			if status < 200 || status > 299 || json.Unmarshal(body, &v) != nil {
+				t.Errorf("%d %q is a yes", status, body)
+			}
+		}
+	})
+}
