@@ -45,3 +45,20 @@ func TestTestPage(t *testing.T) {
 		}
 	})
 }
+
+// Over a channel that names nobody itself, a test goes to whoever is on duty; without anybody it says so.
+func TestTestPageToThoseOnDuty(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := &gateway{name: "sms"}
+		h := newDuty(t, nil, g)
+		got, err := h.pager.Test(context.Background(), "sms", "张工")
+		if err != nil || len(got) != len(g.got) || len(got) == 0 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		for i, x := range got {
+			if x.Person == "" || x.Error != "" || len(g.got[i].m.To) != 1 || !strings.Contains(g.got[i].m.Short, "测试") {
+				t.Errorf("%+v", x)
+			}
+		}
+	})
+}
