@@ -206,12 +206,12 @@ func TestDuty(t *testing.T) {
 		t.Error("an engineer may override")
 	}
 	local := func(t time.Time) string { return t.In(shanghai).Format("2006-01-02T15:04") }
-	fields := []string{"from", local(now.Add(-time.Minute)), "to", local(now.Add(40 * time.Minute)), "line", "resident", "person", "李工", "reason", "病假"}
+	fields := []string{"from", "/duty", "since", local(now.Add(-time.Minute)), "until", local(now.Add(40 * time.Minute)), "line", "resident", "person", "李工", "reason", "病假"}
 	if w := engineer.post("/duty/override", fields...); w.Code != http.StatusForbidden {
 		t.Errorf("engineer's override: %d", w.Code)
 	}
 	w := lead.post("/duty/override", append(fields[:len(fields)-1:len(fields)-1], "")...)
-	if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), "请写明事由") || !strings.Contains(w.Body.String(), `id="r-override" open`) || !strings.Contains(w.Body.String(), fields[1]) {
+	if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), "请写明事由") || !strings.Contains(w.Body.String(), `id="r-override" open`) || !strings.Contains(w.Body.String(), fields[3]) {
 		t.Errorf("without a reason: %d %s", w.Code, w.Body)
 	}
 	leads(t, lead.post("/duty/override", fields...), "/duty")

@@ -200,7 +200,7 @@ var rosterActs = map[string]struct {
 }{
 	"override": {access.Direct, func(c *Console, now time.Time, by string, r *http.Request) (roster.Entry, error) {
 		return c.o.Duty.Override(now, by, roster.Override{
-			Line: roster.Line(r.PostFormValue("line")), Person: r.PostFormValue("person"), From: c.moment(r, "from"), To: c.moment(r, "to"), Reason: r.PostFormValue("reason"),
+			Line: roster.Line(r.PostFormValue("line")), Person: r.PostFormValue("person"), From: c.moment(r, "since"), To: c.moment(r, "until"), Reason: r.PostFormValue("reason"),
 		})
 	}},
 	"swap": {access.Handle, func(c *Console, now time.Time, by string, r *http.Request) (roster.Entry, error) {

@@ -191,6 +191,17 @@ func (d *driver) screen(width, height int, scheme string) {
 	d.devtools("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
 }
 
+// tall keeps a picture of the whole page at a width, as far down as it goes.
+func (d *driver) tall(name string, width int, scheme string) {
+	d.t.Helper()
+	if os.Getenv("XUNJIAN_SCREENSHOTS") == "" {
+		return
+	}
+	d.screen(width, 844, scheme)
+	d.screen(width, min(js[int](d, "document.documentElement.scrollHeight"), 6000), scheme)
+	d.shot(name)
+}
+
 // shot keeps a picture of the page where XUNJIAN_SCREENSHOTS says, for people to look at.
 func (d *driver) shot(name string) {
 	d.t.Helper()

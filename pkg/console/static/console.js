@@ -2,7 +2,7 @@
 // Counts the contract clocks down in the server's time, pulls the page when the server says that something changed,
 // and changes only what differs, so that whoever types or reads is not disturbed. In the words of old browsers.
 (function () {
-  var body = document.body, skew = 0, touched = false, stream = null, retry = 0;
+  var body = document.body, skew = 0, said = 0, touched = false, stream = null, retry = 0;
 
   function sync() {
     var n = document.getElementById('now');
@@ -32,6 +32,7 @@
     }
     for (i = 0; i < b.attributes.length; i++) {
       n = b.attributes[i].name;
+      if (n === 'data-next' && !a.hasAttribute(n)) a.open = true; // it comes next from now on
       if (a.getAttribute(n) !== b.getAttribute(n) && !theirs(a, n)) a.setAttribute(n, b.getAttribute(n));
     }
   }
@@ -49,6 +50,9 @@
       if (!old) { a.insertBefore(b1, here); continue; }
       if (old === here) here = here.nextSibling; else a.insertBefore(old, here);
       if (old.nodeType !== 1) { if (old.nodeValue !== b1.nodeValue) old.nodeValue = b1.nodeValue; continue; }
+      if (old.id === 'said') { // what was said of an act stays long enough to be read
+        if (b1.firstChild) said = Date.now(); else if (Date.now() - said < 30000) continue;
+      }
       attributes(old, b1);
       children(old, b1);
     }
@@ -66,6 +70,15 @@
       tick();
       return [target];
     }
+  });
+
+  // What was done leaves its form: emptied, closed, and open again only if it comes next once more.
+  body.addEventListener('htmx:beforeSwap', function (e) {
+    var form = e.detail.requestConfig && e.detail.requestConfig.elt, box;
+    if (!form || form.nodeName !== 'FORM' || e.detail.xhr.status >= 300) return;
+    form.reset();
+    box = form.parentNode;
+    if (box.nodeName === 'DETAILS') { box.open = false; box.removeAttribute('data-next'); }
   });
 
   // A page that stands still must say so.
