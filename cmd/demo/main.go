@@ -55,6 +55,7 @@ func run(ctx context.Context, o options) error {
 type demo struct {
 	options
 	ports ports
+	phone *phone
 	procs []*process // in the order of their start
 	token string     // for the API, acting as the engineer
 }
@@ -72,7 +73,11 @@ func newDemo(o options) (*demo, error) {
 			return nil, err
 		}
 	}
-	return &demo{options: o, ports: choosePorts(o)}, nil
+	p, err := newPhone()
+	if err != nil {
+		return nil, err
+	}
+	return &demo{options: o, ports: choosePorts(o), phone: p}, nil
 }
 
 func (d *demo) start(ctx context.Context) error {
@@ -116,6 +121,7 @@ func (d *demo) wait(ctx context.Context) error {
 // close stops the programs, the last started first, and takes demo.env away.
 func (d *demo) close() {
 	os.Remove(d.envFile())
+	d.phone.close()
 	for i := len(d.procs) - 1; i >= 0; i-- {
 		d.procs[i].stop()
 	}

@@ -64,7 +64,7 @@ func (d *demo) writeConfig() error {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"HTTP": d.ports.http, "GRPC": d.ports.grpc, "Webhook": d.ports.webhook, "Data": d.path("collector"),
+		"HTTP": d.ports.http, "GRPC": d.ports.grpc, "Webhook": d.ports.webhook, "Data": d.path("collector"), "Phone": d.phone.port(),
 		"CA": d.path("simulator", "ca.pem"), "Services": d.ports.services,
 	})
 	if err != nil {
@@ -201,6 +201,8 @@ func (d *demo) welcome() {
 
   弄坏一个服务 break a service:
     curl -X PUT -d '{"mode":"error500"}' %s/faults/signature
+  驻点人员的手机短信会显示在此，点开链接即可响应；无人响应则 5 分钟后通知二线与负责人
+  the resident's phone shows here: open its link to acknowledge, or second line and manager are called after 5 minutes
   恢复 mend it:
     curl -X PUT -d '{"mode":"ok"}' %s/faults/signature
   故障 incidents:

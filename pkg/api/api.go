@@ -57,6 +57,7 @@ type Access interface {
 // People are those in whose names acts may be. Where there are none, any name is taken.
 type People interface {
 	People() []roster.Person
+	Others() bool // names of others are taken, too
 }
 
 // Reports writes a month's record; format is docx, xlsx or json, month as 2026-11. It may return *Invalid or ErrNotFound.

@@ -13,6 +13,7 @@ type Config struct {
 	Overrides []Override `yaml:"overrides,omitempty"` // the later one wins
 	Swaps     []Swap     `yaml:"swaps,omitempty"`
 	Important []Period   `yaml:"important,omitempty"` // 重要时期: their people are the first line
+	Others    bool       `yaml:"others,omitempty"`    // acts in names that are not in people are taken, too
 }
 
 // Shift is a rotation of people over hours of days.

@@ -19,6 +19,7 @@ type Plan struct {
 	shifts   map[Line][]rotation
 	periods  []Period
 	changes  []Entry // of the configuration: recorded before all others
+	others   bool
 	calendar Calendar
 	loc      *time.Location
 }
@@ -35,7 +36,7 @@ type span struct{ from, to time.Duration }
 
 // NewPlan compiles a configuration that Validate has found good.
 func NewPlan(people []Person, c Config, calendar Calendar, loc *time.Location) (*Plan, error) {
-	p := &Plan{people: people, byName: map[string]Person{}, shifts: map[Line][]rotation{}, calendar: calendar, loc: loc}
+	p := &Plan{people: people, byName: map[string]Person{}, shifts: map[Line][]rotation{}, others: c.Others, calendar: calendar, loc: loc}
 	for _, x := range people {
 		p.byName[x.Name] = x
 	}

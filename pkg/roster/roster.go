@@ -119,6 +119,12 @@ func (r *Roster) People() []Person {
 	return plan.People()
 }
 
+// Others says whether acts may be in names that are none of the people's.
+func (r *Roster) Others() bool {
+	plan, _ := r.now()
+	return plan.others
+}
+
 // Timeline lists who holds a line from one time to another, without holes.
 func (r *Roster) Timeline(l Line, from, to time.Time) []Turn {
 	plan, log := r.now()
