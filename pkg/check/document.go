@@ -206,6 +206,23 @@ func (d *documentFlow) openedPage() []FlowExpect {
 	return []FlowExpect{{Refuse: refused}, {Match: opened}}
 }
 
+// socket is the connection over which people edit, where the check has its path: an editor whose proxies do not let it through
+// opens, and then stays empty. The answer must be made of this run's key (RFC 6455, 4.2.2).
+func (d *documentFlow) socket() {
+	if d.at("socket") == "" {
+		return
+	}
+	const key, answer = "base64(socket_key)", "{{ base64(unhex(sha1(concat(base64(socket_key), '258EAFA5-E914-47DA-95CA-C5AB0DC85B11')))) }}"
+	d.Vars["socket_key"] = "{{ nonce(16) }}"
+	d.add(FlowStep{
+		Name: "socket", ZH: "D5 协同连接", EN: "D5 editing connection", Critical: true,
+		Request: FlowRequest{URL: d.at("socket"), Headers: map[string]string{
+			"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "{{ " + key + " }}",
+		}},
+		Expect: []FlowExpect{{Status: []int{101}}, {Header: "Sec-WebSocket-Accept", Equals: new(answer)}},
+	})
+}
+
 // item is the document in the store, fetch the same for the service.
 func (s Store) item() string {
 	if s.Item != "" {

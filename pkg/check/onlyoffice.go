@@ -3,7 +3,7 @@ package check
 // onlyOfficeKind is ONLYOFFICE Docs.
 var onlyOfficeKind = documentKind{
 	paths: map[string]string{
-		"health": "/healthcheck", "open": "/web-apps/apps/api/documents/api.js", "convert": "/converter", "command": "/command",
+		"health": "/healthcheck", "open": "/web-apps/apps/api/documents/api.js", "convert": "/converter", "command": "/command", "socket": "",
 	},
 	fields: map[string]string{"version": "version", "licence": "license.end_date"},
 	opened: "DocsAPI",
@@ -46,7 +46,9 @@ func (d *documentFlow) onlyOffice() {
 	d.upload()
 	d.add(FlowStep{
 		Name: "open", ZH: "D5 打开", EN: "D5 open", Request: FlowRequest{URL: d.at("open")}, Slow: slowOpen, Critical: true, Expect: d.openedPage(),
-	}, FlowStep{
+	})
+	d.socket()
+	d.add(FlowStep{
 		Name: "convert", ZH: "D6 转换", EN: "D6 convert", Request: d.conversion("mark", "secrets.jwt"), Slow: slowConvert,
 		Until:   &FlowExpect{Match: `"endConvert"\s*:\s*true|"error"`},
 		Expect:  []FlowExpect{{JSON: "error", Refuse: `^-?\d+$`, Means: converterErrors}, {JSON: "endConvert", Equals: new("true")}},

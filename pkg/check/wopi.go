@@ -8,7 +8,7 @@ import (
 // wopiKind is Collabora Online, and whatever else opens documents by WOPI.
 var wopiKind = documentKind{
 	paths: map[string]string{
-		"discovery": "/hosting/discovery", "capabilities": "/hosting/capabilities", "convert": "/cool/convert-to/pdf",
+		"discovery": "/hosting/discovery", "capabilities": "/hosting/capabilities", "convert": "/cool/convert-to/pdf", "socket": "",
 	},
 	fields:  map[string]string{"available": "convert-to.available", "version": "productVersion"},
 	opened:  "{{ id }}|{{ url(id) }}",
@@ -42,7 +42,9 @@ func (d *documentFlow) wopi() {
 	}, FlowStep{
 		Name: "open", ZH: "D5 打开", EN: "D5 open", Slow: slowOpen, Critical: true, Expect: d.openedPage(),
 		Request: FlowRequest{Method: "POST", URL: "{{ editor }}WOPISrc=" + escaped(d.Source), Form: map[string]string{"access_token": "{{ secrets.token }}"}},
-	}, FlowStep{
+	})
+	d.socket()
+	d.add(FlowStep{
 		Name: "convert", ZH: "D6 转换", EN: "D6 convert", Request: d.toPDF("{{ file }}"), Slow: slowConvert,
 		Expect: append([]FlowExpect{{Match: "^%PDF-"}}, pdfOfThisRun()...),
 	})

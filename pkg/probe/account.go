@@ -90,7 +90,7 @@ func (a *account) locked(secrets map[string]string, now time.Time) (check.Attemp
 	if all >= maxRefusals {
 		out := setup(fmt.Errorf("not asked: the account was refused %d times; look into it, then run: agent unlock %s", all, strings.Join(by, " ")))
 		if a.state.Refusals > 0 {
-			out.Findings = []check.Finding{a.finding()}
+			out.Findings = []check.Finding{a.finding(all)}
 		}
 		return out, true
 	}
@@ -121,11 +121,12 @@ func (a *account) unlocked(secrets map[string]string) bool {
 	return !bytes.Equal(a.state.Digest, a.digest(secrets))
 }
 
-func (a *account) finding() check.Finding {
+// finding tells of so many refusals, by this check and others with its account.
+func (a *account) finding(n int) check.Finding {
 	return check.Finding{
 		Name: accountFinding, Level: "general",
 		Reason: fmt.Sprintf("探测账号被拒 probe account refused %d times, last on %s: %s; to go on: agent unlock %s",
-			a.state.Refusals, a.state.Since.Format(time.DateTime), a.state.Reason, a.state.Check),
+			n, a.state.Since.Format(time.DateTime), a.state.Reason, a.state.Check),
 	}
 }
 
@@ -148,8 +149,9 @@ func (a *account) learn(r *flow.Run, secrets map[string]string, now time.Time) {
 		}
 		a.count(secrets, a.state.Refusals-1)
 		refusals.add(a.shared(secrets), a.state.Check, 1)
-		if all, _ := refusals.total(a.shared(secrets)); max(all, a.state.Refusals) >= maxRefusals {
-			r.Findings = append(r.Findings, a.finding())
+		all, _ := refusals.total(a.shared(secrets))
+		if all = max(all, a.state.Refusals); all >= maxRefusals {
+			r.Findings = append(r.Findings, a.finding(all))
 		}
 	case r.LoggedIn:
 		refusals.forget(a.shared(secrets))

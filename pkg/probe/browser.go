@@ -128,7 +128,7 @@ func (b *browser) exchange(ctx context.Context, l *link, w *stopwatch, key strin
 	case err != nil:
 		return nil, blame(ctx, "read body", err, check.ClassContent)
 	}
-	keep = !resp.Close && l.reader.Buffered() == 0
+	keep = !resp.Close && resp.StatusCode != http.StatusSwitchingProtocols && l.reader.Buffered() == 0
 	return &flow.Answer{Status: resp.StatusCode, Header: resp.Header, Body: body, Phases: w.phases, Expiry: l.shown.expiry}, nil
 }
 

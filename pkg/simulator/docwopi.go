@@ -1,9 +1,12 @@
 package simulator
 
 import (
+	"crypto/sha1" //nolint:gosec // what a websocket's answer is made of
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 )
 
 const (
@@ -38,6 +41,21 @@ func (d *docServer) routeWOPI(mux *http.ServeMux, wrong bool) {
 	mux.HandleFunc("GET /wopi/files/{id}", d.fileInfo)
 	mux.HandleFunc("POST /browser/edit", d.openWOPI)
 	mux.HandleFunc("POST /cool/convert-to/pdf", d.convertWOPI)
+	mux.HandleFunc("GET /cool/ws", websocket)
+}
+
+// websocket agrees to become one (RFC 6455) and says no more.
+func websocket(w http.ResponseWriter, r *http.Request) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || r.Header.Get("Sec-Websocket-Version") != "13" {
+		w.Header().Set("Upgrade", "websocket")
+		http.Error(w, "want a websocket", http.StatusUpgradeRequired)
+		return
+	}
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	w.Header().Set("Connection", "Upgrade")
+	w.Header().Set("Upgrade", "websocket")
+	w.Header().Set("Sec-Websocket-Accept", base64.StdEncoding.EncodeToString(sum[:]))
+	w.WriteHeader(http.StatusSwitchingProtocols)
 }
 
 // fileInfo is the platform's part of WOPI: what it tells an editor of a document.
