@@ -118,11 +118,15 @@ func TestHangingMount(t *testing.T) {
 	before := threads(t)
 	mend := hangingMount(t, dir)
 	defer mend()
+	begin := time.Now()
 	for i := range 1000 {
 		start := time.Now()
 		answered, silent := sizes(read(r))
-		if took := time.Since(start); i == 0 && took > deadline+time.Second || i > 0 && took > time.Second {
+		if took := time.Since(start); took > deadline+time.Second {
 			t.Fatalf("reading %d took %v", i, took)
+		}
+		if took := time.Since(begin); i > 10 && took > time.Minute {
+			t.Fatalf("%d readings took %v: each waits for the mount", i, took)
 		}
 		if len(answered) != len(well) || len(silent) != 1 || silent[0] != dir {
 			t.Fatalf("reading %d: %d answered of %d, %q did not", i, len(answered), len(well), silent)
@@ -163,18 +167,25 @@ func TestThousandsOfMounts(t *testing.T) {
 		}
 	}
 	r := New(Options{Proc: ownProc(t)})
-	for range 3 {
+	// On a busy machine the first readings may come without: the list is being read, and nobody waits for it longer than he may.
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		start := time.Now()
 		samples := read(r)
 		if took := time.Since(start); took > deadline+time.Second {
 			t.Errorf("took %v", took)
 		}
 		answered, silent := sizes(samples)
-		if len(answered)+len(silent) != maxDevices || len(silent) > 0 {
-			t.Errorf("%d answered, %d did not, want %d in all", len(answered), len(silent), maxDevices)
+		if len(answered)+len(silent) > maxDevices {
+			t.Fatalf("%d mounts are kept, want %d", len(answered)+len(silent), maxDevices)
 		}
-		if got := dropped(samples, "filesystem"); got < (mounts-maxDevices)*float64(len(filesystemNames)) {
-			t.Errorf("%v series are told to be left out", got)
+		if len(answered) == maxDevices {
+			if got := dropped(samples, "filesystem"); got < (mounts-maxDevices)*float64(len(filesystemNames)) {
+				t.Errorf("%v series are told to be left out", got)
+			}
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d answered, %d did not, want %d in all", len(answered), len(silent), maxDevices)
 		}
 	}
 }
