@@ -47,6 +47,9 @@ func (r *Refusal) Error() string {
 	if r.Text != "" {
 		s = join(s, r.Text)
 	}
+	if s == "" {
+		s = "refused"
+	}
 	return s
 }
 
