@@ -165,7 +165,7 @@ func (c *Collector) openAccountable() (err error) {
 		return err
 	}
 	c.desk, err = incident.New(c.records, incident.Options{
-		Settings: settings, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
+		Settings: settings, Curves: c.hostCurves, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
 	})
 	if err != nil {
 		return err

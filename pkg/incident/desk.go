@@ -30,9 +30,11 @@ type Settings struct {
 // Options tunes New.
 type Options struct {
 	Settings
-	Steady     func() (wall time.Time, passed time.Duration) // the wall clock, and what has really passed; default: the machine's clocks
-	Location   *time.Location                                // of the day in an incident's number; default Asia/Shanghai
-	MaxOpen    int                                           // incidents that are not archived; default 10,000
+	Steady func() (wall time.Time, passed time.Duration) // the wall clock, and what has really passed; default: the machine's clocks
+	// Curves reads what hosts did between two moments; nil: nobody knows.
+	Curves     func(ctx context.Context, hosts []string, from, to time.Time, step time.Duration) ([]Curve, error)
+	Location   *time.Location // of the day in an incident's number; default Asia/Shanghai
+	MaxOpen    int            // incidents that are not archived; default 10,000
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -45,18 +47,19 @@ type Desk struct {
 	metrics  *metrics
 	clock    steady // guarded by mu
 
-	mu       sync.Mutex // one writer; also guards what follows
-	unclosed map[string]live
-	keyed    map[string]string          // their keys
-	failing  map[string]map[string]bool // those whose fault lasts, by node
-	set      Settings
-	services map[string]check.Service
-	estate   estate
-	windows  map[string]Window
-	storm    storm
-	held     map[string]held            // symptoms within windows, by key
-	times    map[string][]time.Duration // recovery times of the past, by kinship
-	waiting  map[chan struct{}]bool
+	mu         sync.Mutex // one writer; also guards what follows
+	unclosed   map[string]live
+	keyed      map[string]string          // their keys
+	failing    map[string]map[string]bool // those whose fault lasts, by node
+	set        Settings
+	services   map[string]check.Service
+	estate     estate
+	windows    map[string]Window
+	storm      storm
+	curveTries map[string]int             // looks at the curves of an incident
+	held       map[string]held            // symptoms within windows, by key
+	times      map[string][]time.Duration // recovery times of the past, by kinship
+	waiting    map[chan struct{}]bool
 }
 
 // live is an incident of which more is to come, as stored, and when time alone will next change it; zero: never.
@@ -91,7 +94,7 @@ func New(db *store.DB, o Options) (*Desk, error) {
 	}
 	d := &Desk{
 		db: db, o: o, unclosed: map[string]live{}, keyed: map[string]string{}, failing: map[string]map[string]bool{},
-		waiting: map[chan struct{}]bool{}, windows: map[string]Window{}, held: map[string]held{}, times: map[string][]time.Duration{},
+		waiting: map[chan struct{}]bool{}, windows: map[string]Window{}, held: map[string]held{}, curveTries: map[string]int{}, times: map[string][]time.Duration{},
 	}
 	d.configure(o.Settings)
 	if d.clock.read = o.Steady; o.Steady == nil {
@@ -125,6 +128,11 @@ func New(db *store.DB, o Options) (*Desk, error) {
 func (d *Desk) Run(ctx context.Context) error {
 	changed, stop := d.Subscribe()
 	defer stop()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	if d.o.Curves != nil {
+		beside.Go(func() { d.gatherCurves(ctx) })
+	}
 	for {
 		now := time.Now()
 		if err := d.Tick(now); err != nil {
@@ -173,6 +181,7 @@ func (d *Desk) hold(r Record) {
 	}
 	if r.Filed() && !r.Failing() {
 		delete(d.unclosed, r.ID)
+		delete(d.curveTries, r.ID)
 		if d.keyed[r.Key] == r.ID {
 			delete(d.keyed, r.Key)
 		}

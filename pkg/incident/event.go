@@ -53,6 +53,7 @@ const (
 	EventLeft     EventKind = "left"        // Other is no longer
 	EventOrphaned EventKind = "orphaned"    // the parent is over and this is not: its own from Until, unless it is good by then
 	EventEnded    EventKind = "ended"       // the watcher is content after all
+	EventEvidence EventKind = "evidence"    // what the hosts did around the fault
 	EventTold     EventKind = "told"        // people were told what had been kept back
 	EventWarned   EventKind = "warned"      // a share of the recovery time is used up
 	EventBreached EventKind = "breached"    // a deadline was missed; Of is the deadline
@@ -68,7 +69,7 @@ var EventKinds = []EventKind{
 	EventPaused, EventResumed, EventExtended, EventImpact,
 	EventVerifying, EventRelapsed, EventGap, EventRecovered, EventReopened, EventResolved, EventConfirmed, EventRefused, EventArchived, EventClosed,
 	EventDoubted, EventFalse, EventUpheld, EventExcused, EventMerged, EventSplit, EventJoined, EventLeft, EventOrphaned, EventEnded,
-	EventTold, EventWarned, EventBreached, EventCorrected, EventStepped,
+	EventEvidence, EventTold, EventWarned, EventBreached, EventCorrected, EventStepped,
 }
 
 // Event is one thing that happened to an incident. Events only grow; the record is what they add up to.
@@ -106,6 +107,7 @@ type Event struct {
 	Impact     *Impact           `json:"impact,omitempty"`
 	Excused    Excused           `json:"excused,omitempty"`
 	Other      string            `json:"other,omitempty"` // the other incident of merged, split, joined, left
+	Curves     []Curve           `json:"curves,omitempty"`
 	Carried    *Carried          `json:"carried,omitempty"`
 	Skew       time.Duration     `json:"skew,omitempty"`
 	Warning    *contract.Warning `json:"warning,omitempty"`

@@ -87,6 +87,7 @@ var applies = map[EventKind]func(r *Record, e Event){
 	EventJoined:       (*Record).join,
 	EventLeft:         (*Record).leave,
 	EventOrphaned:     func(r *Record, e Event) { r.LeaveBy = e.Until },
+	EventEvidence:     (*Record).curved,
 	EventEnded:        func(r *Record, _ Event) { r.Muted = false },
 	EventBreached:     (*Record).breach,
 	EventWarned:       (*Record).warned,
@@ -134,7 +135,7 @@ func (r *Record) see(s symptom.Symptom, kind EventKind) {
 	}
 	r.Linked, r.Watcher = true, s.Source
 	if r.DetectedAt.IsZero() {
-		r.DetectedAt, r.History.Detected = s.At, s.At
+		r.DetectedAt, r.History.Detected = s.At, earlier(r.History.Detected, s.At)
 	}
 	if s.Since.Before(r.FaultStart) {
 		r.FaultStart, r.History.FaultStart = s.Since, s.Since
@@ -182,8 +183,9 @@ func (r *Record) grade(e Event) {
 
 func (r *Record) report(e Event) {
 	if r.ReportedAt.IsZero() || e.Of.Before(r.ReportedAt) {
-		r.ReportedAt, r.Reporter, r.History.Reported = e.Of, e.Reporter, e.Of
+		r.ReportedAt, r.Reporter = e.Of, e.Reporter
 	}
+	r.History.Reported = earlier(r.History.Reported, e.Of) // another incident's call may be in it
 }
 
 func (r *Record) acknowledge(e Event) { r.taken(Carried{AckAt: e.At, AckBy: e.Person, AckVia: e.Via}) }

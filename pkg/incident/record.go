@@ -68,6 +68,7 @@ type Record struct {
 	Relapses     int                `json:"relapses,omitempty"` // good runs that broke, and reopenings
 	RecurrenceOf string             `json:"recurrence_of,omitempty"`
 	Evidence     []symptom.Evidence `json:"evidence,omitempty"` // the first and the latest, at most MaxEvidence
+	Curved       int                `json:"curved,omitempty"`   // 1: hosts' curves of its beginning are attached, 2: of its end too
 	Seen         int                `json:"seen,omitempty"`     // changes of the symptom written down, at most MaxSeen
 
 	UpdatedAt time.Time        `json:"updated_at"`

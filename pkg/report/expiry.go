@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"xunjian/pkg/contract"
+	"xunjian/pkg/incident"
 	"xunjian/pkg/measure"
 	"xunjian/pkg/metric"
 	"xunjian/pkg/symptom"
@@ -77,7 +78,7 @@ func (b *builder) expiry(s metric.Series, kind string) Expiry {
 // warns says that an incident is an early warning or a gap in monitoring (预警, 监测), which is no fault of the service while
 // nobody has graded it higher.
 func warns(f Fault) bool {
-	return f.Level == contract.Minor && (f.Class == symptom.Warning || f.Class == symptom.Unknown)
+	return f.Excused == incident.ExcusedFalse || f.Level == contract.Minor && (f.Class == symptom.Warning || f.Class == symptom.Unknown)
 }
 
 // apart parts the warnings from the faults.

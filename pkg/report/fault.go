@@ -37,7 +37,7 @@ func faultOf(r incident.Record, asOf time.Time) Fault {
 		Class: r.Class, Detail: r.Detail, ByUser: r.Source == symptom.FromPerson, Recurrence: r.RecurrenceOf != "",
 		SLAStart: r.SLAStart.UTC(), Start: until(r.FaultStart, asOf), Detected: until(r.DetectedAt, asOf), Reported: until(r.ReportedAt, asOf),
 		Responded: until(r.AckAt, asOf), Recovered: until(r.RecoveredAt, asOf), Confirmed: until(cmp.Or(r.ConfirmedAt, r.ClosedAt), asOf),
-		Paused: c.Recovery.Paused, Breaches: c.Breaches, Cause: r.Cause, Handling: r.Handling,
+		Paused: c.Recovery.Paused, Breaches: c.Breaches, Parent: r.Parent, Excused: r.Excused, Cause: r.Cause, Handling: r.Handling,
 		Limited: !c.ResponseDue.IsZero() || !c.RecoveryDue.IsZero() || len(c.Breaches) > 0,
 		Settled: !c.Response.Open && !c.Recovery.Open,
 	}
@@ -69,6 +69,8 @@ const (
 	LateBoth     Lateness = "both"
 	Running      Lateness = "running" // a clock still runs, within its deadline
 	NoLimit      Lateness = "nolimit"
+	Joined       Lateness = "joined"  // another incident counts for it
+	Excused      Lateness = "excused" // party A agreed that it is not counted
 )
 
 // Late is the fault's lateness.
@@ -76,6 +78,10 @@ func (f Fault) Late() Lateness {
 	response := f.missed(contract.Response)
 	recovery := f.missed(contract.Recovery)
 	switch {
+	case f.Parent != "":
+		return Joined
+	case f.Excused != "":
+		return Excused
 	case !f.Limited:
 		return NoLimit
 	case response && recovery:
@@ -108,7 +114,7 @@ func sum(l contract.Level, faults []Fault) LevelSum {
 	s := LevelSum{Level: l}
 	var response, recovery mean
 	for _, f := range faults {
-		if f.CarriedIn || l != "" && f.Level != l {
+		if f.CarriedIn || f.Parent != "" || f.Excused != "" || l != "" && f.Level != l {
 			continue
 		}
 		s.Count++

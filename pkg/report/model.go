@@ -10,6 +10,7 @@ import (
 	"xunjian/pkg/measure"
 
 	"xunjian/pkg/contract"
+	"xunjian/pkg/incident"
 	"xunjian/pkg/symptom"
 )
 
@@ -189,8 +190,10 @@ type Fault struct {
 	Raw      measure.Maybe[time.Duration] `json:"raw"`
 	Paused   time.Duration                `json:"paused"`
 	Breaches []contract.Breach            `json:"breaches,omitempty"`
-	Limited  bool                         `json:"limited"` // a deadline is or was set
-	Settled  bool                         `json:"settled"` // both clocks have stopped
+	Limited  bool                         `json:"limited"`           // a deadline is or was set
+	Settled  bool                         `json:"settled"`           // both clocks have stopped
+	Parent   string                       `json:"parent,omitempty"`  // the incident that stands for the same fault and counts in its place
+	Excused  incident.Excused             `json:"excused,omitempty"` // why party A agreed that it is not counted
 
 	Cause    string `json:"cause,omitempty"`
 	Handling string `json:"handling,omitempty"`
