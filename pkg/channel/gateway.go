@@ -277,7 +277,7 @@ func (s *Sign) make(v map[string]string) string {
 	if strings.HasPrefix(s.By, "hmac-") {
 		h = hmac.New(digests[s.By], []byte(v["token"]))
 	}
-	io.WriteString(h, insert(s.Of, v, func(s string) string { return s }))
+	h.Write([]byte(insert(s.Of, v, func(s string) string { return s })))
 	sum := h.Sum(nil)
 	switch s.As {
 	case "base64":

@@ -118,7 +118,7 @@ func connect(conn net.Conn, to string) error {
 	if _, err := fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", to, to); err != nil {
 		return err
 	}
-	resp, err := http.ReadResponse(bufio.NewReaderSize(single{conn}, 16), nil)
+	resp, err := http.ReadResponse(bufio.NewReaderSize(single{conn}, 16), nil) //nolint:bodyclose // what follows is the server's
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}

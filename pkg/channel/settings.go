@@ -120,8 +120,16 @@ func (s Settings) foreign(k kind, fail config.Fail) {
 		name  string
 		given bool
 	}{
-		{"url", s.URL != ""}, {"url_from", s.URLFrom.Set()}, {"server", s.Server != ""}, {"user", s.User != ""}, {"token", s.Token.Set()},
-		{"secret", s.Secret.Set()}, {"to", s.To != nil}, {"gateway", s.Gateway != nil}, {"mail", s.Mail != nil}, {"sms", s.SMS != nil},
+		{"url", s.URL != ""},
+		{"url_from", s.URLFrom.Set()},
+		{"server", s.Server != ""},
+		{"user", s.User != ""},
+		{"token", s.Token.Set()},
+		{"secret", s.Secret.Set()},
+		{"to", s.To != nil},
+		{"gateway", s.Gateway != nil},
+		{"mail", s.Mail != nil},
+		{"sms", s.SMS != nil},
 	} {
 		if key.given && !slices.Contains(k.keys, key.name) {
 			fail(key.name, "a channel of kind %s has no %s: remove it", s.Kind, key.name)

@@ -97,8 +97,10 @@ func TestDue(t *testing.T) {
 		"recovered":                {fault(contract.Urgent, contract.Step{Kind: contract.Recovered, At: at(6)}), 9, append(slices.Clone(s2), called(3, "二", "sms", 8, "waiting")), nil, "0 驻 sms recovered, 0 二 sms recovered, 0 管 sms recovered, drop 4 |"},
 		"recovered, nobody heard":  {fault(contract.Urgent, contract.Step{Kind: contract.Recovered, At: at(6)}), 9, deaf, nil, "drop 1, drop 2 |"},
 		"recovered and told":       {fault(contract.Urgent, contract.Step{Kind: contract.Recovered, At: at(6)}), 9, []Call{s1, {Kind: incident.PageRecovered, Person: "驻", Channel: "sms", SentAt: at(6), At: at(6)}}, nil, "|"},
-		"came back": {fault(contract.Urgent, contract.Step{Kind: contract.Recovered, At: at(3)}, contract.Step{Kind: contract.Failing, At: at(20)}), 20, s2, nil,
-			"4 驻 sms reopened, 4 二 sms reopened, 4 管 sms reopened |"},
+		"came back": {
+			fault(contract.Urgent, contract.Step{Kind: contract.Recovered, At: at(3)}, contract.Step{Kind: contract.Failing, At: at(20)}), 20, s2, nil,
+			"4 驻 sms reopened, 4 二 sms reopened, 4 管 sms reopened |",
+		},
 		"in ten seconds":      {fault(contract.Urgent), 0, nil, []Step{{After: "10s", Who: []string{"备"}, By: []string{"voice"}}}, "| 0.16666666666666666"},
 		"after ten seconds":   {fault(contract.Urgent), 1.0 / 6, nil, []Step{{After: "10s", Who: []string{"备"}, By: []string{"voice"}}}, "1 备 voice opened |"},
 		"two ways at once":    {fault(contract.Urgent), 0, nil, []Step{{After: "0s", Who: []string{whoDuty}, By: []string{"sms"}}, {After: "0s", Who: []string{whoDuty}, By: []string{"voice"}}}, "1 驻 sms opened, 2 驻 voice opened |"},

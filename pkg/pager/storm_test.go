@@ -2,6 +2,7 @@ package pager
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,8 +13,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"encoding/json"
 
 	"xunjian/pkg/channel"
 	"xunjian/pkg/contract"
