@@ -78,7 +78,7 @@ func write(s *agentRig, name, text string) (string, error) {
 }
 
 // fastChecks ask as often as the peers at 1 s, and wait as long for an answer; slow is half of it, as the defaults have it.
-const fastChecks = "every: 1s, timeout: 500ms, slow: 250ms, "
+const fastChecks = "every: 1s, timeout: 800ms, slow: 400ms, "
 
 // hurriedClocks are for one fault of a service after the other: a recovery stands at once, and what comes after it is new.
 const hurriedClocks = "contract: {verify: 0s, verify_urgent: 0s, relapse: 0s, recurrence: 0s}\n"
