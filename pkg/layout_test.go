@@ -23,7 +23,7 @@ var rows = [][]string{
 	// papers, which tools handle
 	{"paper"},
 	// tools
-	{"config", "spool", "store", "disk", "i18n", "ses", "tlcp", "recording", "sms"},
+	{"clock", "config", "spool", "store", "disk", "i18n", "ses", "tlcp", "recording", "sms"},
 	// tools made of tools
 	{"flow", "roster"},
 	// parts

@@ -203,6 +203,9 @@ type incidentJSON struct {
 	Source      string    `json:"source"`
 	Rule        string    `json:"rule"`
 	Verifying   time.Time `json:"verifying_since"`
+	SLAStart    time.Time `json:"sla_start"`
+	AckAt       time.Time `json:"ack_at"`
+	RecoveredAt time.Time `json:"recovered_at"`
 }
 
 func incidents(url, token, query string) ([]incidentJSON, error) {

@@ -83,8 +83,9 @@ type Options struct {
 	Reload    func(ctx context.Context) error // its error is told to who asked
 
 	Version    string
-	Location   *time.Location // of months and of times in texts; default Asia/Shanghai
-	MaxCalls   int            // served at once, health apart; more are told to come back; default 64
+	Location   *time.Location   // of months and of times in texts; default Asia/Shanghai
+	Now        func() time.Time // the desk's; default time.Now
+	MaxCalls   int              // served at once, health apart; more are told to come back; default 64
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -109,6 +110,9 @@ func New(o Options) http.Handler {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	s := &server{
 		Options: o, log: o.Logger, started: time.Now(), metrics: newMetrics(o.Registerer),

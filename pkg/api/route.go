@@ -138,7 +138,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, rt route) (a answ
 			a = s.internal(r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 		}
 	}()
-	c := &call{Request: r, w: w, p: printer(r), now: time.Now()}
+	c := &call{Request: r, w: w, p: printer(r), now: s.Now()}
 	switch rt.action {
 	case anyone:
 	case gateway:

@@ -18,6 +18,7 @@ import (
 	"xunjian/pkg/access"
 	"xunjian/pkg/alertapi"
 	"xunjian/pkg/api"
+	"xunjian/pkg/clock"
 	"xunjian/pkg/disk"
 	"xunjian/pkg/fleet"
 	"xunjian/pkg/i18n"
@@ -57,6 +58,8 @@ type Collector struct {
 	mu        sync.Mutex // guards cfg once Run is at work; what a reload cannot change is read from o.Config instead
 	cfg       Config
 
+	clock   *clock.Clock
+	stepped stepped
 	disk    *disk.Watch
 	backups backups
 	records *store.DB
@@ -97,7 +100,7 @@ func New(o Options) (_ *Collector, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	for _, step := range []func() error{c.openDisk, c.openStores, c.openAccountable, c.admit, c.openFleet, c.openJudges, c.openPager, c.openUplink, c.openWeb} {
+	for _, step := range []func() error{c.openDisk, c.openStores, c.openClock, c.openAccountable, c.admit, c.openFleet, c.openJudges, c.openPager, c.openUplink, c.openWeb} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -109,7 +112,8 @@ func newCollector(o Options) *Collector {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), plans: newPlanner(), reloads: make(chan struct{}, 1)}
+	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), clock: clock.New(), reloads: make(chan struct{}, 1)}
+	c.plans = newPlanner(c.clock.Now)
 	c.pages.swapped = make(chan struct{}, 1)
 	c.metrics = newMetrics(c.registry, o.Version)
 	c.backups.c = c
@@ -142,7 +146,7 @@ func (c *Collector) openStores() (err error) {
 	}
 	c.series, err = tsdb.Open(filepath.Join(c.cfg.Data, "series"), tsdb.Options{
 		Linger: linger, Limits: tsdb.Limits{Series: c.cfg.Storage.MaxSeries, Streams: max(20_000, c.cfg.Storage.MaxSeries/5)}, // a check has about ten series
-		Room: c.disk.Room, Damaged: c.tellDamage, Registerer: c.registry, Logger: c.log,
+		Room: c.disk.Room, Damaged: c.tellDamage, Now: c.clock.Now, Registerer: c.registry, Logger: c.log,
 	})
 	if err != nil {
 		return err
@@ -165,26 +169,26 @@ func (c *Collector) openAccountable() (err error) {
 		return err
 	}
 	c.desk, err = incident.New(c.records, incident.Options{
-		Settings: settings, Curves: c.hostCurves, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
+		Settings: settings, Curves: c.hostCurves, Location: c.cfg.location(), Steady: c.steady(), Logger: c.log, Registerer: c.registry,
 	})
 	if err != nil {
 		return err
 	}
-	c.teller = &teller{desk: c.desk, log: c.log}
+	c.teller = &teller{desk: c.desk, now: c.clock.Now, log: c.log}
 	tellerMetrics(c.registry, c.teller)
 	return nil
 }
 
 func (c *Collector) openFleet() (err error) {
 	c.fleet, err = fleet.New(c.records, fleet.Options{
-		Dir: c.cfg.Data, Config: c.cfg.Fleet, Lang: c.cfg.Language, Observe: c.teller.observe, Logger: c.log, Registerer: c.registry,
+		Dir: c.cfg.Data, Config: c.cfg.Fleet, Lang: c.cfg.Language, Observe: c.teller.observe, Now: c.clock.Now, Logger: c.log, Registerer: c.registry,
 	})
 	return err
 }
 
 // openJudges makes the board and the rules, and tells both what was firing when the last process ended.
 func (c *Collector) openJudges() error {
-	worked, err := c.tellGap(time.Now())
+	worked, err := c.tellGap(c.clock.Now())
 	if err != nil {
 		return err
 	}
@@ -199,12 +203,12 @@ func (c *Collector) openJudges() error {
 		c.board.Restore(s)
 	}
 	c.strain = newStrain(c.series, i18n.For(c.cfg.Language))
-	c.strain.adopt(time.Now(), before)
+	c.strain.adopt(c.clock.Now(), before)
 	c.engine = query.New(query.Options{Store: c.series, Logger: c.log, Registerer: c.registry})
 	c.rules, err = rule.New(rule.Options{
 		Files: c.cfg.Rules.Files, Interval: c.cfg.Rules.Interval, Queryable: c.engine.Queryable(), Query: c.engine.QueryFunc(),
 		Appendable: query.NewAppendable(query.AppendOptions{Store: c.series, Registerer: c.registry}),
-		Sink:       c.ruled, ExternalURL: c.cfg.externalURL(), Logger: c.log, Registerer: c.registry,
+		Sink:       c.ruled, Steady: c.clock.Steady, ExternalURL: c.cfg.externalURL(), Logger: c.log, Registerer: c.registry,
 	})
 	if err != nil {
 		return err
@@ -250,7 +254,7 @@ func (c *Collector) openPager() error {
 func (c *Collector) openUplink() (err error) {
 	receiver := ingest.New(ingest.Options{
 		Store: c.series, Judge: c.board, Sink: c.teller.tell, Assigned: c.plans.assigned,
-		Heard: c.heard, Reports: c.seen, Registerer: c.registry, Logger: c.log,
+		Heard: c.heard, Reports: c.seen, Now: c.clock.Now, Registerer: c.registry, Logger: c.log,
 	})
 	c.plans.set(c.cfg)
 	quarantine, err := ingest.NewQuarantine(filepath.Join(c.cfg.Data, quarantineFolder), c.strain.poison, c.log, c.registry)
@@ -260,7 +264,7 @@ func (c *Collector) openUplink() (err error) {
 	c.uplink, err = uplink.NewServer(uplink.ServerOptions{
 		Receiver: receiver, Planner: c.plans, Enroller: enroller{c.fleet}, Certs: c.fleet.Certificate, Logger: c.log,
 		AdmitRate: c.cfg.Uplink.Admit, TotalBytes: c.cfg.Uplink.MaxBytes,
-		AgentReports: c.cfg.Uplink.AgentReports, AgentBytes: c.cfg.Uplink.AgentBytes, Quarantine: quarantine.Keep,
+		AgentReports: c.cfg.Uplink.AgentReports, AgentBytes: c.cfg.Uplink.AgentBytes, Now: c.clock.Now, Quarantine: quarantine.Keep,
 	})
 	if err != nil {
 		return err

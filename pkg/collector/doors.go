@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"time"
 
 	"xunjian/pkg/api"
 	"xunjian/pkg/console"
@@ -26,7 +25,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	pages, err := console.New(console.Options{
 		Desk: people, People: c.access, Links: &c.pages, Services: c.board.Services, Agents: c.fleet.Agents,
 		Undelivered: c.pages.Undelivered, Duty: c.roster, Pages: &c.pages, Calls: c.pages.Calls, Emergency: c.emergency,
-		Query: c.engine, Sessions: c.records, Location: c.cfg.location(),
+		Query: c.engine, Sessions: c.records, Location: c.cfg.location(), Now: c.clock.Now,
 		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
 	})
 	if err != nil {
@@ -37,7 +36,8 @@ func (c *Collector) handler() (http.Handler, error) {
 	m := http.NewServeMux()
 	doors := api.New(api.Options{
 		Incidents: people, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Pages: &c.pages, Replies: replies{c}, Reports: c.reports(), Backups: &c.backups, Control: c.control,
-		Ready: c.ready, Series: c.heldSeries, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Logger: c.log, Registerer: c.registry,
+		Ready: c.ready, Series: c.heldSeries, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Now: c.clock.Now,
+		Logger: c.log, Registerer: c.registry,
 	})
 	m.Handle(api.Prefix+"/", doors)
 	m.Handle(api.HealthPrefix, doors)
@@ -104,7 +104,7 @@ func Offline(cfg Config) (_ http.Handler, closeAll func() error, err error) {
 		return nil, nil, err
 	}
 	return api.New(api.Options{
-		Incidents: c.desk, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Reports: c.reports(), Location: cfg.location(),
+		Incidents: c.desk, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Reports: c.reports(), Location: cfg.location(), Now: c.clock.Now,
 	}), c.Close, nil
 }
 
@@ -115,12 +115,12 @@ func openOffline(cfg Config) (_ *Collector, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	for _, step := range []func() error{c.openDisk, c.openStores, c.openAccountable, c.openFleet} {
+	for _, step := range []func() error{c.openDisk, c.openStores, c.openClock, c.openAccountable, c.openFleet} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
-	now := time.Now()
+	now := c.clock.Now()
 	if _, err := c.tellGap(now); err != nil { // a recovery must not come true while nobody watches
 		return nil, err
 	}

@@ -30,7 +30,7 @@ type pages struct {
 func (p *pages) set(c *Collector, channels []channel.Channel, cfg Config) error {
 	own := prometheus.NewRegistry()
 	next, err := pager.New(c.desk, c.records, pager.Options{
-		Channels: channels, Roster: c.roster, Steps: cfg.Pages.Escalation, ExternalURL: cfg.externalURL(), Language: cfg.Language, Location: cfg.location(), Registerer: own, Logger: c.log,
+		Channels: channels, Roster: c.roster, Steps: cfg.Pages.Escalation, ExternalURL: cfg.externalURL(), Language: cfg.Language, Location: cfg.location(), Now: c.clock.Now, Registerer: own, Logger: c.log,
 	})
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ type planner struct {
 
 	asks    *rate.Limiter // probes wanted at once
 	request uint64
+	now     func() time.Time
 }
 
 const (
@@ -40,9 +41,9 @@ const (
 	asksPerSecond, asksBurst = 50, 500
 )
 
-func newPlanner() *planner {
+func newPlanner(now func() time.Time) *planner {
 	return &planner{
-		changed: make(chan struct{}), onTime: map[string][]string{}, seen: map[string]time.Time{}, started: time.Now(),
+		changed: make(chan struct{}), onTime: map[string][]string{}, seen: map[string]time.Time{}, started: now(), now: now,
 		asks: rate.NewLimiter(asksPerSecond, asksBurst),
 	}
 }
@@ -63,7 +64,7 @@ func (p *planner) set(c Config) {
 		}
 	}
 	p.onTime = onTime
-	p.choose(time.Now())
+	p.choose(p.now())
 	p.stir()
 }
 
@@ -84,7 +85,7 @@ func (p *planner) meet(agent string) {
 func (p *planner) Plan(agent string) (check.Plan, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
+	now := p.now()
 	p.meet(agent)
 	p.seen[agent] = now
 	if p.choose(now) {

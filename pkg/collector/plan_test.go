@@ -15,7 +15,7 @@ import (
 
 // fleetOf is a planner of one check and agents of two sites.
 func fleetOf(s check.Spec) *planner {
-	p := newPlanner()
+	p := newPlanner(time.Now)
 	c := DefaultConfig()
 	s.Name = "gate"
 	c.Checks = []check.Spec{s}

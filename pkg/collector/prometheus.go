@@ -89,7 +89,7 @@ func authorized(may func(*http.Request) bool, next http.Handler) http.Handler {
 
 // targets are the agents and what they ask, as Prometheus shows its targets.
 func (c *Collector) targets() (out []promapi.Target) {
-	now := time.Now()
+	now := c.clock.Now()
 	c.mu.Lock()
 	every, specs := c.cfg.Host.Every, c.cfg.Checks
 	c.mu.Unlock()

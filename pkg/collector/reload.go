@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"time"
 
 	"xunjian/pkg/access"
 	"xunjian/pkg/config"
@@ -17,7 +16,7 @@ func (c *Collector) ruled(ctx context.Context, found []symptom.Symptom) error {
 	if ctx.Err() != nil || len(found) == 0 {
 		return ctx.Err()
 	}
-	refused, err := c.teller.observeAll(time.Now(), found)
+	refused, err := c.teller.observeAll(c.clock.Now(), found)
 	return errors.Join(append(refused, err)...)
 }
 

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
-	"time"
 
 	"xunjian/pkg/config"
 	"xunjian/pkg/contract"
@@ -61,7 +60,7 @@ func (c *Collector) openDisk() (err error) {
 
 // tellDisk makes a symptom of our own disk's room.
 func (c *Collector) tellDisk(level contract.Level, s disk.Space) {
-	now := time.Now().UTC()
+	now := c.clock.Now().UTC()
 	found := symptom.Symptom{
 		Source: symptom.FromFleet, Service: "host", Component: "collector", Class: symptom.Warning, Rule: ruleDisk,
 		Level: level, Firing: level != "", Since: now, At: now,
@@ -81,7 +80,7 @@ const ruleDamage = "CollectorDataDamaged"
 
 // tellDamage makes a symptom of damaged samples. Only a restored backup ends it, so a person does.
 func (c *Collector) tellDamage(err error) {
-	now := time.Now().UTC()
+	now := c.clock.Now().UTC()
 	text := i18n.For(c.o.Config.Language).T("collector.damaged", "error", err.Error())
 	c.teller.tell(context.Background(), []symptom.Symptom{{
 		Source: symptom.FromFleet, Service: "host", Component: "collector", Class: symptom.Warning, Rule: ruleDamage, Level: contract.General,

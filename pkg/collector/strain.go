@@ -180,6 +180,7 @@ func (c *Collector) heldSeries(text *i18n.Printer) api.SeriesHeld {
 
 // tick lets time pass for those who need it.
 func (c *Collector) tick(now time.Time) []symptom.Symptom {
+	c.followClock()
 	c.plans.tick(now, func(agent string) bool { return c.uplink.Connected(agent) && !c.board.Lost(agent) })
 	return append(c.board.Tick(now), c.strain.tick(now)...)
 }

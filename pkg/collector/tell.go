@@ -20,6 +20,7 @@ const maxUntold = 10_000
 // (a full disk), they wait and are told again each second: a page must not be lost because a record could not be kept.
 type teller struct {
 	desk *incident.Desk
+	now  func() time.Time
 	log  *slog.Logger
 
 	dropped prometheus.Counter
@@ -45,7 +46,7 @@ func (t *teller) tell(_ context.Context, found []symptom.Symptom) {
 		t.untold = t.untold[1:]
 	}
 	if !t.busy {
-		t.flush(time.Now())
+		t.flush(t.now())
 	}
 }
 
@@ -104,8 +105,8 @@ func (t *teller) run(ctx context.Context, tick func(now time.Time) []symptom.Sym
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-every.C:
-			t.tell(ctx, tick(now))
+		case <-every.C:
+			t.tell(ctx, tick(t.now()))
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (c *Console) showBoard(w http.ResponseWriter, r *http.Request, who access.I
 }
 
 func (c *Console) sendBoard(w http.ResponseWriter, r *http.Request, who access.Identity, o outcome) {
-	v, err := c.board(r, who, time.Now())
+	v, err := c.board(r, who, c.o.Now())
 	if err != nil {
 		c.fail(w, r, err)
 		return

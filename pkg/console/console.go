@@ -59,6 +59,7 @@ type Options struct {
 	Emergency   func() []string                                           // actions approved beforehand
 	Warnings    func(now time.Time, p *i18n.Printer) []string             // what everybody should know: a missing calendar, a heartbeat that fails
 	Sessions    *store.DB
+	Now         func() time.Time // the desk's; default time.Now
 	Location    *time.Location
 	Title       string // of the project, for the head of the page
 	Version     string
@@ -99,6 +100,9 @@ func New(o Options) (*Console, error) {
 	}
 	if o.Idle == 0 {
 		o.Idle = defaultIdle
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	c := &Console{o: o, log: o.Logger, streams: make(chan struct{}, maxStreams), ended: make(chan struct{})}
 	var err error
@@ -193,7 +197,7 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int, tex
 	if pulls(r) {
 		name = "refusal-part"
 	}
-	f := c.frame(r, access.Identity{}, time.Now())
+	f := c.frame(r, access.Identity{}, c.o.Now())
 	f.Head, f.Notice = text, text
 	c.render(w, status, name, f)
 }

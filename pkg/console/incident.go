@@ -139,7 +139,7 @@ func (c *Console) sendIncident(w http.ResponseWriter, r *http.Request, who acces
 		c.fail(w, r, err)
 		return
 	}
-	v := c.incidentPage(c.frame(r, who, time.Now()), rec, events)
+	v := c.incidentPage(c.frame(r, who, c.o.Now()), rec, events)
 	v.Deeds = c.deeds(v.frame, rec, o)
 	v.Still = len(v.Deeds) > 0
 	v.Curves = c.curves(r.Context(), v.P, rec, v.Now)

@@ -35,6 +35,7 @@ type Options struct {
 	Lang   string // of symptoms' texts; default zh-CN
 	// Observe takes the symptoms that Run finds; an error has them told again at the next look. Nil: Run only persists.
 	Observe    func(now time.Time, s symptom.Symptom) error
+	Now        func() time.Time      // of silence; default time.Now
 	Logger     *slog.Logger          // default: none
 	Registerer prometheus.Registerer // default: none
 }
@@ -46,6 +47,7 @@ type Registry struct {
 	log     *slog.Logger
 	text    *i18n.Printer
 	observe func(time.Time, symptom.Symptom) error
+	now     func() time.Time
 	metrics *metrics
 
 	mu       sync.Mutex
@@ -134,8 +136,11 @@ func New(db *store.DB, o Options) (*Registry, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{db: db, log: o.Logger, text: i18n.For(o.Lang), observe: o.Observe, cfg: o.Config.withDefaults(), agents: map[string]*agent{}}
-	now := time.Now()
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Registry{db: db, log: o.Logger, text: i18n.For(o.Lang), observe: o.Observe, now: o.Now, cfg: o.Config.withDefaults(), agents: map[string]*agent{}}
+	now := r.now()
 	if err := r.load(now); err != nil {
 		return nil, fmt.Errorf("read fleet: %w", err)
 	}
@@ -257,14 +262,14 @@ func (r *Registry) Revoke(now time.Time, name, by, reason string) error {
 func (r *Registry) Run(ctx context.Context) error {
 	looks := time.NewTicker(Look)
 	defer looks.Stop()
-	last := time.Now()
+	last := r.now()
 	for {
 		select {
 		case <-ctx.Done():
 			return r.persist()
 		case <-looks.C:
 		}
-		now := time.Now()
+		now := r.now()
 		told := r.look(now)
 		if told || now.Sub(last) >= persistEvery {
 			last = now

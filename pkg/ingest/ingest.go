@@ -42,6 +42,7 @@ type Options struct {
 	Heard    func(agent string, h uplink.Hello)       // learns of every greeting; may be nil
 	Reports  func(agent string, at time.Time)         // learns that an agent reported; may be nil
 
+	Now        func() time.Time // default time.Now
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }
@@ -61,6 +62,9 @@ type Receiver struct {
 func New(o Options) *Receiver {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	return &Receiver{o: o, metrics: newMetrics(o.Registerer), skew: map[string]time.Duration{}}
 }
@@ -98,7 +102,7 @@ func (r *Receiver) Receive(ctx context.Context, agent string, b uplink.Batch, du
 		r.metrics.refused.WithLabelValues(agent, "malformed").Inc()
 		return err
 	}
-	now, offset := time.Now(), r.offset(agent)
+	now, offset := r.o.Now(), r.offset(agent)
 	if r.o.Reports != nil {
 		r.o.Reports(agent, now)
 	}

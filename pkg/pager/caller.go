@@ -79,7 +79,7 @@ func (c *caller) run(ctx context.Context) {
 // await is the next call that may be sent.
 func (c *caller) await(ctx context.Context) (Call, bool) {
 	for {
-		job, wait, ok := c.pick(time.Now())
+		job, wait, ok := c.pick(c.e.p.o.Now())
 		if ok {
 			return job, true
 		}
@@ -163,7 +163,7 @@ func (c *caller) call(ctx context.Context, job Call) {
 	if ctx.Err() != nil {
 		return // unknown whether it arrived: it goes again with the same key
 	}
-	name, now := c.channel.Name(), time.Now().UTC().Round(0)
+	name, now := c.channel.Name(), c.e.p.o.Now().UTC().Round(0)
 	job.Tries, job.TriedAt = job.Tries+1, now
 	if err != nil {
 		job.FailedAt, job.Answer = now, channel.Clip(err.Error(), 512)
@@ -201,7 +201,7 @@ func (c *caller) prepare(ctx context.Context, job Call) (m channel.Message, ok b
 	over := !job.ends() && !r.Open() || job.Step > 0 && !r.AckAt.IsZero()
 	if over || !known {
 		if !known {
-			job.FailedAt, job.Answer = time.Now().UTC(), "person is no longer in the configuration"
+			job.FailedAt, job.Answer = c.e.p.o.Now().UTC(), "person is no longer in the configuration"
 			c.keep(ctx, job)
 		}
 		c.e.mu.Lock()

@@ -93,11 +93,11 @@ func (e *escalator) run(ctx context.Context) {
 		var wait time.Duration
 		var err error
 		if !loaded {
-			err = e.load(time.Now())
+			err = e.load(e.p.o.Now())
 			loaded = err == nil
 		}
 		if err == nil {
-			wait, err = e.round(time.Now())
+			wait, err = e.round(e.p.o.Now())
 		}
 		if err != nil {
 			e.log.Error("escalation waits for the store", "err", err)
@@ -191,7 +191,7 @@ func (e *escalator) pursue(id string) (*pursuit, error) {
 	u := &pursuit{id: id, ended: incident.PageRecovered, calls: known}
 	for i, c := range u.calls {
 		if c.waiting() && e.callers[c.Channel] == nil {
-			u.calls[i].FailedAt, u.calls[i].Answer = time.Now(), "channel is no longer configured"
+			u.calls[i].FailedAt, u.calls[i].Answer = e.p.o.Now(), "channel is no longer configured"
 		}
 		if c.Page > 0 && !c.ends() && c.SentAt.IsZero() && c.DroppedAt.IsZero() {
 			u.news = append(u.news, news{c.Page, c.Kind})

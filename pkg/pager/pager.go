@@ -22,11 +22,12 @@ const Patience = 24 * time.Hour
 // Options tunes New.
 type Options struct {
 	Channels    []channel.Channel
-	Roster      Roster         // nil: nobody is called by name
-	Steps       []Step         // of the escalation; nil: DefaultSteps
-	ExternalURL string         // of the console, for links
-	Language    string         // of the pages: zh-CN (default) or en
-	Location    *time.Location // of the times in pages; default Asia/Shanghai
+	Roster      Roster           // nil: nobody is called by name
+	Steps       []Step           // of the escalation; nil: DefaultSteps
+	ExternalURL string           // of the console, for links
+	Language    string           // of the pages: zh-CN (default) or en
+	Location    *time.Location   // of the times in pages; default Asia/Shanghai
+	Now         func() time.Time // the desk's; default time.Now
 	Registerer  prometheus.Registerer
 	Logger      *slog.Logger
 }
@@ -53,6 +54,9 @@ func New(desk *incident.Desk, db *store.DB, o Options) (*Pager, error) {
 			return nil, fmt.Errorf("open pager: %w", err)
 		}
 		o.Location = loc
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -115,7 +119,7 @@ func (p *Pager) sweep(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		if err := p.forgetLinks(time.Now()); err != nil {
+		if err := p.forgetLinks(p.o.Now()); err != nil {
 			p.o.Logger.Error("old acknowledge links not removed", "err", err)
 		}
 		for n := sweepBatch; n == sweepBatch && ctx.Err() == nil; {

@@ -38,11 +38,11 @@ func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person)
 		if name != "" && c.Name() != name {
 			continue
 		}
-		for _, person := range p.tested(c, to, time.Now()) {
-			m := p.testMessage(c.Name(), by, time.Now(), person)
+		for _, person := range p.tested(c, to, p.o.Now()) {
+			m := p.testMessage(c.Name(), by, p.o.Now(), person)
 			out = append(out, Tested{Channel: c.Name(), Person: person.Name})
 			sends = append(sends, func() (channel.Receipt, error) {
-				p.paces[c.Name()].spend(time.Now())
+				p.paces[c.Name()].spend(p.o.Now())
 				return c.Send(ctx, m)
 			})
 		}

@@ -59,8 +59,8 @@ func (w *worker) run(ctx context.Context) {
 			w.log.Error("outbox not read", "err", err)
 			w.delay(firstWait)
 		}
-		refresh := w.refresh(ctx, time.Now())
-		wait, sent := w.step(ctx, time.Now())
+		refresh := w.refresh(ctx, w.p.o.Now())
+		wait, sent := w.step(ctx, w.p.o.Now())
 		if sent {
 			continue
 		}
@@ -224,7 +224,7 @@ func (w *worker) try(ctx context.Context, its []*item) {
 			return
 		}
 	}
-	w.pace.spend(time.Now())
+	w.pace.spend(w.p.o.Now())
 	_, err := w.channel.Send(ctx, m)
 	if ctx.Err() != nil {
 		return // unknown whether it arrived: it goes again with the same key
@@ -237,7 +237,7 @@ func (w *worker) try(ctx context.Context, its []*item) {
 		w.missedTo = w.read
 	}
 	w.failures, w.awaySince, w.failedAt, w.readyAt, w.held, w.mostMerged = 0, time.Time{}, time.Time{}, time.Time{}, false, min(2*w.mostMerged, maxDigest)
-	now := time.Now()
+	now := w.p.o.Now()
 	for _, it := range its {
 		it.delivered = m.Key
 		w.p.metrics.sent.WithLabelValues(w.channel.Name()).Inc()
@@ -255,7 +255,7 @@ func (w *worker) merge(its []*item, key string) error {
 	if w.merged != nil && w.merged.Key == key {
 		return nil
 	}
-	next := &merged{Key: key, At: time.Now()}
+	next := &merged{Key: key, At: w.p.o.Now()}
 	for _, it := range its {
 		next.Pages = append(next.Pages, it.seq)
 	}
@@ -309,7 +309,7 @@ func (w *worker) read1(it *item, wanted []*item) bool {
 
 // refused plans the next try, of these pages or of the whole receiver, or gives pages up.
 func (w *worker) refused(its []*item, err error) {
-	now, name := time.Now(), w.channel.Name()
+	now, name := w.p.o.Now(), w.channel.Name()
 	w.p.metrics.failed.WithLabelValues(name).Inc()
 	r, unsure := channel.RefusalIn(err), channel.Unsure(err)
 	o := outcome{}
@@ -372,7 +372,7 @@ func (w *worker) giveUp(it *item, answer string) {
 		page = *it.page
 	}
 	lost := pending(w.channel.Name(), page, it.attempt)
-	lost.GaveUpAt = time.Now()
+	lost.GaveUpAt = w.p.o.Now()
 	w.settle([]*item{it}, &lost)
 }
 
@@ -383,7 +383,7 @@ func (w *worker) settle(its []*item, lost *Pending) {
 	marks := map[uint64]attempt{}
 	for _, it := range its {
 		a := it.attempt
-		a.SettledAt, a.Key = time.Now(), it.delivered
+		a.SettledAt, a.Key = w.p.o.Now(), it.delivered
 		marks[it.seq] = a
 	}
 	n := 0
@@ -414,7 +414,7 @@ func (w *worker) settle(its []*item, lost *Pending) {
 
 // delay keeps the worker from its next round for a while, whatever changes.
 func (w *worker) delay(d time.Duration) {
-	w.failedAt, w.readyAt, w.held = time.Now(), time.Now().Add(d), true
+	w.failedAt, w.readyAt, w.held = w.p.o.Now(), w.p.o.Now().Add(d), true
 }
 
 func (w *worker) count() {

@@ -44,7 +44,8 @@ type Options struct {
 	Query       rules.QueryFunc
 	Appendable  storage.AppendableV2 // keeps the series that rules make; nil: they are counted and dropped
 	Sink        Sink
-	ExternalURL string // for links in templates
+	ExternalURL string                    // for links in templates
+	Steady      func(time.Time) time.Time // brings the times of evaluations to the clock of the samples; nil: they are of it
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
 }
@@ -201,6 +202,9 @@ func (m *Manager) update(prom *rules.Manager) error {
 
 // evaluate runs one group and tells what changed by it.
 func (m *Manager) evaluate(ctx context.Context, g *rules.Group, at time.Time) {
+	if m.o.Steady != nil {
+		at = m.o.Steady(at)
+	}
 	rules.DefaultEvalIterationFunc(ctx, g, at)
 	if ctx.Err() == nil {
 		m.book.evaluated(ctx, g, at)

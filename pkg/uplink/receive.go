@@ -105,7 +105,7 @@ func (x *session) greet() error {
 		x.server.rejected.add("protocol")
 		return status.Errorf(codes.FailedPrecondition, "the agent speaks protocol %d, the collector %d: update the older one", h.GetProtocol(), protocol)
 	}
-	now := time.Now()
+	now := x.server.opts.Now()
 	x.hello = Hello{
 		Version: clip(h.GetVersion(), maxName), Boot: h.GetBoot(), Host: clip(h.GetHost(), maxName), Plan: clip(h.GetPlan(), maxName),
 		Peer: x.id.addr, Serial: x.id.serial(), NotAfter: x.id.cert.NotAfter,
@@ -186,7 +186,7 @@ func (x *session) parts(dec *decoder, e *envelope) []opener {
 	case *pb.Up_Batch:
 		return []opener{func() (Batch, *fault) {
 			if wall := m.Batch.GetWallMs(); wall != 0 {
-				x.heard(time.Now(), wall, false)
+				x.heard(x.server.opts.Now(), wall, false)
 			}
 			return dec.decode(m.Batch)
 		}}

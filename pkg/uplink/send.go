@@ -46,12 +46,17 @@ func (c *Client) nextFresh(l *line, now time.Time) (*pb.Up, time.Duration) {
 		u.number = l.sent + 1
 	}
 	m := l.enc.encode(batches...)
-	if now.Sub(l.clock) >= clockPace {
+	if now.Sub(l.clock) >= clockPace || wasSet(l.clock, now) {
 		l.clock, m.WallMs = now, now.UnixMilli()
 	}
 	c.stats.Sent += uint64(len(units))
 	l.sending()
 	return &pb.Up{Body: &pb.Up_Batch{Batch: m}}, 0
+}
+
+// wasSet says that the wall clock was set between two readings: it went on by another time than the monotonic one.
+func wasSet(from, to time.Time) bool {
+	return (to.Round(0).Sub(from.Round(0)) - to.Sub(from)).Abs() > time.Second
 }
 
 // sending numbers a message and begins to wait for the answer.

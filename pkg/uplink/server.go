@@ -46,11 +46,15 @@ type ServerOptions struct {
 	AgentReports float64 // default 1,000 a second
 	AgentBytes   float64 // default 4 MiB a second
 
-	Quarantine func(Poison) // keeps messages that were refused for what is in them; nil: they are only counted
+	Now        func() time.Time // what agents' clocks are compared with; default time.Now
+	Quarantine func(Poison)     // keeps messages that were refused for what is in them; nil: they are only counted
 	Logger     *slog.Logger
 }
 
 func (o ServerOptions) withDefaults() ServerOptions {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	o.MaxMessage = orDefault(o.MaxMessage, defaultMaxMessage)
 	o.MaxSeries = orDefault(o.MaxSeries, 10_000)
 	o.MaxStreams = orDefault(o.MaxStreams, 20_000)
