@@ -30,6 +30,7 @@ var ErrFull = errors.New("too many alerts at one time: raise alerts.max_alerts, 
 type Options struct {
 	Config     Config
 	Observe    func(now time.Time, all []symptom.Symptom) ([]error, error) // takes changes; what it refuses, one by one or all together, is told again
+	Now        func() time.Time                                            // the desk's; default time.Now
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -39,6 +40,7 @@ type Options struct {
 type Book struct {
 	db      *store.DB
 	observe func(time.Time, []symptom.Symptom) ([]error, error)
+	now     func() time.Time
 	log     *slog.Logger
 	metrics *metrics
 	wake    chan struct{} // holds one: something is to be told
@@ -74,14 +76,17 @@ var rows = store.NewTable[row]("external_alerts") // by fingerprint
 
 // New reads the alerts that are kept. None of those is over before its sender had time to send it again.
 func New(db *store.DB, o Options) (*Book, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Book{
-		db: db, observe: o.Observe, log: o.Logger, cfg: o.Config, wake: make(chan struct{}, 1), alerts: map[string]*entry{},
+		db: db, observe: o.Observe, now: o.Now, log: o.Logger, cfg: o.Config, wake: make(chan struct{}, 1), alerts: map[string]*entry{},
 		groups: map[string]map[string]bool{}, told: map[string]contract.Level{}, orphan: map[string]symptom.Symptom{}, dirty: map[string]bool{},
 	}
-	grace := time.Now().Add(o.Config.ResolveTimeout).UTC()
+	grace := o.Now().Add(o.Config.ResolveTimeout).UTC()
 	err := db.View(func(tx *store.Tx) error {
 		for e, err := range rows.Scan(tx, "") {
 			if err != nil {
@@ -188,7 +193,7 @@ func (b *Book) Run(ctx context.Context) error {
 			return nil
 		case <-b.wake:
 		case <-every.C:
-			b.expire(time.Now())
+			b.expire(b.now())
 		}
 	}
 }
@@ -216,7 +221,7 @@ type change struct {
 
 // tell hands the gravest changes to the desk and writes down that it did. It returns a refusal.
 func (b *Book) tell() error {
-	now := time.Now()
+	now := b.now()
 	changes, gone := b.changes(now)
 	if len(changes) == 0 {
 		return b.forget(gone)

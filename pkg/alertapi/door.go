@@ -161,7 +161,7 @@ func (d *door) postAlerts(w http.ResponseWriter, r *http.Request) {
 		refuse(w, status, err.Error())
 		return
 	}
-	now := time.Now().UTC()
+	now := d.Book.now().UTC()
 	var valid []Alert
 	var faults faults
 	for _, s := range sent {

@@ -173,7 +173,7 @@ func (b *Book) forget(gone []string) error {
 	}
 	b.writing.Lock() // nothing comes in between the look and the deletion
 	defer b.writing.Unlock()
-	now := time.Now()
+	now := b.now()
 	b.mu.Lock()
 	var over []string
 	for _, fp := range gone {

@@ -155,7 +155,7 @@ func (d *door) listAlerts(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	answer(w, http.StatusOK, d.find(q, time.Now()))
+	answer(w, http.StatusOK, d.find(q, d.Book.now()))
 }
 
 // listGroups puts alerts of one name together.
@@ -166,7 +166,7 @@ func (d *door) listGroups(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	byName := map[string][]gettable{}
-	for _, g := range d.find(q, time.Now()) {
+	for _, g := range d.find(q, d.Book.now()) {
 		name := g.Labels[model.AlertNameLabel]
 		byName[name] = append(byName[name], g)
 	}

@@ -24,7 +24,7 @@ func newMetrics(reg prometheus.Registerer, b *Book) *metrics {
 	}
 	reg.MustRegister(m.received, m.invalid, m.refused, m.told, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "xunjian", Subsystem: "alertapi", Name: "alerts", Help: "Alerts of others that are not over.",
-	}, func() float64 { return float64(b.active(time.Now())) }))
+	}, func() float64 { return float64(b.active(b.now())) }))
 	return m
 }
 

@@ -214,7 +214,7 @@ func (c *Collector) openJudges() error {
 		return err
 	}
 	c.rules.Adopt(before)
-	c.alerts, err = alertapi.New(c.records, alertapi.Options{Config: c.cfg.Alerts, Observe: c.teller.observeAll, Logger: c.log, Registerer: c.registry})
+	c.alerts, err = alertapi.New(c.records, alertapi.Options{Config: c.cfg.Alerts, Observe: c.teller.observeAll, Now: c.clock.Now, Logger: c.log, Registerer: c.registry})
 	if err != nil {
 		return err
 	}
