@@ -43,8 +43,8 @@ type killRig struct {
 
 func newKillRig(t *testing.T) *killRig { return newRigOn(t, filepath.Join(t.TempDir(), "data"), "") }
 
-// newRigOn keeps the collector's data in a folder; more is put at the end of the configuration.
-func newRigOn(t *testing.T, data, more string) *killRig {
+// newRigOn keeps the collector's data in a folder; more is put at the end of the configuration, and channels page too.
+func newRigOn(t *testing.T, data, more string, channels ...string) *killRig {
 	r := &killRig{t: t, dir: t.TempDir(), data: data, web: freeAddr(t), grpc: freeAddr(t), simulator: freeAddr(t)}
 	r.log = filepath.Join(r.dir, "pages.jsonl")
 	hook := freeAddr(t)
@@ -63,7 +63,7 @@ func newRigOn(t *testing.T, data, more string) *killRig {
 	for _, s := range got {
 		fmt.Fprintf(&b, "- {name: %s, service: %s, kind: http, target: '%s%s', every: 1s, timeout: 500ms, tls: {ca_file: ca.pem}}\n", s.Name, s.Name, s.URL, paths[s.Name])
 	}
-	fmt.Fprintf(&b, "pages: {webhooks: [{name: sim, url: 'http://%s/webhook/kill'}]}\n%s", hook, more)
+	fmt.Fprintf(&b, "pages: {webhooks: [{name: sim, url: 'http://%s/webhook/kill'}], channels: [%s]}\n%s", hook, strings.Join(channels, ", "), more)
 	r.config = filepath.Join(r.dir, "collector.yml")
 	if err := os.WriteFile(r.config, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)

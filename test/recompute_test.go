@@ -1,0 +1,102 @@
+package test
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// historyJSON is an incident with its events, as the API tells them.
+type historyJSON struct {
+	incidentJSON
+	Events []struct {
+		N      int
+		Kind   string
+		At, Of time.Time
+		Level  string
+	}
+}
+
+// histories are all incidents with their events.
+func (r *killRig) histories() (out []historyJSON, err error) {
+	all, err := incidents(r.url(), r.token, "state=all&limit=5000")
+	for _, inc := range all {
+		var h historyJSON
+		if err = call("GET", r.url()+"/api/xunjian/v1/incidents/"+inc.ID, r.token, nil, &h); err != nil {
+			return nil, err
+		}
+		out = append(out, h)
+	}
+	return out, err
+}
+
+// pages counts the events that people are told of.
+func (h historyJSON) pages() map[string]int {
+	out := map[string]int{}
+	for _, e := range h.Events {
+		if slices.Contains([]string{"opened", "escalated", "proposed", "reopened", "recovered", "asked"}, e.Kind) {
+			out[e.Kind]++
+		}
+	}
+	return out
+}
+
+// limits of the contract, in minutes: to respond and to recover.
+var limits = map[string][2]time.Duration{"urgent": {10, 240}, "general": {30, 480}}
+
+// recompute adds the events up by the contract's words alone: the clocks start with the detection; a level that rises gives
+// at most its own limits from then on; what waits for party A's consent does not count; who has taken it on is the first who
+// did; and it recovered with the first good sample of the run that held.
+func (h historyJSON) recompute(t *testing.T) {
+	t.Helper()
+	var start, response, recovery, acked, asked, recovered time.Time
+	for i, e := range h.Events {
+		if e.N != i+1 || i > 0 && e.At.Before(h.Events[i-1].At) {
+			t.Errorf("%s: event %d of %s is numbered %d, and comes after one of %s", h.ID, i+1, e.At, e.N, h.Events[max(i-1, 0)].At)
+		}
+		limit, timed := limits[e.Level]
+		at := e.Of
+		if at.IsZero() {
+			at = e.At
+		}
+		switch e.Kind {
+		case "opened":
+			start = e.At
+			if timed {
+				response, recovery = start.Add(limit[0]*time.Minute), start.Add(limit[1]*time.Minute)
+			}
+		case "escalated":
+			if due := e.At.Add(limit[1] * time.Minute); timed && (recovery.IsZero() || due.Before(recovery)) {
+				recovery = due
+			}
+			if due := e.At.Add(limit[0] * time.Minute); timed && acked.IsZero() && (response.IsZero() || due.Before(response)) {
+				response = due
+			}
+		case "acknowledged":
+			if acked.IsZero() {
+				acked = at
+			}
+		case "asked":
+			asked = at
+		case "decided":
+			if !asked.IsZero() {
+				recovery = recovery.Add(at.Sub(asked))
+			}
+			asked = time.Time{}
+		case "recovered":
+			recovered = at
+		case "reopened":
+			recovered = time.Time{}
+		}
+	}
+	for what, pair := range map[string][2]time.Time{
+		"start": {h.SLAStart, start}, "response due": {h.ResponseDue, response}, "acknowledged": {h.AckAt, acked}, "recovered": {h.RecoveredAt, recovered},
+	} {
+		if !pair[0].Equal(pair[1]) {
+			t.Errorf("%s: %s is told as %s, and its events say %s", h.ID, what, pair[0], pair[1])
+		}
+	}
+	if asked.IsZero() && !h.RecoveryDue.Equal(recovery) { // a proposal that nobody has decided still moves it on
+		t.Errorf("%s: recovery is due %s, and its events say %s", h.ID, h.RecoveryDue, recovery)
+	}
+}
