@@ -157,7 +157,7 @@ func (c *caller) call(ctx context.Context, job Call) {
 		c.unused(job.Person)
 		return
 	}
-	start := time.Now()
+	start := c.e.p.o.Now()
 	c.pace.spend(start)
 	receipt, err := c.channel.Send(ctx, m)
 	if ctx.Err() != nil {
