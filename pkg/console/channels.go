@@ -68,7 +68,7 @@ func (c *Console) sendChannels(w http.ResponseWriter, r *http.Request, who acces
 		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
 		return
 	}
-	v, err := c.channelsPage(c.frame(r, who, time.Now()))
+	v, err := c.channelsPage(c.frame(r, who, c.o.Now()))
 	if err != nil {
 		c.fail(w, r, err)
 		return
@@ -143,7 +143,7 @@ func (c *Console) testPage(w http.ResponseWriter, r *http.Request, who access.Id
 		return
 	}
 	c.lastTest.mu.Lock()
-	c.lastTest.at, c.lastTest.by, c.lastTest.tests = time.Now(), who.Person, tests
+	c.lastTest.at, c.lastTest.by, c.lastTest.tests = c.o.Now(), who.Person, tests
 	c.lastTest.mu.Unlock()
 	http.Redirect(w, r, "/channels", http.StatusSeeOther)
 }

@@ -117,7 +117,7 @@ func (c *Console) sendDuty(w http.ResponseWriter, r *http.Request, who access.Id
 		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
 		return
 	}
-	v := c.dutyPage(c.frame(r, who, time.Now()), o.said)
+	v := c.dutyPage(c.frame(r, who, c.o.Now()), o.said)
 	v.Notice, v.Done = o.refusal, o.done
 	c.send(w, r, o.status, "duty", v)
 }
@@ -247,7 +247,7 @@ func (c *Console) changeDuty(w http.ResponseWriter, r *http.Request, who access.
 	for name := range r.PostForm {
 		said[name] = r.PostFormValue(name)
 	}
-	e, err := a.do(c, time.Now(), who.Person, r)
+	e, err := a.do(c, c.o.Now(), who.Person, r)
 	var bad *roster.Bad
 	switch {
 	case errors.As(err, &bad):

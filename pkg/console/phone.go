@@ -42,7 +42,7 @@ func (c *Console) tapPage(w http.ResponseWriter, r *http.Request) {
 	if !c.admitTap(w, r) {
 		return
 	}
-	v, err := c.o.Links.Look(time.Now(), r.PathValue("token"))
+	v, err := c.o.Links.Look(c.o.Now(), r.PathValue("token"))
 	c.sendTap(w, r, v, err, http.StatusOK)
 }
 
@@ -52,10 +52,10 @@ func (c *Console) tap(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token := r.PathValue("token")
-	before, err := c.o.Links.Look(time.Now(), token)
+	before, err := c.o.Links.Look(c.o.Now(), token)
 	var v pager.Linked
 	if err == nil {
-		v, err = c.o.Links.Take(time.Now(), token, r.UserAgent(), address(r))
+		v, err = c.o.Links.Take(c.o.Now(), token, r.UserAgent(), address(r))
 	}
 	if err == nil && v.State == pager.LinkUsed && before.State == pager.LinkOpen {
 		http.Redirect(w, r, pager.LinkPath+token, http.StatusSeeOther)
@@ -65,7 +65,7 @@ func (c *Console) tap(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) admitTap(w http.ResponseWriter, r *http.Request) bool {
-	if c.o.Links != nil && c.taps.admit(time.Now(), address(r)) {
+	if c.o.Links != nil && c.taps.admit(c.o.Now(), address(r)) {
 		return true
 	}
 	if c.o.Links == nil {
@@ -87,7 +87,7 @@ func (c *Console) sendTap(w http.ResponseWriter, r *http.Request, l pager.Linked
 	if l.Person.Language != "" && r.URL.Query().Get("lang") == "" {
 		p = i18n.For(l.Person.Language)
 	}
-	v := tapView{frame: frame{P: p, Other: other(p), Title: c.o.Title, Version: c.o.Version, Now: time.Now().In(c.o.Location)}, Token: r.PathValue("token")}
+	v := tapView{frame: frame{P: p, Other: other(p), Title: c.o.Title, Version: c.o.Version, Now: c.o.Now().In(c.o.Location)}, Token: r.PathValue("token")}
 	if err != nil {
 		v.Bad, v.Head, v.Text = true, p.T("phone.bad_title"), p.T("phone.bad")
 		c.render(w, http.StatusNotFound, "tap", v)

@@ -233,7 +233,7 @@ func (w *worker) try(ctx context.Context, its []*item) {
 		w.refused(its, err)
 		return
 	}
-	if w.away(time.Now()) {
+	if w.away(w.p.o.Now()) {
 		w.missedTo = w.read
 	}
 	w.failures, w.awaySince, w.failedAt, w.readyAt, w.held, w.mostMerged = 0, time.Time{}, time.Time{}, time.Time{}, false, min(2*w.mostMerged, maxDigest)
