@@ -122,13 +122,13 @@ func TestRefresh(t *testing.T) {
 		h.observe("signature", true)
 		h.observe("sms", true)
 		time.Sleep(10*time.Minute + time.Second)
-		if f.refreshed < 9 || f.refreshed > 11 || f.open != 2 {
-			t.Errorf("told again %d times, the last time of %d", f.refreshed, f.open)
+		if times, open := f.last(); times < 9 || times > 11 || open != 2 {
+			t.Errorf("told again %d times, the last time of %d", times, open)
 		}
 		h.recover("sms")
 		time.Sleep(2 * time.Minute)
-		if f.open != 1 || len(h.undelivered()) != 0 {
-			t.Errorf("told again of %d, undelivered %+v", f.open, h.undelivered())
+		if _, open := f.last(); open != 1 || len(h.undelivered()) != 0 {
+			t.Errorf("told again of %d, undelivered %+v", open, h.undelivered())
 		}
 	})
 }
@@ -138,9 +138,17 @@ type forgetful struct {
 	refreshed, open int
 }
 
+func (f *forgetful) last() (times, open int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refreshed, f.open
+}
+
 func (f *forgetful) Every() time.Duration { return time.Minute }
 
 func (f *forgetful) Refresh(_ context.Context, open []channel.Message) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.refreshed, f.open = f.refreshed+1, len(open)
 	if f.refreshed == 3 {
 		return errors.New("not now")
