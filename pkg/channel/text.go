@@ -21,7 +21,7 @@ type Brief struct {
 }
 
 // Text puts the parts into at most MaxShort characters. Level, number and code stand whole; of the service and of what is
-// wrong as much as there is room for, the beginning of both.
+// wrong as much as there is room for, the service first: who is woken must know at once whose fault it is.
 func (b Brief) Text() string {
 	head, tail := "【"+oneLine(b.Level)+"】", " "+oneLine(b.ID)
 	if b.Code != "" {
@@ -33,8 +33,12 @@ func (b Brief) Text() string {
 		return cut(head+tail, MaxShort)
 	}
 	if over := units(service) + units(what) - room; over > 0 {
-		service = cut(service, max(room/2, room-units(what)))
-		what = cut(what, room-units(service))
+		service = cut(service, max(room*3/4, room-units(what)))
+		if left := room - units(service); left >= min(4, units(what)) {
+			what = cut(what, left)
+		} else { // a syllable of it would tell nothing
+			service, what = cut(oneLine(b.Service), room+1), ""
+		}
 	}
 	return head + strings.TrimSpace(service+" "+what) + tail
 }

@@ -40,6 +40,9 @@ func TestBriefFits(t *testing.T) {
 	if got := (Brief{"紧急", "签章\r\n服务", "中\x00断\u202e", "INC-1", "回复1"}).Text(); got != "【紧急】签章 服务 中 断 INC-1 回复1" {
 		t.Errorf("%q", got)
 	}
+	if got := (Brief{"紧急", "签章服务 中断", "步骤 reach：状态码异常: 500 Internal Server Error", "http://10.12.34.56:9480/a/AAAAAQYufamEfZNF1Q_Q3g", "回复6580响应"}).Text(); !strings.Contains(got, "签章服务 中断") || units(got) > MaxShort {
+		t.Errorf("beside a link, the fault is cut: %q", got)
+	}
 	if got := (Brief{strings.Repeat("级", 90), "a", "b", "INC-1", "1"}).Text(); units(got) > MaxShort {
 		t.Errorf("%q", got)
 	}
