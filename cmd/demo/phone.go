@@ -24,7 +24,7 @@ func newPhone() (*phone, error) {
 	p := &phone{listener: l, done: make(chan struct{}), server: &http.Server{Handler: http.HandlerFunc(ring), ReadTimeout: 5 * time.Second}}
 	go func() {
 		defer close(p.done)
-		p.server.Serve(l) // ends with close
+		_ = p.server.Serve(l) // ends with close
 	}()
 	return p, nil
 }
@@ -47,5 +47,5 @@ func ring(w http.ResponseWriter, r *http.Request) {
 	if m.Link != "" {
 		fmt.Printf("    %s\n", m.Link)
 	}
-	io.WriteString(w, `{"code":"0"}`)
+	_, _ = io.WriteString(w, `{"code":"0"}`)
 }
