@@ -115,7 +115,7 @@ func (s *ownStore) settle(ctx context.Context, d dataset) (total tsdb.MergeStats
 func addMerge(a, b tsdb.MergeStats) tsdb.MergeStats {
 	a.Days, a.HotBlocks, a.Dropped = a.Days+b.Days, a.HotBlocks+b.HotBlocks, a.Dropped+b.Dropped
 	a.RawBytes, a.DayBytes, a.RollupBytes = a.RawBytes+b.RawBytes, a.DayBytes+b.DayBytes, a.RollupBytes+b.RollupBytes
-	a.DropTime, a.MergeTime = a.DropTime+b.DropTime, a.MergeTime+b.MergeTime
+	a.DropTime, a.DropRead, a.MergeTime = a.DropTime+b.DropTime, a.DropRead+b.DropRead, a.MergeTime+b.MergeTime
 	return a
 }
 

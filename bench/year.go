@@ -25,11 +25,12 @@ type year struct {
 	dataset
 	yearOptions
 	*ownStore
-	merges, drops []time.Duration
-	total         tsdb.MergeStats
-	full          float64 // bytes of data.db when retention begins to drop
-	last          float64
-	mark          tsdb.Stats // when the last days told of began
+	merges       []time.Duration
+	drops, reads []time.Duration // of days dropped: the transaction, and reading ahead of it
+	total        tsdb.MergeStats
+	full         float64 // bytes of data.db when retention begins to drop
+	last         float64
+	mark         tsdb.Stats // when the last days told of began
 }
 
 // yearArea writes day after day at the speed of the machine, every report through Append, and drops what is older than the
@@ -99,7 +100,7 @@ func (y *year) pass(ctx context.Context, day int) error {
 			y.merges = append(y.merges, one.MergeTime)
 		}
 		if one.Dropped > 0 {
-			y.drops = append(y.drops, one.DropTime)
+			y.drops, y.reads = append(y.drops, one.DropTime), append(y.reads, one.DropRead)
 		}
 	}
 	info, err := os.Stat(filepath.Join(y.dir, "data.db"))
@@ -136,6 +137,7 @@ func (y *year) figures() []figure {
 		{"tsdb.year_growth", "", "bar", y.last / y.full, 1.01},
 		{"tsdb.year_drop", "ms", "bar", ms(quantile(y.drops, 1)), 20},
 		{"tsdb.year_drop_p50", "ms", "bar", ms(quantile(y.drops, 0.5)), 20},
+		{"tsdb.year_drop_read_p50", "ms", "", ms(quantile(y.reads, 0.5)), 0},
 		{"tsdb.year_merge_p50", "ms", "", ms(quantile(y.merges, 0.5)), 0},
 		{"tsdb.year_merge_max", "ms", "", ms(quantile(y.merges, 1)), 0},
 	}

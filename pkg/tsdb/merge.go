@@ -41,11 +41,12 @@ type mergedDay struct {
 
 // MergeStats says what a pass did.
 type MergeStats struct {
-	Days, HotBlocks     int   // stream-days written, blocks merged into them
-	RawBytes, DayBytes  int64 // of the blocks merged, and of those written
-	RollupBytes         int64
-	Dropped             int // buckets of days that retention dropped
-	DropTime, MergeTime time.Duration
+	Days, HotBlocks    int   // stream-days written, blocks merged into them
+	RawBytes, DayBytes int64 // of the blocks merged, and of those written
+	RollupBytes        int64
+	Dropped            int // buckets of days that retention dropped
+	MergeTime          time.Duration
+	DropRead, DropTime time.Duration // reading what is to be dropped, and the transactions that drop it
 }
 
 // run merges every few minutes; a failure that is not final is tried again.

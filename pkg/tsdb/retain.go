@@ -52,12 +52,9 @@ func (db *DB) tooOld(keep time.Duration) uint32 {
 // retain drops the days that are too old, a transaction each.
 func (m *merger) retain(ctx context.Context) error {
 	db := m.db
-	start := time.Now()
 	raw := min(db.tooOld(db.o.Retain), db.firstUnmerged()-1) // aggregates hold all that was stored of a day
 	db.rawSince.Store(max(db.rawSince.Load(), dayEnd(raw)))
-	err := errors.Join(m.drop(ctx, bucketDay, raw), m.drop(ctx, bucketRollup, db.tooOld(db.o.RetainRollup)))
-	m.stats.DropTime = time.Since(start)
-	return err
+	return errors.Join(m.drop(ctx, bucketDay, raw), m.drop(ctx, bucketRollup, db.tooOld(db.o.RetainRollup)))
 }
 
 // firstUnmerged is the oldest day that has rows outside its block.
@@ -91,7 +88,7 @@ func dropBefore(now time.Time, span time.Duration) uint32 {
 // before the transaction that frees them.
 func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
 	for ctx.Err() == nil {
-		oldest, there := uint32(0), false
+		start, oldest, there := time.Now(), uint32(0), false
 		err := view(m.db.ddb, func(tx *bolt.Tx) error {
 			k, _ := tx.Bucket(bucket).Cursor().First()
 			if len(k) != 4 || keyDay(k) > upTo {
@@ -106,6 +103,7 @@ func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
 		if err != nil || !there {
 			return err
 		}
+		begin := time.Now()
 		err = m.db.update(m.db.ddb, func(tx *bolt.Tx) error { return tx.Bucket(bucket).DeleteBucket(key32(oldest)) })
 		if errors.Is(err, ErrNoSpace) {
 			return err
@@ -115,6 +113,7 @@ func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
 			return m.db.Err()
 		}
 		m.stats.Dropped++
+		m.stats.DropRead, m.stats.DropTime = m.stats.DropRead+begin.Sub(start), m.stats.DropTime+time.Since(begin)
 	}
 	return ctx.Err()
 }
