@@ -14,6 +14,8 @@ type historyJSON struct {
 		Kind   string
 		At, Of time.Time
 		Level  string
+
+		Symptom struct{ At time.Time }
 	}
 }
 
@@ -50,6 +52,7 @@ var limits = map[string][2]time.Duration{"urgent": {10, 240}, "general": {30, 48
 func (h historyJSON) recompute(t *testing.T) {
 	t.Helper()
 	var start, response, recovery, acked, asked, recovered time.Time
+	var waits [][2]time.Time // for party A's consent
 	for i, e := range h.Events {
 		if e.N != i+1 || i > 0 && e.At.Before(h.Events[i-1].At) {
 			t.Errorf("%s: event %d of %s is numbered %d, and comes after one of %s", h.ID, i+1, e.At, e.N, h.Events[max(i-1, 0)].At)
@@ -61,7 +64,7 @@ func (h historyJSON) recompute(t *testing.T) {
 		}
 		switch e.Kind {
 		case "opened":
-			start = e.At
+			start = e.Symptom.At // when the fault was found; it is written down a moment later
 			if timed {
 				response, recovery = start.Add(limit[0]*time.Minute), start.Add(limit[1]*time.Minute)
 			}
@@ -80,7 +83,7 @@ func (h historyJSON) recompute(t *testing.T) {
 			asked = at
 		case "decided":
 			if !asked.IsZero() {
-				recovery = recovery.Add(at.Sub(asked))
+				waits = append(waits, [2]time.Time{asked, at})
 			}
 			asked = time.Time{}
 		case "recovered":
@@ -88,6 +91,12 @@ func (h historyJSON) recompute(t *testing.T) {
 		case "reopened":
 			recovered = time.Time{}
 		}
+	}
+	for _, w := range waits {
+		if !recovered.IsZero() && w[1].After(recovered) { // once it works there is nothing to wait for
+			w[1] = recovered
+		}
+		recovery = recovery.Add(max(0, w[1].Sub(w[0])))
 	}
 	for what, pair := range map[string][2]time.Time{
 		"start": {h.SLAStart, start}, "response due": {h.ResponseDue, response}, "acknowledged": {h.AckAt, acked}, "recovered": {h.RecoveredAt, recovered},
