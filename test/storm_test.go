@@ -1,6 +1,7 @@
 package test
 
 import (
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -19,9 +20,14 @@ const (
 	stormLimit  = 20 // messages a minute, as people's robots allow
 )
 
+var storm = flag.Bool("storm", false, "send a storm of alerts to receivers of which one hangs and one is away: minutes")
+
 // TestStorm sends 5,000 alerts in ten seconds, the urgent ones among the last, to a collector with four receivers: one that
 // takes everything, one that takes as much as a robot, one that hangs and one that is away for a minute.
 func TestStorm(t *testing.T) {
+	if !*storm {
+		t.Skip("takes minutes: go test ./test -run Storm -args -storm")
+	}
 	t.Parallel()
 	open, robot := newInbox(t), newInbox(t)
 	hanging := newHanging(t)
