@@ -69,19 +69,34 @@ func (g *gateway) rings(start time.Time) string {
 	return strings.Join(out, ", ")
 }
 
-func (g *gateway) last() channel.Message {
+// all are the messages so far.
+func (g *gateway) all() []ring {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.got[len(g.got)-1].m
+	return slices.Clone(g.got)
+}
+
+func (g *gateway) last() channel.Message {
+	all := g.all()
+	return all[len(all)-1].m
 }
 
 // book is a roster that does not change by itself.
-type book struct{ people []roster.Person }
+type book struct {
+	mu     sync.Mutex
+	people []roster.Person
+}
+
+func (b *book) set(people []roster.Person) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.people = people
+}
 
 func (b *book) On(at time.Time) roster.Duty {
 	d := roster.Duty{At: at, Turns: [3]roster.Turn{{Line: roster.Resident}, {Line: roster.Second}, {Line: roster.Manager}}}
 	for i, l := range roster.Lines {
-		for _, p := range b.people {
+		for _, p := range b.People() {
 			if p.Duty == string(l) && !d.Turns[i].Held() {
 				d.Turns[i].Person = p
 			}
@@ -89,18 +104,23 @@ func (b *book) On(at time.Time) roster.Duty {
 	}
 	return d
 }
-func (b *book) People() []roster.Person { return b.people }
+func (b *book) People() []roster.Person {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.people
+}
 func (b *book) Person(name string) (roster.Person, bool) {
-	i := slices.IndexFunc(b.people, func(p roster.Person) bool { return p.Name == name })
+	people := b.People()
+	i := slices.IndexFunc(people, func(p roster.Person) bool { return p.Name == name })
 	if i < 0 {
 		return roster.Person{}, false
 	}
-	return b.people[i], true
+	return people[i], true
 }
 
 func newDuty(t *testing.T, steps []Step, channels ...channel.Channel) *house {
 	t.Helper()
-	h := &house{t: t, path: t.TempDir() + "/records.db", channels: channels, roster: &book{slices.Clone(staff)}, steps: steps}
+	h := &house{t: t, path: t.TempDir() + "/records.db", channels: channels, roster: &book{people: slices.Clone(staff)}, steps: steps}
 	h.start()
 	t.Cleanup(func() { h.halt() })
 	return h
@@ -261,14 +281,14 @@ func TestKilled(t *testing.T) {
 		if got := sorted(sms.rings(start)); got != sorted("0s 驻 opened, 9m1s 驻 opened, 9m1s 二 opened, 9m1s 管 opened") {
 			t.Errorf("got %s", got)
 		}
-		if sms.got[0].m.Key != sms.got[1].m.Key && sms.got[0].m.Key != sms.got[2].m.Key && sms.got[0].m.Key != sms.got[3].m.Key {
+		if sms.all()[0].m.Key != sms.all()[1].m.Key && sms.all()[0].m.Key != sms.all()[2].m.Key && sms.all()[0].m.Key != sms.all()[3].m.Key {
 			t.Error("the repeated message has another key")
 		}
 		for range 5 {
 			h.restart()
 			time.Sleep(time.Second)
 		}
-		if n := len(sms.got); n != 4 {
+		if n := len(sms.all()); n != 4 {
 			t.Errorf("%d messages after restarts", n)
 		}
 	})
@@ -316,18 +336,18 @@ func TestPersonIsNotDrowned(t *testing.T) {
 		}
 		h.tellOf("gravest", contract.Urgent, true)
 		time.Sleep(90 * time.Second)
-		if n := len(sms.got); n != 2*perPerson {
+		if n := len(sms.all()); n != 2*perPerson {
 			t.Errorf("%d messages in 90 s", n)
 		}
-		if i := slices.IndexFunc(sms.got, func(r ring) bool { return r.m.Level == contract.Urgent }); i < 0 || i > perPerson+atOnce {
+		if i := slices.IndexFunc(sms.all(), func(r ring) bool { return r.m.Level == contract.Urgent }); i < 0 || i > perPerson+atOnce {
 			t.Errorf("the urgent one is number %d", i)
 		}
 		for _, id := range ids {
 			h.ack(id, "驻")
 		}
 		time.Sleep(time.Hour)
-		if n := len(sms.got); n != 2*perPerson {
-			t.Errorf("%d messages after all was acknowledged, the last after %v", n, sms.got[n-1].at.Sub(start))
+		if n := len(sms.all()); n != 2*perPerson {
+			t.Errorf("%d messages after all was acknowledged, the last after %v", n, sms.all()[n-1].at.Sub(start))
 		}
 	})
 }
@@ -340,7 +360,7 @@ func TestPeopleChange(t *testing.T) {
 		start := time.Now()
 		h.observe("signature", true)
 		time.Sleep(time.Minute)
-		h.roster.(*book).people = []roster.Person{{Name: "新", Role: "engineer", Duty: "second", Phone: "9"}}
+		h.roster.(*book).set([]roster.Person{{Name: "新", Role: "engineer", Duty: "second", Phone: "9"}})
 		time.Sleep(5 * time.Minute)
 		if got := sms.rings(start); got != "0s 驻 opened, 5m0s 新 opened" {
 			t.Errorf("got %s", got)

@@ -95,8 +95,10 @@ func TestLinkStates(t *testing.T) {
 			"taken":   {func(h *house, r incident.Record) { h.ack(r.ID, "二") }, LinkTaken},
 			"over":    {func(h *house, _ incident.Record) { h.recover("signature") }, LinkOver},
 			"expired": {func(*house, incident.Record) { time.Sleep(linkLife) }, LinkExpired},
-			"gone":    {func(h *house, _ incident.Record) { h.roster.(*book).people = staff[1:] }, LinkGone},
-			"demoted": {func(h *house, _ incident.Record) { h.roster.(*book).people[0].Role = "viewer" }, LinkGone},
+			"gone":    {func(h *house, _ incident.Record) { h.roster.(*book).set(staff[1:]) }, LinkGone},
+			"demoted": {func(h *house, _ incident.Record) {
+				h.roster.(*book).set([]roster.Person{{Name: "驻", Role: "viewer", Duty: "resident", Phone: "1"}})
+			}, LinkGone},
 		} {
 			sms := &gateway{name: "sms"}
 			h := newDuty(t, []Step{{After: "0s", Who: []string{whoDuty}}}, sms)
@@ -176,14 +178,14 @@ func TestReply(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		sms := &gateway{name: "sms"}
 		h := newDuty(t, []Step{{After: "0s", Who: []string{whoDuty}}}, sms)
-		h.roster.(*book).people = []roster.Person{
+		h.roster.(*book).set([]roster.Person{
 			{Name: "驻", Role: "engineer", Duty: "resident", Phone: "13800000000"}, {Name: "客", Role: "viewer", Phone: "13900000000"},
-		}
+		})
 		r := h.observe("signature", true)
 		synctest.Wait()
 		other := h.observe("sms", true)
 		synctest.Wait()
-		first, second := sms.got[0].m.Code, sms.got[1].m.Code
+		first, second := sms.all()[0].m.Code, sms.all()[1].m.Code
 		if first == second || len(first) != 4 {
 			t.Fatalf("codes %s %s", first, second)
 		}
@@ -240,7 +242,10 @@ func TestCodesAreFreed(t *testing.T) {
 		if id, err := h.pager.coded(code); err != nil || id != "" {
 			t.Errorf("still %s, %v", id, err)
 		}
-		if n := len(h.pager.people.pursued); n != 0 {
+		e := h.pager.people
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if n := len(e.pursued); n != 0 {
 			t.Errorf("%d pursued", n)
 		}
 	})
