@@ -14,7 +14,9 @@ type Silence struct {
 	From, To    time.Time
 	UpdatedAt   time.Time
 	By, Comment string
-	Services    []string // whose alerts it holds back; empty: all
+	Services    []string // whose alerts it holds back
+	Hosts       []string // and servers
+	Some        bool     // it covers only what is named; else everything
 }
 
 // SilenceMatcher says of one label what a silence covers.
@@ -58,7 +60,8 @@ func silencing(all []Silence, a Alert, c Config, now time.Time) []string {
 		if now.Before(s.From) || !now.Before(s.To) {
 			continue
 		}
-		if len(s.Services) == 0 || slices.Contains(s.Services, service) {
+		host := service == "host" && slices.Contains(s.Hosts, a.Labels["instance"])
+		if !s.Some || slices.Contains(s.Services, service) || host {
 			out = append(out, s.ID)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"xunjian/pkg/access"
+	"xunjian/pkg/contract"
 	"xunjian/pkg/deed"
 	"xunjian/pkg/fleet"
 	"xunjian/pkg/i18n"
@@ -29,6 +30,7 @@ type Incidents interface {
 	List(f incident.Filter) ([]incident.Record, error)
 	Get(id string) (incident.Record, []incident.Event, error)
 	Open(a incident.Act, o incident.Opening) (incident.Record, error)
+	Forecast(r incident.Record, now time.Time) []contract.Outlook
 	deed.Desk
 }
 
@@ -76,6 +78,7 @@ type Options struct {
 	Reports   Reports
 	Duty      Duty
 	Pages     Pages
+	Windows   Windows
 	Backups   Backups
 	Control   *Control                        // its token is good for everything
 	Ready     func() error                    // nil: always

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"xunjian/pkg/access"
+	"xunjian/pkg/incident"
 )
 
 // Bounds on answers.
@@ -113,6 +114,26 @@ func (c *Client) Close(ctx context.Context, id string, a Account) (out Incident,
 // Reopen reopens.
 func (c *Client) Reopen(ctx context.Context, id string, a Act) (out Incident, err error) {
 	return out, c.json(ctx, http.MethodPost, incidentPath(id, "reopen"), a, &out)
+}
+
+// Calls lists who was told of an incident by name, and what came of it.
+func (c *Client) Calls(ctx context.Context, id string) (out CallList, err error) {
+	return out, c.json(ctx, http.MethodGet, incidentPath(id, "calls"), nil, &out)
+}
+
+// Windows lists the planned windows.
+func (c *Client) Windows(ctx context.Context) (out WindowList, err error) {
+	return out, c.json(ctx, http.MethodGet, Prefix+"/windows", nil, &out)
+}
+
+// Plan makes a planned window.
+func (c *Client) Plan(ctx context.Context, p Planning) (out incident.Window, err error) {
+	return out, c.json(ctx, http.MethodPost, Prefix+"/windows", p, &out)
+}
+
+// CancelWindow takes a planned window back, or ends it early.
+func (c *Client) CancelWindow(ctx context.Context, id string, a Act) (out incident.Window, err error) {
+	return out, c.json(ctx, http.MethodPost, Prefix+"/windows/"+url.PathEscape(id)+"/cancel", a, &out)
 }
 
 // Roster is who is on duty now and in the days to come; 0 is a fortnight.

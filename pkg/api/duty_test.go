@@ -89,3 +89,30 @@ func TestRoster(t *testing.T) {
 		t.Errorf("withdraw what is not there: %v", err)
 	}
 }
+
+// Planned windows over the API: planned, listed, cancelled once; the second time tells who was first.
+func TestWindows(t *testing.T) {
+	r := newRig(t)
+	ctx, lead := t.Context(), r.client(access.Lead)
+	now := time.Now()
+	var e *Error
+	if _, err := lead.Plan(ctx, Planning{Act: Act{Reason: "升级"}, Services: []string{"sms"}, From: now, To: now.Add(time.Hour)}); !errors.As(err, &e) || e.Field != "party_a" {
+		t.Errorf("without party A: %v", err)
+	}
+	w, err := lead.Plan(ctx, Planning{Act: Act{Reason: "升级"}, Services: []string{"sms"}, From: now, To: now.Add(time.Hour), PartyA: "王处"})
+	if err != nil || w.By != "the lead" || w.Reason != "升级" {
+		t.Fatalf("%+v %v", w, err)
+	}
+	if got, err := r.client(access.Viewer).Windows(ctx); err != nil || len(got.Windows) != 1 || got.Windows[0].ID != w.ID {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := lead.CancelWindow(ctx, w.ID, Act{Reason: "改期"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := lead.CancelWindow(ctx, w.ID, Act{Reason: "改期"}); !errors.As(err, &e) || e.Status != 409 || e.Person != "the lead" || e.At.IsZero() {
+		t.Errorf("twice: %+v", err)
+	}
+	if _, err := lead.CancelWindow(ctx, "WIN-0", Act{Reason: "改期"}); !errors.As(err, &e) || e.Status != 404 {
+		t.Errorf("what is not there: %v", err)
+	}
+}

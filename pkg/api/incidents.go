@@ -240,5 +240,8 @@ func (s *server) openIncident(c *call) (answer, error) {
 
 // outlook is how the clocks stand and what they come to.
 func (s *server) outlook(r incident.Record, now time.Time) []contract.Outlook {
-	return r.Terms.Forecast(r.History, now, 0)
+	if s.Incidents == nil {
+		return nil
+	}
+	return s.Incidents.Forecast(r, now)
 }

@@ -12,6 +12,7 @@ import (
 // Pages is the pager as the API shows it.
 type Pages interface {
 	Undelivered() ([]pager.Pending, error)
+	Calls(id string) ([]pager.Call, error)
 	Test(ctx context.Context, channel, by string, to ...channel.Person) ([]pager.Tested, error)
 }
 

@@ -71,7 +71,7 @@ func newRig(t testing.TB, change ...func(o *Options)) *rig {
 	r.board = inspect.New("zh-CN", inspect.DefaultConfig(), services, []check.Spec{{Name: "sign-up", Service: "signature", Kind: "http", Target: "http://127.0.0.1/", Every: 10 * time.Second}})
 	r.Options = Options{
 		Backups:   &copier{},
-		Incidents: r.desk, Services: r.board, Agents: r.fleet, Access: r.access, Reports: paper{}, Version: "1.2.3",
+		Incidents: r.desk, Windows: r.desk, Services: r.board, Agents: r.fleet, Access: r.access, Reports: paper{}, Version: "1.2.3",
 		Logger: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	for _, c := range change {

@@ -43,6 +43,10 @@ var doors = []route{
 	{"GET", Prefix + "/services", access.Read, (*server).listServices},
 	{"GET", Prefix + "/reports/{file}", access.Read, (*server).getReport},
 
+	{"GET", Prefix + "/incidents/{id}/calls", access.Read, (*server).listCalls},
+	{"GET", Prefix + "/windows", access.Read, (*server).listWindows},
+	{"POST", Prefix + "/windows", access.Direct, (*server).planWindow},
+	{"POST", Prefix + "/windows/{id}/cancel", access.Direct, (*server).cancelWindow},
 	{"GET", Prefix + "/roster", access.Read, (*server).getRoster},
 	{"POST", Prefix + "/roster/overrides", access.Direct, (*server).overrideDuty},
 	{"POST", Prefix + "/roster/swaps", access.Handle, (*server).swapDuty},

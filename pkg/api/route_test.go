@@ -40,7 +40,8 @@ var least = map[string]access.Role{
 	"POST /incidents/{id}/refuse": access.Engineer, "POST /incidents/{id}/impact": access.Engineer, "POST /incidents/{id}/merge": access.Engineer,
 	"POST /incidents/{id}/split": access.Engineer, "POST /incidents/{id}/doubt": access.Engineer, "POST /incidents/{id}/dismiss": access.Engineer,
 	"POST /incidents/{id}/uphold": access.Engineer,
-	"GET /roster":                 access.Viewer, "POST /roster/overrides": access.Lead, "POST /roster/swaps": access.Engineer,
+	"GET /incidents/{id}/calls":   access.Viewer, "GET /windows": access.Viewer, "POST /windows": access.Lead, "POST /windows/{id}/cancel": access.Lead,
+	"GET /roster": access.Viewer, "POST /roster/overrides": access.Lead, "POST /roster/swaps": access.Engineer,
 	"POST /roster/sign-ins": access.Engineer, "POST /roster/{id}/withdraw": access.Lead,
 	"POST /replies": "", // by a token of its own, see TestReplies
 	"GET /pages":    access.Viewer, "POST /pages/test": access.Engineer,

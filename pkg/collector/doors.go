@@ -24,7 +24,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	people := answered{c.desk, &c.pages}
 	pages, err := console.New(console.Options{
 		Desk: people, People: c.access, Links: &c.pages, Services: c.board.Services, Agents: c.fleet.Agents,
-		Undelivered: c.pages.Undelivered, Duty: c.roster, Pages: &c.pages, Calls: c.pages.Calls, Emergency: c.emergency,
+		Undelivered: c.pages.Undelivered, Duty: c.roster, Pages: &c.pages, Calls: c.pages.Calls, Windows: c.desk, Forecast: c.desk.Forecast, Emergency: c.emergency,
 		Query: c.engine, Sessions: c.records, Location: c.cfg.location(), Now: c.clock.Now,
 		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
 	})
@@ -35,7 +35,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	c.control = api.NewControl("", "") // where it listens is known once it does
 	m := http.NewServeMux()
 	doors := api.New(api.Options{
-		Incidents: people, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Pages: &c.pages, Replies: replies{c}, Reports: c.reports(), Backups: &c.backups, Control: c.control,
+		Incidents: people, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Windows: c.desk, Pages: &c.pages, Replies: replies{c}, Reports: c.reports(), Backups: &c.backups, Control: c.control,
 		Ready: c.ready, Series: c.heldSeries, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Now: c.clock.Now,
 		Logger: c.log, Registerer: c.registry,
 	})
@@ -104,7 +104,7 @@ func Offline(cfg Config) (_ http.Handler, closeAll func() error, err error) {
 		return nil, nil, err
 	}
 	return api.New(api.Options{
-		Incidents: c.desk, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Reports: c.reports(), Location: cfg.location(), Now: c.clock.Now,
+		Incidents: c.desk, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Windows: c.desk, Reports: c.reports(), Location: cfg.location(), Now: c.clock.Now,
 	}), c.Close, nil
 }
 

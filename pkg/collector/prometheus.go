@@ -39,9 +39,25 @@ func (c *Collector) mountPrometheus(m *http.ServeMux) error {
 	m.Handle(promapi.Prefix+"/", doors)
 	m.Handle(promapi.FederatePath, doors)
 	m.Handle(alertapi.Prefix+"/", alertapi.Handler(alertapi.DoorOptions{
-		Book: c.alerts, MayRead: may, MaySend: c.maySend, Receivers: c.pages.Channels, Version: c.o.Version,
+		Book: c.alerts, MayRead: may, MaySend: c.maySend, Receivers: c.pages.Channels, Silences: c.silences, Version: c.o.Version,
 	}))
 	return nil
+}
+
+// silences are the planned windows as Alertmanager's tools see them.
+func (c *Collector) silences(now time.Time) (out []alertapi.Silence) {
+	c.mu.Lock()
+	label := c.cfg.Alerts.ServiceLabel
+	c.mu.Unlock()
+	for _, w := range c.desk.Windows(now.Add(-24*time.Hour), time.Time{}) {
+		s := alertapi.Silence{ID: w.ID, From: w.From, To: w.To, UpdatedAt: cmp.Or(w.At, w.From), By: w.By, Comment: w.Reason, Services: w.Services, Hosts: w.Hosts, Some: len(w.Services)+len(w.Hosts)+len(w.Checks) > 0}
+		if !w.CancelledAt.IsZero() {
+			s.To = w.CancelledAt
+		}
+		s.Matchers = []alertapi.SilenceMatcher{{Name: label, Value: strings.Join(w.Services, "|"), IsEqual: true, IsRegex: true}}
+		out = append(out, s)
+	}
+	return out
 }
 
 // maySend says whether a request may bring alerts, each of which opens an incident and pages people.

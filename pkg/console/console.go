@@ -53,6 +53,7 @@ type Options struct {
 	Undelivered func() ([]pager.Pending, error)
 	Query       *query.Engine
 	Duty        Duty                                                      // nil: there is no roster
+	Windows     Windows                                                   // nil: none are planned here
 	Pages       Pages                                                     // nil: nothing is known of channels
 	Calls       func(id string) ([]pager.Call, error)                     // nil: nobody is called by name
 	Forecast    func(r incident.Record, now time.Time) []contract.Outlook // nil: without what is known of similar incidents
@@ -149,6 +150,8 @@ func (c *Console) routes() http.Handler {
 	m.HandleFunc("POST /incidents/{id}/{deed}", c.signedIn(c.act))
 	m.HandleFunc("GET /duty", c.signedIn(c.showDuty))
 	m.HandleFunc("POST /duty/{act}", c.signedIn(c.changeDuty))
+	m.HandleFunc("GET /windows", c.signedIn(c.showWindows))
+	m.HandleFunc("POST /windows/{act}", c.signedIn(c.changeWindow))
 	m.HandleFunc("GET /channels", c.signedIn(c.showChannels))
 	m.HandleFunc("POST /channels/test", c.signedIn(c.testPage))
 	m.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {

@@ -300,3 +300,37 @@ func TestTemplatesHoldNoWords(t *testing.T) {
 		}
 	}
 }
+
+// Planned windows by plain posts: planned with party A's name, on now, taken back; what is refused keeps its text.
+func TestWindows(t *testing.T) {
+	r := newRig(t)
+	r.Console.o.Windows = r.desk
+	viewer, lead := r.as(access.Viewer), r.as(access.Lead)
+	if strings.Contains(viewer.sees("/windows", "计划维护"), "<form class=") {
+		t.Error("a viewer is offered a plan")
+	}
+	local := func(d time.Duration) string { return time.Now().Add(d).In(shanghai).Format("2006-01-02T15:04") }
+	fields := []string{"from", "/windows", "services", "sms", "since", local(0), "until", local(2 * time.Hour), "reason", "升级 <b>", "approval", "变更-7"}
+	if w := viewer.post("/windows/plan", fields...); w.Code != http.StatusForbidden {
+		t.Errorf("a viewer's plan: %d", w.Code)
+	}
+	w := lead.post("/windows/plan", fields...)
+	if body := w.Body.String(); w.Code != http.StatusUnprocessableEntity || !strings.Contains(body, "升级 &lt;b&gt;</textarea>") || !strings.Contains(body, `value="sms" checked`) || !strings.Contains(body, "请填写甲方人员姓名") {
+		t.Errorf("without party A: %d %s", w.Code, body)
+	}
+	leads(t, lead.post("/windows/plan", append(fields, "party_a", "王处")...), "/windows")
+	viewer.sees("/windows", "短信服务", "进行中", "升级 &lt;b&gt;", "王处", "变更-7", "张 lead")
+	viewer.sees("/windows?lang=en", "on now", "SMS service")
+	all := r.desk.Windows(time.Time{}, time.Time{})
+	if len(all) != 1 {
+		t.Fatal(all)
+	}
+	if w := lead.post("/windows/cancel", "id", all[0].ID); w.Code != http.StatusUnprocessableEntity {
+		t.Errorf("cancelled without a reason: %d", w.Code)
+	}
+	leads(t, lead.post("/windows/cancel", "id", all[0].ID, "reason", "改期"), "/windows")
+	lead.sees("/windows", "已取消", "改期")
+	if w := lead.post("/windows/cancel", "id", all[0].ID, "reason", "再来"); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "张 lead") {
+		t.Errorf("cancelled twice: %d %s", w.Code, w.Body)
+	}
+}

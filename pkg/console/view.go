@@ -45,6 +45,9 @@ func (c *Console) places() [][2]string {
 	if c.o.Duty != nil {
 		out = append(out, [2]string{"/duty", "console.duty"})
 	}
+	if c.o.Windows != nil {
+		out = append(out, [2]string{"/windows", "console.windows"})
+	}
 	if c.o.Pages != nil {
 		out = append(out, [2]string{"/channels", "console.channels"})
 	}
