@@ -27,7 +27,7 @@ var rows = [][]string{
 	// tools made of tools
 	{"flow", "roster"},
 	// parts
-	{"host", "probe", "blackbox", "uplink", "tsdb", "fleet", "rule", "access", "channel"},
+	{"host", "probe", "blackbox", "uplink", "tsdb", "fleet", "heartbeat", "rule", "access", "channel"},
 	// duties
 	{"query", "ingest", "inspect", "incident", "measure"},
 	// outcomes

@@ -80,10 +80,11 @@ type Options struct {
 	Pages     Pages
 	Windows   Windows
 	Backups   Backups
-	Control   *Control                        // its token is good for everything
-	Ready     func() error                    // nil: always
-	Series    func(*i18n.Printer) SeriesHeld  // nil: nothing is said of them
-	Reload    func(ctx context.Context) error // its error is told to who asked
+	Control   *Control                                      // its token is good for everything
+	Ready     func() error                                  // nil: always
+	Series    func(*i18n.Printer) SeriesHeld                // nil: nothing is said of them
+	Warnings  func(now time.Time, p *i18n.Printer) []string // of the collector itself; nil: none
+	Reload    func(ctx context.Context) error               // its error is told to who asked
 
 	Version    string
 	Location   *time.Location   // of months and of times in texts; default Asia/Shanghai

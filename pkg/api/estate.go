@@ -101,6 +101,7 @@ type Status struct {
 	Agents    map[string]int         `json:"agents,omitempty"`
 	Open      map[contract.Level]int `json:"open,omitempty"` // incidents whose fault lasts
 	Series    *SeriesHeld            `json:"series,omitempty"`
+	Warnings  []string               `json:"warnings,omitempty"` // of the collector itself
 }
 
 // SeriesHeld is how many series the store knows of how many it may.
@@ -215,6 +216,9 @@ func (s *server) status(c *call) (answer, error) {
 		for _, r := range open {
 			st.Open[r.Level]++
 		}
+	}
+	if s.Warnings != nil {
+		st.Warnings = s.Warnings(c.now, c.p)
 	}
 	if s.Series != nil {
 		held := s.Series(c.p)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,7 @@ import (
 	"xunjian/pkg/clock"
 	"xunjian/pkg/disk"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/heartbeat"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/ingest"
@@ -77,6 +79,10 @@ type Collector struct {
 	plans   *planner
 	uplink  *uplink.Server
 	strain  *strain
+	notices notices
+	hosts   hosts
+	hearts  *heartbeat.Hearts
+	ticked  atomic.Int64 // when time last passed for those who judge, in milliseconds
 	web     *http.Server
 	control *api.Control
 	// endStreams ends the console's event streams, which have no end of their own.
@@ -100,7 +106,7 @@ func New(o Options) (_ *Collector, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	for _, step := range []func() error{c.openDisk, c.openStores, c.openClock, c.openAccountable, c.admit, c.openFleet, c.openJudges, c.openPager, c.openUplink, c.openWeb} {
+	for _, step := range []func() error{c.openDisk, c.openStores, c.openClock, c.openAccountable, c.admit, c.openFleet, c.openJudges, c.openPager, c.openUplink, c.openHearts, c.openWeb} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -112,7 +118,7 @@ func newCollector(o Options) *Collector {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), clock: clock.New(), reloads: make(chan struct{}, 1)}
+	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), clock: clock.New(), hosts: newHosts(), reloads: make(chan struct{}, 1)}
 	c.plans = newPlanner(c.clock.Now)
 	c.pages.swapped = make(chan struct{}, 1)
 	c.metrics = newMetrics(c.registry, o.Version)
@@ -174,6 +180,12 @@ func (c *Collector) openAccountable() (err error) {
 	if err != nil {
 		return err
 	}
+	calendar, err := c.cfg.calendar()
+	if err != nil {
+		return err
+	}
+	c.notices.text = i18n.For(c.cfg.Language)
+	c.notices.set(calendar)
 	c.teller = &teller{desk: c.desk, now: c.clock.Now, log: c.log}
 	tellerMetrics(c.registry, c.teller)
 	return nil
@@ -181,7 +193,7 @@ func (c *Collector) openAccountable() (err error) {
 
 func (c *Collector) openFleet() (err error) {
 	c.fleet, err = fleet.New(c.records, fleet.Options{
-		Dir: c.cfg.Data, Config: c.cfg.Fleet, Lang: c.cfg.Language, Observe: c.teller.observe, Now: c.clock.Now, Logger: c.log, Registerer: c.registry,
+		Dir: c.cfg.Data, Config: c.cfg.Fleet, Lang: c.cfg.Language, Observe: c.teller.observe, Reach: c.reach, Now: c.clock.Now, Logger: c.log, Registerer: c.registry,
 	})
 	return err
 }
@@ -204,6 +216,7 @@ func (c *Collector) openJudges() error {
 	}
 	c.strain = newStrain(c.series, i18n.For(c.cfg.Language))
 	c.strain.adopt(c.clock.Now(), before)
+	c.notices.adopt(c.clock.Now(), before)
 	c.engine = query.New(query.Options{Store: c.series, Logger: c.log, Registerer: c.registry})
 	c.rules, err = rule.New(rule.Options{
 		Files: c.cfg.Rules.Files, Interval: c.cfg.Rules.Interval, Queryable: c.engine.Queryable(), Query: c.engine.QueryFunc(),
@@ -295,7 +308,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	g, parts := errgroup.WithContext(parts)
 	for name, run := range map[string]func(context.Context) error{
 		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "alerts": c.alerts.Run, "pages": c.pages.run,
-		"records": c.watchRecords, "disk": c.disk.Run, "backups": c.backups.wait, "figures": c.keepFigures,
+		"records": c.watchRecords, "disk": c.disk.Run, "backups": c.backups.wait, "figures": c.keepFigures, "heartbeat": c.hearts.Run,
 		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.tick) },
 		"reloads": c.followReloads,
 		"uplink":  func(context.Context) error { return c.uplink.Serve(c.doors.grpc) },

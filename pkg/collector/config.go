@@ -16,6 +16,7 @@ import (
 	"xunjian/pkg/config"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/heartbeat"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/inspect"
 	"xunjian/pkg/pager"
@@ -27,28 +28,29 @@ import (
 
 // Config is the collector's YAML file: it configures the whole fleet.
 type Config struct {
-	Data         string            `yaml:"data"`          // folder of all that is kept
-	Location     string            `yaml:"location"`      // time zone of days, months and what people read
-	Language     string            `yaml:"language"`      // of pages and reports: zh-CN or en
-	HTTP         HTTPConfig        `yaml:"http"`          // console, API, metrics
-	Uplink       UplinkConfig      `yaml:"uplink"`        // agents
-	Storage      StorageConfig     `yaml:"storage"`       // series
-	Report       report.Config     `yaml:"report"`        // the monthly record
-	Contract     contract.Contract `yaml:"contract"`      // limits, clocks, hours, assessment, payment
-	ContractFile string            `yaml:"contract_file"` // the contract in a file of its own, which `contract` then overrides
-	Incidents    incident.Config   `yaml:"incidents"`     // how faults are handled
-	Host         HostConfig        `yaml:"host"`          // what agents read of their hosts
-	Services     []check.Service   `yaml:"services"`      // under contract
-	Checks       []check.Spec      `yaml:"checks"`        // how they are asked
-	Modules      []string          `yaml:"modules"`       // blackbox_exporter's module files, for checks that name a module
-	Include      []string          `yaml:"include"`       // files with further services and checks, as services/*.yml
-	Inspect      inspect.Config    `yaml:"inspect"`       // how answers become verdicts
-	Rules        rule.Config       `yaml:"rules"`         // Prometheus alerting rules; the built-in ones when no file is named
-	Fleet        fleet.Config      `yaml:"fleet"`         // silence of agents
-	Pages        pager.Config      `yaml:"pages"`         // who is told
-	Alerts       alertapi.Config   `yaml:"alerts"`        // what the alerts of an existing Prometheus mean
-	People       []roster.Person   `yaml:"people"`        // by name
-	Roster       roster.Config     `yaml:"roster"`        // who of them is on duty
+	Data         string               `yaml:"data"`          // folder of all that is kept
+	Location     string               `yaml:"location"`      // time zone of days, months and what people read
+	Language     string               `yaml:"language"`      // of pages and reports: zh-CN or en
+	HTTP         HTTPConfig           `yaml:"http"`          // console, API, metrics
+	Uplink       UplinkConfig         `yaml:"uplink"`        // agents
+	Storage      StorageConfig        `yaml:"storage"`       // series
+	Report       report.Config        `yaml:"report"`        // the monthly record
+	Contract     contract.Contract    `yaml:"contract"`      // limits, clocks, hours, assessment, payment
+	ContractFile string               `yaml:"contract_file"` // the contract in a file of its own, which `contract` then overrides
+	Incidents    incident.Config      `yaml:"incidents"`     // how faults are handled
+	Heartbeat    []heartbeat.Receiver `yaml:"heartbeat"`     // who misses the collector when it stops
+	Host         HostConfig           `yaml:"host"`          // what agents read of their hosts
+	Services     []check.Service      `yaml:"services"`      // under contract
+	Checks       []check.Spec         `yaml:"checks"`        // how they are asked
+	Modules      []string             `yaml:"modules"`       // blackbox_exporter's module files, for checks that name a module
+	Include      []string             `yaml:"include"`       // files with further services and checks, as services/*.yml
+	Inspect      inspect.Config       `yaml:"inspect"`       // how answers become verdicts
+	Rules        rule.Config          `yaml:"rules"`         // Prometheus alerting rules; the built-in ones when no file is named
+	Fleet        fleet.Config         `yaml:"fleet"`         // silence of agents
+	Pages        pager.Config         `yaml:"pages"`         // who is told
+	Alerts       alertapi.Config      `yaml:"alerts"`        // what the alerts of an existing Prometheus mean
+	People       []roster.Person      `yaml:"people"`        // by name
+	Roster       roster.Config        `yaml:"roster"`        // who of them is on duty
 
 	file      string
 	dir       string        // of the file: relative paths in it start here
@@ -167,6 +169,7 @@ func (c *Config) Validate(fail config.Fail) {
 	c.Inspect.Validate(config.Under(fail, "inspect"))
 	c.Rules.Validate(config.Under(fail, "rules"))
 	c.Fleet.Validate(config.Under(fail, "fleet"))
+	heartbeat.Validate(c.Heartbeat, config.Under(fail, "heartbeat"))
 	c.Pages.Validate(config.Under(fail, "pages"))
 	c.Alerts.Validate(config.Under(fail, "alerts"))
 	c.Report.Validate(config.Under(fail, "report"))
@@ -241,6 +244,9 @@ func (c *Config) validateFiles(fail config.Fail) {
 	}
 	for path, file := range c.Pages.CAFiles() {
 		caFile(fail, "pages."+path, c.path(file))
+	}
+	for i, h := range c.Heartbeat {
+		caFile(fail, fmt.Sprintf("heartbeat[%d].ca_file", i), c.path(h.CAFile))
 	}
 	for i, s := range c.Checks {
 		pemFiles(fail, fmt.Sprintf("checks[%d]", i), s, c.path)

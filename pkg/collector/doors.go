@@ -25,6 +25,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	pages, err := console.New(console.Options{
 		Desk: people, People: c.access, Links: &c.pages, Services: c.board.Services, Agents: c.fleet.Agents,
 		Undelivered: c.pages.Undelivered, Duty: c.roster, Pages: &c.pages, Calls: c.pages.Calls, Windows: c.desk, Forecast: c.desk.Forecast, Emergency: c.emergency,
+		Warnings: c.warnings,
 		Query: c.engine, Sessions: c.records, Location: c.cfg.location(), Now: c.clock.Now,
 		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
 	})
@@ -36,7 +37,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	m := http.NewServeMux()
 	doors := api.New(api.Options{
 		Incidents: people, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Windows: c.desk, Pages: &c.pages, Replies: replies{c}, Reports: c.reports(), Backups: &c.backups, Control: c.control,
-		Ready: c.ready, Series: c.heldSeries, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Now: c.clock.Now,
+		Ready: c.ready, Series: c.heldSeries, Warnings: c.warnings, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Now: c.clock.Now,
 		Logger: c.log, Registerer: c.registry,
 	})
 	m.Handle(api.Prefix+"/", doors)

@@ -49,6 +49,9 @@ func (c *Config) named() []string {
 			add(c.path(pem.Name))
 		}
 	}
+	for _, h := range c.Heartbeat {
+		add(h.CAFile)
+	}
 	for _, m := range c.Modules {
 		add(c.path(m))
 	}

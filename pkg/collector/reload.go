@@ -73,6 +73,10 @@ func (c *Collector) reload() error {
 	if err := rule.Check(next.Rules.Files); err != nil {
 		return err
 	}
+	calendar, err := next.calendar()
+	if err != nil {
+		return err
+	}
 	settings, err := next.desk()
 	if err != nil {
 		return err
@@ -104,6 +108,10 @@ func (c *Collector) reload() error {
 		c.alerts.Configure(next.Alerts)
 	}
 	c.plans.set(next)
+	c.notices.set(calendar)
+	if !reflect.DeepEqual(c.cfg.Heartbeat, next.Heartbeat) {
+		c.hearts.Configure(next.Heartbeat)
+	}
 	c.roster.Configure(plan)
 	c.access.Admit(holders)
 	c.warn(next)

@@ -182,5 +182,6 @@ func (c *Collector) heldSeries(text *i18n.Printer) api.SeriesHeld {
 func (c *Collector) tick(now time.Time) []symptom.Symptom {
 	c.followClock()
 	c.plans.tick(now, func(agent string) bool { return c.uplink.Connected(agent) && !c.board.Lost(agent) })
-	return append(c.board.Tick(now), c.strain.tick(now)...)
+	c.ticked.Store(now.UnixMilli())
+	return slices.Concat(c.board.Tick(now), c.strain.tick(now), c.notices.tick(now))
 }

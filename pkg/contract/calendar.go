@@ -100,6 +100,26 @@ func (c *Calendar) Workday(t time.Time) (work, known bool) {
 	return t.Weekday() != time.Saturday && t.Weekday() != time.Sunday, known
 }
 
+// Year is the calendar's year of a moment.
+func (c *Calendar) Year(t time.Time) int { return t.In(c.loc).Year() }
+
+// Missing is the year near a moment that comes after all known notices: this year, or from 1 December on the next, whose
+// notice the State Council has given by then.
+func (c *Calendar) Missing(now time.Time) (year int, missing bool) {
+	now = now.In(c.loc)
+	newest := 0
+	for y := range c.years {
+		newest = max(newest, y)
+	}
+	switch year = now.Year(); {
+	case year > newest:
+		return year, true
+	case now.Month() == time.December && year+1 > newest:
+		return year + 1, true
+	}
+	return 0, false
+}
+
 // Version names what the calendar holds, so that a figure can say by which calendar it was computed: the newest year and
 // a digest of all days (2026-3f9c21aa).
 func (c *Calendar) Version() string {

@@ -22,8 +22,10 @@ type Config struct {
 
 // Labelled is what is known of an agent beside its name: where it stands, by which checks choose who asks.
 type Labelled struct {
-	Name   string            `yaml:"name"`
-	Labels map[string]string `yaml:"labels"`
+	Name      string            `yaml:"name"`
+	Labels    map[string]string `yaml:"labels"`
+	Redundant string            `yaml:"redundant"` // the group of hosts that stand in for one another; empty: none does
+	Address   string            `yaml:"address"`   // of its host, where that is not the one from which it calls
 }
 
 // maxLabels is how many labels an agent may have.
@@ -73,6 +75,9 @@ func (c Config) Validate(fail func(path, format string, args ...any)) {
 			fail(at("name"), "%q: want lower-case letters, digits and hyphens, at most 63", a.Name)
 		} else if seen[a.Name] {
 			fail(at("name"), "agent %q is there twice", a.Name)
+		}
+		if a.Address != "" && net.ParseIP(a.Address) == nil && !validHost(a.Address) {
+			fail(at("address"), "%q is neither a host name nor an address; leave ports away", a.Address)
 		}
 		if seen[a.Name] = true; len(a.Labels) > maxLabels {
 			fail(at("labels"), "%d labels: want at most %d", len(a.Labels), maxLabels)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"xunjian/pkg/contract"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/store"
 	"xunjian/pkg/symptom"
@@ -34,7 +35,9 @@ type Options struct {
 	Config Config
 	Lang   string // of symptoms' texts; default zh-CN
 	// Observe takes the symptoms that Run finds; an error has them told again at the next look. Nil: Run only persists.
-	Observe    func(now time.Time, s symptom.Symptom) error
+	Observe func(now time.Time, s symptom.Symptom) error
+	// Reach tries the host of an agent that is not heard; it ends with its context. Nil: nothing is ever clear.
+	Reach      func(ctx context.Context, a Agent) Reach
 	Now        func() time.Time      // of silence; default time.Now
 	Logger     *slog.Logger          // default: none
 	Registerer prometheus.Registerer // default: none
@@ -48,6 +51,7 @@ type Registry struct {
 	text    *i18n.Printer
 	observe func(time.Time, symptom.Symptom) error
 	now     func() time.Time
+	reach   func(context.Context, Agent) Reach
 	metrics *metrics
 
 	mu       sync.Mutex
@@ -61,6 +65,7 @@ type agent struct {
 	identity
 	heard
 	mark   time.Time // from when silence counts: last heard, enrolled, or the end of a pause of ours; monotonic
+	tried  time.Time // when its host was last tried
 	backAt time.Time // first heard again after a silence that was told
 	dirty  bool      // heard differs from what is on disk
 }
@@ -81,11 +86,13 @@ type identity struct {
 
 // heard is what an agent last said of itself, and what was told about it.
 type heard struct {
-	LastHeard  time.Time `json:"last_heard,omitzero"`
-	Info       Info      `json:"info"`
-	Silent     bool      `json:"silent,omitempty"` // its silence was told and lasts
-	SilentFrom time.Time `json:"silent_from,omitzero"`
-	Skewed     bool      `json:"skewed,omitempty"` // its clock was told to be off, and is
+	LastHeard  time.Time      `json:"last_heard,omitzero"`
+	Info       Info           `json:"info"`
+	Silent     bool           `json:"silent,omitempty"` // its silence was told and lasts
+	SilentFrom time.Time      `json:"silent_from,omitzero"`
+	Host       Reach          `json:"host,omitempty"`   // what was found of its host while it is silent
+	Told       contract.Level `json:"told,omitempty"`   // the level at which the silence was told last
+	Skewed     bool           `json:"skewed,omitempty"` // its clock was told to be off, and is
 }
 
 var (
@@ -112,6 +119,7 @@ type Agent struct {
 	NotAfter   time.Time // of its certificate
 	LastHeard  time.Time // zero: never
 	Silent     bool
+	Host       Reach // of a silent one
 	Skewed     bool
 	Info       Info
 	RevokedAt  time.Time // zero: not revoked
@@ -139,7 +147,7 @@ func New(db *store.DB, o Options) (*Registry, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Registry{db: db, log: o.Logger, text: i18n.For(o.Lang), observe: o.Observe, now: o.Now, cfg: o.Config.withDefaults(), agents: map[string]*agent{}}
+	r := &Registry{db: db, log: o.Logger, text: i18n.For(o.Lang), observe: o.Observe, reach: o.Reach, now: o.Now, cfg: o.Config.withDefaults(), agents: map[string]*agent{}}
 	now := r.now()
 	if err := r.load(now); err != nil {
 		return nil, fmt.Errorf("read fleet: %w", err)
@@ -215,7 +223,7 @@ func (r *Registry) Agents() []Agent {
 func (a *agent) view() Agent {
 	return Agent{
 		Name: a.Name, EnrolledAt: a.EnrolledAt, EnrolledBy: a.By, Serial: a.Serial, NotAfter: a.NotAfter,
-		LastHeard: a.LastHeard, Silent: a.Silent, Skewed: a.Skewed, Info: a.Info,
+		LastHeard: a.LastHeard, Silent: a.Silent, Host: a.Host, Skewed: a.Skewed, Info: a.Info,
 		RevokedAt: a.RevokedAt, RevokedBy: a.RevokedBy, Reason: a.Reason,
 	}
 }
@@ -270,6 +278,7 @@ func (r *Registry) Run(ctx context.Context) error {
 		case <-looks.C:
 		}
 		now := r.now()
+		r.try(ctx, now)
 		told := r.look(now)
 		if told || now.Sub(last) >= persistEvery {
 			last = now

@@ -96,13 +96,19 @@ func later(a, b time.Time) time.Time {
 func (r *Registry) silence(now time.Time, a *agent) (symptom.Symptom, bool) {
 	gone := !a.RevokedAt.IsZero()
 	s := symptom.Symptom{
-		Source: symptom.FromFleet, Service: "host", Component: a.Name, Class: symptom.Silent, Level: r.cfg.SilenceLevel, Rule: RuleSilent, At: now.UTC(),
+		Source: symptom.FromFleet, Service: "host", Component: a.Name, Class: symptom.Silent, Rule: RuleSilent, At: now.UTC(),
 	}
+	level, key := r.level(a)
+	s.Level = level
 	switch {
-	case !a.Silent && !gone && now.Sub(a.mark) > r.cfg.Silence:
-		a.Silent, a.SilentFrom, a.dirty = true, a.mark.UTC().Round(0), true
+	case !a.Silent && !gone && now.Sub(a.mark) > r.cfg.Silence && !r.waits(now, a):
+		a.Silent, a.SilentFrom, a.Told, a.dirty = true, a.mark.UTC().Round(0), level, true
 		s.Firing, s.Since = true, a.SilentFrom
-		s.Detail = r.text.T("fleet.silent", "agent", a.Name, "seconds", seconds(now.Sub(a.mark)), "addr", a.lastAddr())
+		s.Detail = r.text.T(key, "agent", a.Name, "seconds", seconds(now.Sub(a.mark)), "addr", a.lastAddr())
+	case a.Silent && !gone && a.backAt.IsZero() && a.Told != "" && level.Graver(a.Told):
+		a.Told, a.dirty = level, true
+		s.Firing, s.Since = true, a.SilentFrom
+		s.Detail = r.text.T(key, "agent", a.Name, "seconds", seconds(now.Sub(a.SilentFrom)), "addr", a.lastAddr())
 	case a.Silent && (gone || !a.backAt.IsZero()):
 		s.Since = now.UTC()
 		s.Detail = r.text.T("fleet.revoked", "agent", a.Name, "person", a.RevokedBy)
@@ -111,6 +117,7 @@ func (r *Registry) silence(now time.Time, a *agent) (symptom.Symptom, bool) {
 			s.Detail = r.text.T("fleet.back", "agent", a.Name, "seconds", seconds(a.backAt.Sub(a.SilentFrom)))
 		}
 		a.Silent, a.SilentFrom, a.backAt, a.dirty = false, time.Time{}, time.Time{}, true
+		a.Host, a.Told = Unclear, ""
 	default:
 		return s, false
 	}
@@ -178,7 +185,7 @@ func (r *Registry) untell(s symptom.Symptom) {
 	case s.Rule == RuleSkew:
 		a.Skewed = !s.Firing
 	case s.Firing:
-		a.Silent, a.SilentFrom = false, time.Time{}
+		a.Silent, a.SilentFrom, a.Told = false, time.Time{}, ""
 	default:
 		a.Silent, a.backAt = true, s.Since
 	}

@@ -1,0 +1,94 @@
+package collector
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"xunjian/pkg/contract"
+	"xunjian/pkg/i18n"
+	"xunjian/pkg/symptom"
+)
+
+const ruleNoNotice = "HolidayNoticeMissing"
+
+// settled is how long a collector has run before it tells what has weeks of time: whoever starts it may be about to mend it.
+const settled = time.Hour
+
+// notices tells, as a minor symptom, that nobody has announced the holidays of a year that is near.
+type notices struct {
+	text *i18n.Printer
+
+	mu       sync.Mutex
+	calendar *contract.Calendar
+	from     time.Time // when it is to be told at the earliest
+	told     int       // the year whose notice was told to be missing; 0: none
+}
+
+// set takes a calendar over.
+func (n *notices) set(calendar *contract.Calendar) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.calendar = calendar
+}
+
+// adopt takes over what an earlier process told and did not end.
+func (n *notices) adopt(now time.Time, before []symptom.Symptom) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.from = now.Add(settled)
+	for _, s := range before {
+		if s.Source == symptom.FromFleet && s.Rule == ruleNoNotice {
+			n.told = 1 // whichever it was: it is told again or ended
+		}
+	}
+}
+
+// missing is what to say of a notice that is missing, empty when none is.
+func (n *notices) missing(now time.Time, text *i18n.Printer) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.note(now, text)
+}
+
+func (n *notices) note(now time.Time, text *i18n.Printer) string {
+	year, missing := n.calendar.Missing(now)
+	if !missing {
+		return ""
+	}
+	return text.T("collector.no_notice", "year", strconv.Itoa(year))
+}
+
+// tick tells that a notice is missing, or that it has come.
+func (n *notices) tick(now time.Time) []symptom.Symptom {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	year, missing := n.calendar.Missing(now)
+	if !missing {
+		year = 0
+	}
+	if year == n.told || missing && now.Before(n.from) {
+		return nil
+	}
+	s := symptom.Symptom{
+		Source: symptom.FromFleet, Service: "host", Component: "collector", Class: symptom.Warning, Level: contract.Minor, Rule: ruleNoNotice,
+		Firing: missing, Since: now.UTC(), At: now.UTC(), Detail: n.note(now, n.text),
+	}
+	if !missing {
+		s.Detail = n.text.T("collector.notice_came", "version", n.calendar.Version())
+	}
+	s.Evidence = []symptom.Evidence{{At: s.At, Text: s.Detail}}
+	n.told = year
+	return []symptom.Symptom{s}
+}
+
+// warnings are what people should know of the collector itself, for the console and the status.
+func (c *Collector) warnings(now time.Time, text *i18n.Printer) (out []string) {
+	if note := c.notices.missing(now, text); note != "" {
+		out = append(out, note)
+	}
+	for _, name := range c.hearts.Failing() {
+		out = append(out, text.T("collector.heart_failing", "name", name))
+	}
+	return out
+}

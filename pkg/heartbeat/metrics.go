@@ -1,0 +1,39 @@
+package heartbeat
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	beats, failures, withheld *prometheus.CounterVec
+	last                      *prometheus.GaugeVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	by := []string{"receiver"}
+	m := &metrics{
+		beats:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_heartbeats_total", Help: "Heartbeats that their receiver has taken."}, by),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_heartbeat_failures_total", Help: "Heartbeats that their receiver has not taken."}, by),
+		withheld: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_heartbeats_withheld_total", Help: "Heartbeats not sent because the collector was not well."}, by),
+		last:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "xunjian_heartbeat_last_success_timestamp_seconds", Help: "When the receiver last took a heartbeat."}, by),
+	}
+	if reg != nil {
+		reg.MustRegister(m.beats, m.failures, m.withheld, m.last)
+	}
+	return m
+}
+
+func (m *metrics) count(receiver string, err error) {
+	if err != nil {
+		m.failures.WithLabelValues(receiver).Inc()
+		return
+	}
+	m.beats.WithLabelValues(receiver).Inc()
+	m.last.WithLabelValues(receiver).SetToCurrentTime()
+}
+
+// forget drops the receivers of an earlier configuration.
+func (m *metrics) forget() {
+	for _, v := range []*prometheus.CounterVec{m.beats, m.failures, m.withheld} {
+		v.Reset()
+	}
+	m.last.Reset()
+}
