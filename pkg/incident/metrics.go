@@ -40,7 +40,7 @@ func newMetrics(reg prometheus.Registerer, d *Desk) *metrics {
 	}
 	m.jumps = prometheus.NewCounter(prometheus.CounterOpts{Name: "xunjian_clock_steps_total", Help: "Times that the wall clock was set while the collector ran or between two runs."})
 	storm := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "xunjian_incident_storm", Help: "Incidents opened in the last five minutes while they are very many, else 0."}, func() float64 { return float64(d.Storm(time.Now())) })
-	reg.MustRegister(storm, m.jumps, m.opened, m.breached, m.refused, m.response, m.pageAck, m.recovery, openIncidents{d})
+	reg.MustRegister(storm, m.jumps, m.opened, m.breached, m.refused, m.response, m.pageAck, m.recovery, openIncidents{d}, openClocks{d})
 	for _, l := range contract.Levels {
 		m.opened.WithLabelValues(string(l))
 	}
@@ -103,11 +103,7 @@ func (d *Desk) openCounts() map[openKey]int {
 		if !r.Open() {
 			continue
 		}
-		service := r.Service
-		if _, ok := d.services[service]; !ok && service != "host" {
-			service = "other"
-		}
-		counts[openKey{r.Level, service}]++
+		counts[openKey{r.Level, d.serviceLabel(r.Service)}]++
 	}
 	return counts
 }

@@ -30,6 +30,11 @@ func TestMetrics(t *testing.T) {
 # TYPE xunjian_incident_breaches_total counter
 xunjian_incident_breaches_total{clock="response",level="general"} 1
 xunjian_incident_breaches_total{clock="response",level="urgent"} 1
+# HELP xunjian_incidents_breached Incidents whose fault lasts and that have missed a contract deadline.
+# TYPE xunjian_incidents_breached gauge
+xunjian_incidents_breached{level="general"} 1
+xunjian_incidents_breached{level="minor"} 0
+xunjian_incidents_breached{level="urgent"} 0
 # HELP xunjian_incidents_open Incidents whose fault lasts.
 # TYPE xunjian_incidents_open gauge
 xunjian_incidents_open{level="general",service="other"} 1
@@ -42,7 +47,7 @@ xunjian_incidents_total{level="general"} 1
 xunjian_incidents_total{level="minor"} 0
 xunjian_incidents_total{level="urgent"} 1
 `
-	names := []string{"xunjian_incident_breaches_total", "xunjian_incidents_open", "xunjian_incidents_total"}
+	names := []string{"xunjian_incident_breaches_total", "xunjian_incidents_open", "xunjian_incidents_total", "xunjian_incidents_breached"}
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), names...); err != nil {
 		t.Error(err)
 	}
