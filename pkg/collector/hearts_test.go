@@ -31,7 +31,7 @@ func TestHeartbeat(t *testing.T) {
 	r.eventually("the next tick makes it well again", r.healthy)
 	watch.Close()
 	r.eventually("a warning that it does not get through", func() error {
-		if len(r.hearts.Failing()) != 1 || len(r.warnings(r.notices.text)) == 0 {
+		if len(r.hearts.Failing()) != 1 || len(r.warnings(time.Now(), r.notices.text)) == 0 {
 			return errors.New("none")
 		}
 		return nil
