@@ -76,6 +76,9 @@ func TestSample(t *testing.T) {
 	want := DefaultConfig()
 	got.file, got.dir, got.Data = "", "", filepath.Base(got.Data)
 	got.HTTP.ExternalURL, got.Fleet.Names, got.Services = "", nil, nil // marked as examples
+	if len(got.Heartbeat) == 0 {
+		got.Heartbeat = nil
+	}
 	if len(got.Report.Planned) == 0 {
 		got.Report.Planned = nil
 	}
