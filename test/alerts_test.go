@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -43,7 +44,7 @@ func TestPrometheusAlerts(t *testing.T) {
 	eventually(t, "incident", func() error {
 		got, err := external()
 		if err != nil || len(got) != 1 {
-			return fmt.Errorf("%v: %d incidents", err, len(got))
+			return errors.Join(err, fmt.Errorf("%d incidents", len(got)))
 		}
 		first = got[0]
 		return nil
@@ -75,7 +76,7 @@ func TestPrometheusAlerts(t *testing.T) {
 	eventually(t, "end", func() error {
 		got, err := external()
 		if err != nil || len(got) != 1 || got[0].Verifying.IsZero() {
-			return fmt.Errorf("%v: %+v", err, got)
+			return errors.Join(err, fmt.Errorf("%+v", got))
 		}
 		return nil
 	})

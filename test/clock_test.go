@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -116,7 +117,7 @@ func TestClockOfTheCollector(t *testing.T) {
 		got, err := incidents(r.url(), r.token, "state=open")
 		i := slices.IndexFunc(got, func(i incidentJSON) bool { return i.Service == "sms" })
 		if err != nil || i < 0 {
-			return fmt.Errorf("%v %v", got, err)
+			return errors.Join(err, fmt.Errorf("%v", got))
 		}
 		about(t, "from the first fault to the second", got[i].DetectedAt.Sub(r.first.DetectedAt), second.Sub(r.began))
 		return nil
@@ -137,7 +138,7 @@ func (r *stepRig) recovers(t *testing.T, clock *wallClock, acked time.Time) {
 		got, err := incidents(r.url(), r.token, "state=all")
 		i := slices.IndexFunc(got, func(i incidentJSON) bool { return i.ID == r.first.ID })
 		if err != nil || i < 0 || got[i].RecoveredAt.IsZero() {
-			return fmt.Errorf("%v %v", got, err)
+			return errors.Join(err, fmt.Errorf("%v", got))
 		}
 		last = got[i]
 		return nil

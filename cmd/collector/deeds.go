@@ -178,28 +178,42 @@ type (
 
 func (c ackCmd) Run(x context.Context, p *i18n.Printer) error      { return c.do(x, p, "ack", c) }
 func (c diagnoseCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "diagnose", c) }
-func (c arriveCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "arrive", c) }
-func (c proposeCmd) Run(x context.Context, p *i18n.Printer) error  { return c.do(x, p, "propose", c) }
-func (c decideCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "decide", c) }
-func (c handleCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "handle", c) }
+
+func (c arriveCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "arrive", c) }
+
+func (c proposeCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "propose", c) }
+
+func (c decideCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "decide", c) }
+
+func (c handleCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "handle", c) }
+
 func (c workaroundCmd) Run(x context.Context, p *i18n.Printer) error {
 	return c.do(x, p, "workaround", c)
 }
-func (c pauseCmd) Run(x context.Context, p *i18n.Printer) error    { return c.do(x, p, "pause", c) }
-func (c resumeCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "resume", c) }
-func (c extendCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "extend", c) }
-func (c resolveCmd) Run(x context.Context, p *i18n.Printer) error  { return c.do(x, p, "resolve", c) }
-func (c archiveCmd) Run(x context.Context, p *i18n.Printer) error  { return c.do(x, p, "archive", c) }
-func (c confirmCmd) Run(x context.Context, p *i18n.Printer) error  { return c.do(x, p, "confirm", c) }
-func (c refuseCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "refuse", c) }
+func (c pauseCmd) Run(x context.Context, p *i18n.Printer) error  { return c.do(x, p, "pause", c) }
+func (c resumeCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "resume", c) }
+
+func (c extendCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "extend", c) }
+
+func (c resolveCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "resolve", c) }
+
+func (c archiveCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "archive", c) }
+
+func (c confirmCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "confirm", c) }
+
+func (c refuseCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "refuse", c) }
+
 func (c reopenCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "reopen", c) }
 func (c noteCmd) Run(x context.Context, p *i18n.Printer) error     { return c.do(x, p, "note", c) }
 func (c reportedCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "report", c) }
-func (c impactCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "impact", c) }
-func (c levelCmd) Run(x context.Context, p *i18n.Printer) error    { return c.do(x, p, "level", c) }
-func (c mergeCmd) Run(x context.Context, p *i18n.Printer) error    { return c.do(x, p, "merge", c) }
-func (c splitCmd) Run(x context.Context, p *i18n.Printer) error    { return c.do(x, p, "split", c) }
-func (c doubtCmd) Run(x context.Context, p *i18n.Printer) error    { return c.do(x, p, "doubt", c) }
-func (c dismissCmd) Run(x context.Context, p *i18n.Printer) error  { return c.do(x, p, "dismiss", c) }
-func (c upholdCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "uphold", c) }
-func (c excuseCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "excuse", c) }
+
+func (c impactCmd) Run(x context.Context, p *i18n.Printer) error  { return c.do(x, p, "impact", c) }
+func (c levelCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "level", c) }
+func (c mergeCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "merge", c) }
+func (c splitCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "split", c) }
+func (c doubtCmd) Run(x context.Context, p *i18n.Printer) error   { return c.do(x, p, "doubt", c) }
+func (c dismissCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "dismiss", c) }
+
+func (c upholdCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "uphold", c) }
+
+func (c excuseCmd) Run(x context.Context, p *i18n.Printer) error { return c.do(x, p, "excuse", c) }

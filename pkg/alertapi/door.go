@@ -122,6 +122,7 @@ func (d *door) busy(w http.ResponseWriter) {
 func (d *door) reading(next http.HandlerFunc) http.HandlerFunc {
 	return d.let(d.MayRead, d.reads, next)
 }
+
 func (d *door) sending(next http.HandlerFunc) http.HandlerFunc {
 	return d.let(d.MaySend, d.posts, next)
 }

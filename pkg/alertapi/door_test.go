@@ -239,8 +239,10 @@ func TestAmtool(t *testing.T) {
 	url := serve(t, h, DoorOptions{
 		Receivers: func() []string { return []string{"duty-desk", "sms"} },
 		Silences: func(time.Time) []Silence {
-			return []Silence{{ID: "W-1", From: from, To: from.Add(2 * time.Hour), UpdatedAt: from, By: "王工", Comment: "升级", Services: []string{"sms"}, Some: true,
-				Matchers: []SilenceMatcher{{Name: "service", Value: "sms", IsEqual: true}}}}
+			return []Silence{{
+				ID: "W-1", From: from, To: from.Add(2 * time.Hour), UpdatedAt: from, By: "王工", Comment: "升级", Services: []string{"sms"}, Some: true,
+				Matchers: []SilenceMatcher{{Name: "service", Value: "sms", IsEqual: true}},
+			}}
 		},
 	})
 	amtool := func(args ...string) (string, error) {

@@ -60,9 +60,11 @@ func TestRoster(t *testing.T) {
 	if c, err = engineer.SignIn(ctx, SignIn{Zero: true, Handover: "无"}); err != nil || c.SignIn.Period != "两会" || c.SignIn.Person != "the engineer" {
 		t.Errorf("sign in: %+v %v", c, err)
 	}
-	if c, err = engineer.Swap(ctx, Swap{Line: "resident", Asked: "张工", Agreed: "李工",
+	if c, err = engineer.Swap(ctx, Swap{
+		Line: "resident", Asked: "张工", Agreed: "李工",
 		Give: roster.Stretch{Person: "张工", From: now.AddDate(0, 0, 3), To: now.AddDate(0, 0, 4)},
-		Take: roster.Stretch{Person: "李工", From: now.Add(2 * time.Hour), To: now.Add(3 * time.Hour)}}); err != nil || c.Swap.Agreed != "李工" {
+		Take: roster.Stretch{Person: "李工", From: now.Add(2 * time.Hour), To: now.Add(3 * time.Hour)},
+	}); err != nil || c.Swap.Agreed != "李工" {
 		t.Errorf("swap: %+v %v", c, err)
 	}
 	var e *Error

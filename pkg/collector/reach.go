@@ -55,7 +55,7 @@ func shared(all []fleet.Agent, name, address string) bool {
 
 // answered says that another agent's check of the host has been ok since this one was heard.
 func (c *Collector) answered(address string, a fleet.Agent) bool {
-	for _, s := range c.board.Services(time.Now()) {
+	for _, s := range c.board.Services(c.clock.Now()) {
 		for _, k := range s.Checks {
 			if k.Agent != a.Name && k.At.After(a.LastHeard) && k.Outcome == check.OK && host(k.Target) == address {
 				return true

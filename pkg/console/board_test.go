@@ -236,8 +236,10 @@ func TestEveryWordIsThere(t *testing.T) {
 	for _, s := range []inspect.State{inspect.OK, inspect.Slow, inspect.Partial, inspect.Down, inspect.Unknown} {
 		keys = append(keys, "console.state."+string(s))
 	}
-	for _, f := range []string{"state", "fault_start", "detected_at", "reported_at", "response_due", "acked", "recovery_due", "recovered_at", "cause", "handling", "closed", "level",
-		"confirmed", "proposal", "extended", "workaround", "impact", "category", "prevention", "excused"} {
+	for _, f := range []string{
+		"state", "fault_start", "detected_at", "reported_at", "response_due", "acked", "recovery_due", "recovered_at", "cause", "handling", "closed", "level",
+		"confirmed", "proposal", "extended", "workaround", "impact", "category", "prevention", "excused",
+	} {
 		keys = append(keys, "collector.field."+f)
 	}
 	for name := range figures {

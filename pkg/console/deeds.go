@@ -147,7 +147,7 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request, who access.Identit
 // do returns an error only for what is no fault of the person.
 func (c *Console) do(r *http.Request, who access.Identity, d deed.Deed) (outcome, error) {
 	p, id := printer(r), r.PathValue("id")
-	if access.Allow(who, d.Rule) != nil {
+	if may := access.Allow(who, d.Rule) == nil; !may {
 		return outcome{status: http.StatusForbidden, refusal: p.T("console.may_not")}, nil
 	}
 	o := outcome{deed: d.Name, said: map[string]string{"note": r.PostFormValue("note")}}

@@ -46,7 +46,7 @@ func (c *Console) sendWindows(w http.ResponseWriter, r *http.Request, who access
 		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
 		return
 	}
-	v := c.windowsPage(c.frame(r, who, time.Now()), o.said)
+	v := c.windowsPage(c.frame(r, who, c.o.Now()), o.said)
 	v.Notice, v.Done = o.refusal, o.done
 	c.send(w, r, o.status, "windows", v)
 }

@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -140,7 +141,7 @@ func (d *Desk) Archive(id string, a Act, c Account) (Record, error) {
 
 // rekey gives a complaint another text.
 func rekey(err error, key string) error {
-	if bad, ok := err.(*BadAct); ok {
+	if bad, ok := errors.AsType[*BadAct](err); ok {
 		bad.Key = key
 	}
 	return err

@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -44,7 +45,7 @@ func (d *Desk) Arrive(id string, a Act, v Arrival) (Record, error) {
 
 // rename puts the act's own word for a field into a complaint.
 func rename(err error, from, to string) error {
-	if bad, ok := err.(*BadAct); ok && bad.Field == from {
+	if bad, ok := errors.AsType[*BadAct](err); ok && bad.Field == from {
 		bad.Field = to
 	}
 	return err

@@ -107,7 +107,7 @@ func TestToldAcrossAStep(t *testing.T) {
 		}
 		fresh := fails("sms", 0, 0)
 		fresh.Since, fresh.At = after(29.9), after(30)
-		if r := h.see(fresh); (r.FaultStart.Sub(after(29.9).Add(by))).Abs() > 2*time.Second {
+		if r := h.see(fresh); r.FaultStart.Sub(after(29.9).Add(by)).Abs() > 2*time.Second {
 			t.Errorf("%v: a new fault began at %v", by, r.FaultStart)
 		}
 	}

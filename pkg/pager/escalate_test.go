@@ -104,11 +104,13 @@ func (b *book) On(at time.Time) roster.Duty {
 	}
 	return d
 }
+
 func (b *book) People() []roster.Person {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.people
 }
+
 func (b *book) Person(name string) (roster.Person, bool) {
 	people := b.People()
 	i := slices.IndexFunc(people, func(p roster.Person) bool { return p.Name == name })

@@ -221,7 +221,8 @@ func TestOverlappingOverrides(t *testing.T) {
 		"somebody who left":   {[]Entry{o("乙", "病假", early), o("走了", "再调", early)}, "乙"},
 		"not recorded by now": {[]Entry{o("乙", "病假", at.Add(time.Minute))}, "甲"},
 		"swap after override": {[]Entry{o("乙", "病假", early), {At: early, Kind: KindSwap, Swap: &Swap{
-			Line: Resident, Give: Stretch{"乙", at, at.Add(time.Hour)}, Take: Stretch{"戊", at.Add(9 * time.Hour), at.Add(10 * time.Hour)}, Asked: "乙", Agreed: "戊"}}}, "戊"},
+			Line: Resident, Give: Stretch{"乙", at, at.Add(time.Hour)}, Take: Stretch{"戊", at.Add(9 * time.Hour), at.Add(10 * time.Hour)}, Asked: "乙", Agreed: "戊",
+		}}}, "戊"},
 	} {
 		if got := p.On(at, c.log).On(Resident).Person.Name; got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
