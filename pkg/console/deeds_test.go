@@ -75,7 +75,7 @@ func TestRefusedFormKeepsItsText(t *testing.T) {
 		t.Fatal(err)
 	}
 	w = v.post(page+"/resolve", "from", page, "version", "1", "cause", "原因甲", "handling", "处理乙")
-	if body := w.Body.String(); w.Code != http.StatusConflict || !strings.Contains(body, ">原因甲</textarea>") || !strings.Contains(body, "已于") {
+	if body := w.Body.String(); w.Code != http.StatusConflict || !strings.Contains(body, ">原因甲</textarea>") || !strings.Contains(body, "已由 李工 于") {
 		t.Errorf("on a version that has passed: %d %s", w.Code, body)
 	}
 	w = v.post(page+"/arrive", "from", page, "at", "2026-13-01T00:00")

@@ -17,7 +17,7 @@ type Act struct {
 	Device  string    // with what, where it is known: a browser's name for itself
 	Address string    // from where, on the network
 	PagedAt time.Time // of an acknowledgement: when this person was told; zero is when the incident opened
-	Version int       // the record's version that the person saw; 0 does not care
+	Version int       // the record's version that the person saw, refused if another person has acted since; 0 does not care
 }
 
 // Opening is a fault that a person reports.

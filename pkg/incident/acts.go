@@ -168,8 +168,8 @@ func (d *Desk) act(id string, a Act, fn func(w *draft, a Act) error) (Record, er
 		return Record{}, err
 	}
 	r := w.rec
-	if a.Version != 0 && a.Version != r.Version {
-		return r, &Conflict{What: "changed", Incident: id, At: r.UpdatedAt, Version: r.Version}
+	if a.Version != 0 && (a.Version < r.ActedN || a.Version > r.Version) {
+		return r, &Conflict{What: "changed", Incident: id, Person: r.ActedBy, At: r.ActedAt, Version: r.Version}
 	}
 	w.settle(w.now)
 	if err := fn(w, a); err != nil {

@@ -74,10 +74,15 @@ func TestStaleVersion(t *testing.T) {
 	a.Version = r.Version
 	_, err := h.Ack(r.ID, a)
 	var c *Conflict
-	if !errors.As(err, &c) || !errors.Is(err, ErrConflict) || c.What != "changed" || c.Version != 2 {
+	if !errors.As(err, &c) || !errors.Is(err, ErrConflict) || c.What != "changed" || c.Version != 2 || c.Person != "驻点" {
 		t.Fatalf("got %v", err)
 	}
 	a.Version = c.Version
+	worse := down(3)
+	worse.Detail = "连接被拒绝"
+	if r := h.see(worse); r.Version <= c.Version {
+		t.Fatal("the symptom said nothing new")
+	} // which is no reason to send a person back
 	must(t)(h.Ack(r.ID, a))
 }
 

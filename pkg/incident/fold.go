@@ -29,6 +29,9 @@ func (r Record) with(e Event) Record {
 		r = open(e)
 	}
 	r.Version, r.UpdatedAt = e.N, e.At
+	if e.Person != "" {
+		r.ActedN, r.ActedBy, r.ActedAt = e.N, e.Person, e.At
+	}
 	r.History.Steps = slices.Clone(r.History.Steps)
 	if e.Symptom != nil {
 		r.see(*e.Symptom, e.Kind)

@@ -71,6 +71,9 @@ type Record struct {
 	Curved       int                `json:"curved,omitempty"`   // 1: hosts' curves of its beginning are attached, 2: of its end too
 	Seen         int                `json:"seen,omitempty"`     // changes of the symptom written down, at most MaxSeen
 
+	ActedN    int              `json:"acted_n,omitempty"` // the last event that a person made: acts on an older version are refused
+	ActedBy   string           `json:"acted_by,omitempty"`
+	ActedAt   time.Time        `json:"acted_at,omitzero"`
 	UpdatedAt time.Time        `json:"updated_at"`
 	Skew      time.Duration    `json:"skew,omitempty"`    // by how much the wall clock has been set since it opened: its times go on as if it had not
 	PagedAt   time.Time        `json:"paged_at,omitzero"` // when people were last told
