@@ -28,16 +28,16 @@ const (
 // try finds out about the hosts of agents that are silent. It works beside everything else: nothing waits for it but the
 // next look, and it holds no lock while it tries.
 func (r *Registry) try(ctx context.Context, now time.Time) {
-	if r.reach == nil {
+	reach, todo := r.untried(now)
+	if reach == nil {
 		return
 	}
-	todo := r.untried(now)
 	ctx, cancel := context.WithTimeout(ctx, tryLimit)
 	defer cancel()
 	found := make([]Reach, len(todo))
 	var wg sync.WaitGroup
 	for i, a := range todo {
-		wg.Go(func() { found[i] = r.reach(ctx, a) })
+		wg.Go(func() { found[i] = reach(ctx, a) })
 	}
 	wg.Wait()
 	r.mu.Lock()
@@ -49,20 +49,21 @@ func (r *Registry) try(ctx context.Context, now time.Time) {
 	}
 }
 
-// untried are silent agents whose hosts have not been tried, or not lately; as many as can be tried at once.
-func (r *Registry) untried(now time.Time) (out []Agent) {
+// untried are silent agents whose hosts have not been tried, or not lately; as many as can be tried at once. With them comes
+// how to try.
+func (r *Registry) untried(now time.Time) (reach func(context.Context, Agent) Reach, out []Agent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range r.agents {
 		switch {
 		case len(out) == tries:
-			return out
+			return r.reach, out
 		case !a.RevokedAt.IsZero() || now.Sub(a.mark) <= r.cfg.Silence:
 		case a.tried.Before(a.mark), a.Silent && a.Host != Gone && now.Sub(a.tried) >= tryAgain:
 			out = append(out, a.view())
 		}
 	}
-	return out
+	return r.reach, out
 }
 
 // waits says that a silence is to be told once its host has been tried, which is soon.

@@ -276,7 +276,7 @@ func tidy(s symptom.Symptom, now time.Time) (symptom.Symptom, error) {
 	if s.Since.IsZero() || s.Since.After(s.At) {
 		s.Since = s.At
 	}
-	s.Evidence = slices.Clone(s.Evidence[max(0, len(s.Evidence)-MaxEvidence/2):])
+	s.Evidence = slices.Clone(s.Evidence[:min(len(s.Evidence), MaxEvidence/2)]) // what matters stands first
 	for i, e := range s.Evidence {
 		s.Evidence[i] = symptom.Evidence{At: clean(e.At), Agent: clip(e.Agent, 128), Text: clip(e.Text, 256)}
 	}

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -290,4 +291,26 @@ func TestConfigValidate(t *testing.T) {
 		}
 	}
 	DefaultConfig().Validate(func(path, format string, _ ...any) { t.Errorf("default: %s %s", path, format) })
+}
+
+// What failed stands first among the evidence, however many steps of other checks are well: readers may have room for less.
+func TestFailuresStandFirst(t *testing.T) {
+	other := spec
+	other.Name = "before"
+	r := newRig(t)
+	r.b.Configure(DefaultConfig(), []check.Service{sealing}, []check.Spec{spec, other})
+	fine := attempt(check.OK, "", time.Millisecond, r.now)
+	for range 12 {
+		fine.Steps = append(fine.Steps, check.Step{Name: "step", Outcome: check.OK})
+	}
+	r.none(r.b.Observe(r.now, "a", check.Result{Check: "before", Service: "signature", At: r.now, Attempts: []check.Attempt{fine}}))
+	s := r.want(r.bad("a", check.ClassStatus), symptom.Down, contract.Urgent, true)
+	if len(s.Evidence) < 10 {
+		t.Fatalf("%d pieces of evidence", len(s.Evidence))
+	}
+	for i, e := range s.Evidence[:3] {
+		if !strings.HasPrefix(e.Text, "sign ") {
+			t.Errorf("evidence %d is %q", i, e.Text)
+		}
+	}
 }

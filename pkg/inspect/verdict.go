@@ -156,9 +156,13 @@ func (s *service) detail(name string) string {
 	return strings.Join(out, "; ")
 }
 
-// evidence is every attempt of the newest round of each vantage, at most 20.
+// evidence is every attempt of the newest round of each vantage, at most 20: what is not well first, since a reader may have
+// room for less.
 func (s *service) evidence(text *i18n.Printer) (out []symptom.Evidence) {
-	for _, v := range s.ordered() {
+	all := s.ordered()
+	well := func(v *vantage) bool { return v.bad == "" }
+	bad := slices.DeleteFunc(slices.Clone(all), well)
+	for _, v := range append(bad, slices.DeleteFunc(slices.Clone(all), func(v *vantage) bool { return !well(v) })...) {
 		for _, a := range v.last.Attempts {
 			if len(out) == 20 {
 				return out
