@@ -132,7 +132,7 @@ func TestNotReadyWhileWaiting(t *testing.T) {
 	if err := r.ruled(t.Context(), []symptom.Symptom{down("sms", true)}); err == nil {
 		t.Error("a rule's finding is taken for written")
 	}
-	if err := r.log.has("will be told again"); err != nil {
+	if err := r.log.has("symptom not taken in, will be told again"); err != nil {
 		t.Error(err)
 	}
 	// Run is to end although nothing can be written any more; that it says so is right.
