@@ -11,8 +11,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -145,7 +147,10 @@ func (a *Agent) connect() error {
 // Name is the agent's name in its certificate.
 func (a *Agent) Name() string { return a.identity.Name }
 
-// Run works until ctx is done; what the collector has not acknowledged is then in the spool.
+// goodbyeWait is how long the end of an agent may wait for the collector to hear of it.
+const goodbyeWait = 2 * time.Second
+
+// Run works until ctx is done, and tells the collector so; what the collector has not acknowledged is then in the spool.
 func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	uplink, stop := context.WithCancel(context.WithoutCancel(ctx)) // outlives the jobs: their last readings are to be spooled
@@ -157,10 +162,29 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	err := a.followPlans(ctx)
 	a.schedule.wait()
+	a.goodbye(ctx)
 	stop()
 	wg.Wait()
 	a.dropChecks(nil)
 	return errors.Join(err, a.queue.Close())
+}
+
+// goodbye tells the collector that this agent was ended on purpose. A service manager's restart is the same signal as its
+// stop, so which of the two it is shows only afterwards.
+func (a *Agent) goodbye(ended context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ended), goodbyeWait)
+	defer cancel()
+	a.client.Goodbye(ctx, signalOf(context.Cause(ended)))
+}
+
+// signalOf names the signal that ended a context of signal.NotifyContext; any other end has no name.
+func signalOf(cause error) string {
+	for name, s := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": os.Interrupt} {
+		if cause != nil && strings.HasPrefix(cause.Error(), s.String()) {
+			return name
+		}
+	}
+	return ""
 }
 
 // offer hands a plan to the loop that applies it; it never blocks the stream.

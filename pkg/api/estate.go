@@ -62,7 +62,7 @@ type Finding struct {
 // Agent is one agent as the API tells it.
 type Agent struct {
 	Name        string    `json:"name"`
-	State       string    `json:"state"` // heard, silent, never, revoked
+	State       string    `json:"state"` // heard, silent, stopped, never, revoked
 	EnrolledAt  time.Time `json:"enrolled_at"`
 	EnrolledBy  string    `json:"enrolled_by"`
 	Serial      string    `json:"serial"`
@@ -73,6 +73,8 @@ type Agent struct {
 	Plan        string    `json:"plan,omitempty"`
 	SkewSeconds float64   `json:"skew_seconds"`
 	Skewed      bool      `json:"skewed,omitempty"`
+	LeftAt      time.Time `json:"left_at,omitzero"` // it was ended on purpose then, by a signal, and has not been heard since
+	LeftBy      string    `json:"left_by,omitempty"`
 	RevokedAt   time.Time `json:"revoked_at,omitzero"`
 	RevokedBy   string    `json:"revoked_by,omitempty"`
 	Reason      string    `json:"reason,omitempty"`
@@ -161,7 +163,7 @@ func (s *server) listAgents(c *call) (answer, error) {
 		out.Agents = append(out.Agents, Agent{
 			Name: a.Name, State: a.State(), EnrolledAt: a.EnrolledAt.UTC(), EnrolledBy: a.EnrolledBy, Serial: a.Serial, CertExpiry: a.NotAfter.UTC(),
 			LastHeard: a.LastHeard.UTC(), Version: a.Info.Version, Addr: a.Info.Addr, Plan: a.Info.Plan,
-			SkewSeconds: a.Info.Skew.Seconds(), Skewed: a.Skewed, RevokedAt: a.RevokedAt.UTC(), RevokedBy: a.RevokedBy, Reason: a.Reason,
+			SkewSeconds: a.Info.Skew.Seconds(), Skewed: a.Skewed, LeftAt: a.LeftAt, LeftBy: a.LeftBy, RevokedAt: a.RevokedAt.UTC(), RevokedBy: a.RevokedBy, Reason: a.Reason,
 		})
 	}
 	return answer{json: out}, nil

@@ -193,7 +193,8 @@ func (c *Collector) openAccountable() (err error) {
 
 func (c *Collector) openFleet() (err error) {
 	c.fleet, err = fleet.New(c.records, fleet.Options{
-		Dir: c.cfg.Data, Config: c.cfg.Fleet, Lang: c.cfg.Language, Observe: c.teller.observe, Reach: c.reach, Now: c.clock.Now, Logger: c.log, Registerer: c.registry,
+		Dir: c.cfg.Data, Config: c.cfg.Fleet, Lang: c.cfg.Language, Observe: c.teller.observe, Reach: c.reach, Location: c.cfg.location(), Now: c.clock.Now, Logger: c.log,
+		Registerer: c.registry,
 	})
 	return err
 }
@@ -267,7 +268,7 @@ func (c *Collector) openPager() error {
 func (c *Collector) openUplink() (err error) {
 	receiver := ingest.New(ingest.Options{
 		Store: c.series, Judge: c.board, Sink: c.teller.tell, Assigned: c.plans.assigned,
-		Heard: c.heard, Reports: c.seen, Now: c.clock.Now, Registerer: c.registry, Logger: c.log,
+		Heard: c.heard, Reports: c.seen, Leaves: c.leaves, Now: c.clock.Now, Registerer: c.registry, Logger: c.log,
 	})
 	c.plans.set(c.cfg)
 	quarantine, err := ingest.NewQuarantine(filepath.Join(c.cfg.Data, quarantineFolder), c.strain.poison, c.log, c.registry)

@@ -42,6 +42,8 @@ func (c *Collector) heard(agent string, h uplink.Hello) {
 
 func (c *Collector) seen(agent string, at time.Time) { c.fleet.Seen(at, agent) }
 
+func (c *Collector) leaves(agent string, at time.Time, why string) { c.fleet.Leaves(at, agent, why) }
+
 // host is an address without its port.
 func host(addr string) string {
 	if h, _, err := net.SplitHostPort(addr); err == nil {

@@ -134,6 +134,8 @@ func hostTarget(a fleet.Agent, every time.Duration) promapi.Target {
 	switch {
 	case a.LastHeard.IsZero():
 		t.Health, t.Error = "unknown", "the agent has not been heard yet"
+	case a.State() == "stopped":
+		t.Health, t.Error = "down", "the agent was stopped on purpose at "+a.LeftAt.UTC().Format(time.RFC3339)
 	case a.Silent:
 		t.Health, t.Error = "down", "the agent is silent since "+a.LastHeard.UTC().Format(time.RFC3339)
 	}

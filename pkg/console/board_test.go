@@ -64,7 +64,7 @@ func story(t *testing.T) (r *rig, id string) {
 		t.Fatal(err)
 	}
 	r.breaks(t0.Add(90*time.Second), "gateway", "<b>HTTP 500</b> \u202etxt.exe\x1b[31m")
-	r.agents = []fleet.Agent{{Name: "vm", LastHeard: now.Add(-3 * time.Second)}, {Name: "gone", LastHeard: now.Add(-2 * time.Hour), Silent: true}, {Name: "new"}, {Name: "revoked", RevokedAt: t0}}
+	r.agents = []fleet.Agent{{Name: "vm", LastHeard: now.Add(-3 * time.Second)}, {Name: "gone", LastHeard: now.Add(-2 * time.Hour), Silent: true}, {Name: "new"}, {Name: "maintained", LastHeard: now.Add(-20 * time.Minute), LeftAt: now.Add(-20 * time.Minute), LeftBy: "SIGTERM", Silent: true, Host: fleet.Alive}, {Name: "revoked", RevokedAt: t0}}
 	r.unsent = []pager.Pending{{Tries: 2}, {Tries: 0}}
 	return r, rec.ID
 }

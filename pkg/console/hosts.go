@@ -16,7 +16,7 @@ import (
 // hostView is one server's line.
 type hostView struct {
 	Name   string
-	State  string // ok, down (silent), unknown (not heard yet)
+	State  string // ok, down (silent), unknown (not heard yet, or stopped on purpose)
 	Heard  string // what is known of its last report
 	CPU    share
 	Memory share
@@ -117,6 +117,8 @@ func hostOf(p *i18n.Printer, a fleet.Agent, data map[string]readings, now time.T
 	switch {
 	case a.LastHeard.IsZero():
 		v.State, v.Heard = "unknown", p.T("console.never_heard")
+	case a.State() == "stopped":
+		v.State, v.Heard = "unknown", p.T("console.stopped", "age", ageOf(p, now.Sub(a.LeftAt)))
 	case a.Silent:
 		v.State, v.Heard = "down", p.T("console.silent", "age", age)
 	default:

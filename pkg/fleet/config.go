@@ -13,6 +13,7 @@ import (
 type Config struct {
 	Names        []string       `yaml:"names,omitempty"`         // host names and addresses by which agents reach the collector; default: this host's
 	Silence      time.Duration  `yaml:"silence,omitempty"`       // not heard for longer is silent
+	RestartGrace time.Duration  `yaml:"restart_grace,omitempty"` // not heard for longer after it was ended on purpose is stopped
 	SilenceLevel contract.Level `yaml:"silence_level,omitempty"` // of a silent agent while nobody knows whether its host lives
 	SkewLimit    time.Duration  `yaml:"skew_limit,omitempty"`    // a clock further off than this is told
 	MaxAgents    int            `yaml:"max_agents,omitempty"`
@@ -33,13 +34,16 @@ const maxLabels = 16
 
 // DefaultConfig holds the limits of DOMAIN 4.1.
 func DefaultConfig() Config {
-	return Config{Silence: 90 * time.Second, SilenceLevel: contract.General, SkewLimit: 5 * time.Second, MaxAgents: 10_000}
+	return Config{Silence: 90 * time.Second, RestartGrace: 2 * time.Minute, SilenceLevel: contract.General, SkewLimit: 5 * time.Second, MaxAgents: 10_000}
 }
 
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
 	if c.Silence == 0 {
 		c.Silence = d.Silence
+	}
+	if c.RestartGrace == 0 {
+		c.RestartGrace = d.RestartGrace
 	}
 	if c.SilenceLevel == "" {
 		c.SilenceLevel = d.SilenceLevel
@@ -58,6 +62,9 @@ func (c Config) Validate(fail func(path, format string, args ...any)) {
 	c = c.withDefaults()
 	if c.Silence < 3*Look || c.Silence > 24*time.Hour {
 		fail("silence", "%v: want between %v and 24h", c.Silence, 3*Look)
+	}
+	if c.RestartGrace < 2*Look || c.RestartGrace > time.Hour {
+		fail("restart_grace", "%v: want between %v and 1h", c.RestartGrace, 2*Look)
 	}
 	if _, err := contract.ParseLevel(string(c.SilenceLevel)); err != nil {
 		fail("silence_level", "%v", err)

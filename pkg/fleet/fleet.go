@@ -38,6 +38,7 @@ type Options struct {
 	Observe func(now time.Time, s symptom.Symptom) error
 	// Reach tries the host of an agent that is not heard; it ends with its context. Nil: nothing is ever clear.
 	Reach      func(ctx context.Context, a Agent) Reach
+	Location   *time.Location        // of the times of day in texts; default UTC
 	Now        func() time.Time      // of silence; default time.Now
 	Logger     *slog.Logger          // default: none
 	Registerer prometheus.Registerer // default: none
@@ -51,6 +52,7 @@ type Registry struct {
 	text    *i18n.Printer
 	observe func(time.Time, symptom.Symptom) error
 	now     func() time.Time
+	zone    *time.Location
 	reach   func(context.Context, Agent) Reach
 	metrics *metrics
 
@@ -58,6 +60,7 @@ type Registry struct {
 	cfg      Config
 	agents   map[string]*agent // at most Config.MaxAgents
 	lastLook time.Time         // zero before the first
+	parted   bool              // an agent took its leave, which is to be written down soon
 }
 
 // agent is one agent in memory; what is exported of it is Agent.
@@ -90,9 +93,11 @@ type heard struct {
 	Info       Info           `json:"info"`
 	Silent     bool           `json:"silent,omitempty"` // its silence was told and lasts
 	SilentFrom time.Time      `json:"silent_from,omitzero"`
-	Host       Reach          `json:"host,omitempty"`   // what was found of its host while it is silent
-	Told       contract.Level `json:"told,omitempty"`   // the level at which the silence was told last
-	Skewed     bool           `json:"skewed,omitempty"` // its clock was told to be off, and is
+	Host       Reach          `json:"host,omitempty"`    // what was found of its host while it is silent
+	LeftAt     time.Time      `json:"left_at,omitzero"`  // it took its leave then and has not been heard since
+	LeftBy     string         `json:"left_by,omitempty"` // the signal that ended it
+	Told       contract.Level `json:"told,omitempty"`    // the level at which the silence was told last
+	Skewed     bool           `json:"skewed,omitempty"`  // its clock was told to be off, and is
 }
 
 var (
@@ -119,7 +124,9 @@ type Agent struct {
 	NotAfter   time.Time // of its certificate
 	LastHeard  time.Time // zero: never
 	Silent     bool
-	Host       Reach // of a silent one
+	Host       Reach     // of a silent one
+	LeftAt     time.Time // it was ended on purpose then and has not been heard since; zero: it was not
+	LeftBy     string    // the signal, empty when it is not known
 	Skewed     bool
 	Info       Info
 	RevokedAt  time.Time // zero: not revoked
@@ -147,7 +154,10 @@ func New(db *store.DB, o Options) (*Registry, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Registry{db: db, log: o.Logger, text: i18n.For(o.Lang), observe: o.Observe, reach: o.Reach, now: o.Now, cfg: o.Config.withDefaults(), agents: map[string]*agent{}}
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	r := &Registry{db: db, log: o.Logger, text: i18n.For(o.Lang), observe: o.Observe, reach: o.Reach, zone: o.Location, now: o.Now, cfg: o.Config.withDefaults(), agents: map[string]*agent{}}
 	now := r.now()
 	if err := r.load(now); err != nil {
 		return nil, fmt.Errorf("read fleet: %w", err)
@@ -223,7 +233,7 @@ func (r *Registry) Agents() []Agent {
 func (a *agent) view() Agent {
 	return Agent{
 		Name: a.Name, EnrolledAt: a.EnrolledAt, EnrolledBy: a.By, Serial: a.Serial, NotAfter: a.NotAfter,
-		LastHeard: a.LastHeard, Silent: a.Silent, Host: a.Host, Skewed: a.Skewed, Info: a.Info,
+		LastHeard: a.LastHeard, Silent: a.Silent, Host: a.Host, LeftAt: a.LeftAt, LeftBy: a.LeftBy, Skewed: a.Skewed, Info: a.Info,
 		RevokedAt: a.RevokedAt, RevokedBy: a.RevokedBy, Reason: a.Reason,
 	}
 }
@@ -279,7 +289,7 @@ func (r *Registry) Run(ctx context.Context) error {
 		}
 		now := r.now()
 		r.try(ctx, now)
-		told := r.look(now)
+		told := r.look(now) || r.hasParted()
 		if told || now.Sub(last) >= persistEvery {
 			last = now
 			if err := r.persist(); err != nil {

@@ -188,12 +188,13 @@ xunjian_agent_clock_skew_seconds{agent="web-1"} -1.5
 # HELP xunjian_agent_last_heard_timestamp_seconds When the agent was last heard.
 # TYPE xunjian_agent_last_heard_timestamp_seconds gauge
 xunjian_agent_last_heard_timestamp_seconds{agent="web-1"} 1.7e+09
-# HELP xunjian_agents Agents by state: heard, silent, never (enrolled and not heard yet), revoked.
+# HELP xunjian_agents Agents by state: heard, silent, stopped (on purpose), never (enrolled and not heard yet), revoked.
 # TYPE xunjian_agents gauge
 xunjian_agents{state="heard"} 1
 xunjian_agents{state="never"} 1
 xunjian_agents{state="revoked"} 1
 xunjian_agents{state="silent"} 0
+xunjian_agents{state="stopped"} 0
 # HELP xunjian_enrolments_total Enrolments by outcome: ok, failed, or the reason of the refusal.
 # TYPE xunjian_enrolments_total counter
 xunjian_enrolments_total{outcome="ok"} 3

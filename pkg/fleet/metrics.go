@@ -23,7 +23,7 @@ func newMetrics(reg prometheus.Registerer, r *Registry) *metrics {
 }
 
 var (
-	agentsDesc = prometheus.NewDesc("xunjian_agents", "Agents by state: heard, silent, never (enrolled and not heard yet), revoked.", []string{"state"}, nil)
+	agentsDesc = prometheus.NewDesc("xunjian_agents", "Agents by state: heard, silent, stopped (on purpose), never (enrolled and not heard yet), revoked.", []string{"state"}, nil)
 	heardDesc  = prometheus.NewDesc("xunjian_agent_last_heard_timestamp_seconds", "When the agent was last heard.", []string{"agent"}, nil)
 	skewDesc   = prometheus.NewDesc("xunjian_agent_clock_skew_seconds", "The agent's clock minus the collector's.", []string{"agent"}, nil)
 	expiryDesc = prometheus.NewDesc("xunjian_agent_certificate_expiry_timestamp_seconds", "When the agent's certificate ends.", []string{"agent"}, nil)
@@ -42,7 +42,7 @@ func (c agentCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, label string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, label)
 	}
-	states := map[string]int{"heard": 0, "silent": 0, "never": 0, "revoked": 0}
+	states := map[string]int{"heard": 0, "silent": 0, "stopped": 0, "never": 0, "revoked": 0}
 	for _, a := range c.r.Agents() {
 		states[a.State()]++
 		if !a.RevokedAt.IsZero() {
@@ -59,11 +59,13 @@ func (c agentCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// State is heard, silent, never (enrolled and not heard yet) or revoked.
+// State is heard, silent, stopped (on purpose, and its host was not found gone), never (enrolled and not heard yet) or revoked.
 func (a Agent) State() string {
 	switch {
 	case !a.RevokedAt.IsZero():
 		return "revoked"
+	case !a.LeftAt.IsZero() && a.Host != Gone:
+		return "stopped"
 	case a.Silent:
 		return "silent"
 	case a.LastHeard.IsZero():

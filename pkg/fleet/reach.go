@@ -58,12 +58,20 @@ func (r *Registry) untried(now time.Time) (reach func(context.Context, Agent) Re
 		switch {
 		case len(out) == tries:
 			return r.reach, out
-		case !a.RevokedAt.IsZero() || now.Sub(a.mark) <= r.cfg.Silence:
+		case !a.RevokedAt.IsZero() || now.Sub(a.mark) <= r.tryAfter(a):
 		case a.tried.Before(a.mark), a.Silent && a.Host != Gone && now.Sub(a.tried) >= tryAgain:
 			out = append(out, a.view())
 		}
 	}
 	return r.reach, out
+}
+
+// tryAfter is after how long without a word an agent's host is tried: early enough to be known when the silence is told.
+func (r *Registry) tryAfter(a *agent) time.Duration {
+	if a.stopped() {
+		return min(r.cfg.Silence, r.cfg.RestartGrace)
+	}
+	return r.cfg.Silence
 }
 
 // waits says that a silence is to be told once its host has been tried, which is soon.
@@ -75,6 +83,8 @@ func (r *Registry) waits(now time.Time, a *agent) bool {
 // only the agent is silent nobody is worse off but the monitoring.
 func (r *Registry) level(a *agent) (contract.Level, string) {
 	switch {
+	case a.stopped():
+		return contract.Minor, "fleet.stopped"
 	case a.Host == Alive:
 		return contract.Minor, "fleet.silent_alive"
 	case a.Host == Gone && r.covered(a):
@@ -93,7 +103,7 @@ func (r *Registry) covered(a *agent) bool {
 	}
 	for _, o := range r.cfg.Agents {
 		peer := r.agents[o.Name]
-		if o.Redundant == group && o.Name != a.Name && peer != nil && !peer.Silent && peer.RevokedAt.IsZero() && !peer.LastHeard.IsZero() {
+		if o.Redundant == group && o.Name != a.Name && peer != nil && !peer.Silent && peer.LeftAt.IsZero() && peer.RevokedAt.IsZero() && !peer.LastHeard.IsZero() {
 			return true
 		}
 	}

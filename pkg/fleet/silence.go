@@ -42,6 +42,10 @@ func (r *Registry) Heard(now time.Time, name string, info Info) {
 
 func (a *agent) seen(now time.Time) {
 	a.mark, a.LastHeard, a.dirty = now, now.UTC(), true
+	a.LeftAt, a.LeftBy = time.Time{}, ""
+	if !a.Silent { // what was found of its host belongs to the silence that is told
+		a.Host = Unclear
+	}
 	if a.Silent && a.backAt.IsZero() {
 		a.backAt = now
 	}
@@ -101,14 +105,14 @@ func (r *Registry) silence(now time.Time, a *agent) (symptom.Symptom, bool) {
 	level, key := r.level(a)
 	s.Level = level
 	switch {
-	case !a.Silent && !gone && now.Sub(a.mark) > r.cfg.Silence && !r.waits(now, a):
+	case !a.Silent && !gone && r.overdue(now, a):
 		a.Silent, a.SilentFrom, a.Told, a.dirty = true, a.mark.UTC().Round(0), level, true
 		s.Firing, s.Since = true, a.SilentFrom
-		s.Detail = r.text.T(key, "agent", a.Name, "seconds", seconds(now.Sub(a.mark)), "addr", a.lastAddr())
+		s.Detail = r.silenceText(key, a, now.Sub(a.mark))
 	case a.Silent && !gone && a.backAt.IsZero() && a.Told != "" && level.Graver(a.Told):
 		a.Told, a.dirty = level, true
 		s.Firing, s.Since = true, a.SilentFrom
-		s.Detail = r.text.T(key, "agent", a.Name, "seconds", seconds(now.Sub(a.SilentFrom)), "addr", a.lastAddr())
+		s.Detail = r.silenceText(key, a, now.Sub(a.SilentFrom))
 	case a.Silent && (gone || !a.backAt.IsZero()):
 		s.Since = now.UTC()
 		s.Detail = r.text.T("fleet.revoked", "agent", a.Name, "person", a.RevokedBy)

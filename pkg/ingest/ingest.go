@@ -37,17 +37,18 @@ type Judge interface {
 type Options struct {
 	Store    Store
 	Judge    Judge
-	Sink     func(context.Context, []symptom.Symptom) // takes what changed; called at once, before the commit
-	Assigned func(agent, check string) bool           // whether the plan gives the check to the agent
-	Heard    func(agent string, h uplink.Hello)       // learns of every greeting; may be nil
-	Reports  func(agent string, at time.Time)         // learns that an agent reported; may be nil
+	Sink     func(context.Context, []symptom.Symptom)     // takes what changed; called at once, before the commit
+	Assigned func(agent, check string) bool               // whether the plan gives the check to the agent
+	Heard    func(agent string, h uplink.Hello)           // learns of every greeting; may be nil
+	Reports  func(agent string, at time.Time)             // learns that an agent reported; may be nil
+	Leaves   func(agent string, at time.Time, why string) // learns that an agent ends on purpose; may be nil
 
 	Now        func() time.Time // default time.Now
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }
 
-// Receiver is the collector's uplink.Receiver and uplink.Hearer.
+// Receiver is the collector's uplink.Receiver, uplink.Hearer, uplink.Seer and uplink.Leaver.
 type Receiver struct {
 	o       Options
 	metrics *metrics
@@ -87,6 +88,13 @@ func (r *Receiver) Heard(agent string, h uplink.Hello) {
 func (r *Receiver) Seen(agent string, at time.Time) {
 	if r.o.Reports != nil {
 		r.o.Reports(agent, at)
+	}
+}
+
+// Leaves passes on that an agent ends on purpose.
+func (r *Receiver) Leaves(agent string, at time.Time, why string) {
+	if r.o.Leaves != nil {
+		r.o.Leaves(agent, at, why)
 	}
 }
 

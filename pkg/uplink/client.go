@@ -76,15 +76,16 @@ type Client struct {
 	wake chan struct{} // of one, for the sender
 	keep chan struct{} // of one, for the keeper
 
-	mu     sync.Mutex
-	seq    uint64
-	units  []*unit // not acknowledged, in order of sequence
-	bytes  int64
-	line   *line // the present stream, nil when there is none
-	copies []*copied
-	done   map[spool.Mark]bool // copies that were acknowledged and wait for their turn to be dropped
-	plan   string
-	stats  ClientStats
+	mu      sync.Mutex
+	seq     uint64
+	units   []*unit // not acknowledged, in order of sequence
+	bytes   int64
+	line    *line // the present stream, nil when there is none
+	copies  []*copied
+	goodbye *goodbye            // nil until the agent takes its leave
+	done    map[spool.Mark]bool // copies that were acknowledged and wait for their turn to be dropped
+	plan    string
+	stats   ClientStats
 }
 
 // unit is a batch as Send got it; it is sent and refused as a whole.

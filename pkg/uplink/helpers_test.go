@@ -111,6 +111,7 @@ type receiver struct {
 	calls     int
 	life      int // of the collector; what was not durable at its end is lost
 	heard     []Hello
+	left      []leave
 	slow      time.Duration     // until durable
 	busy      bool              // nothing can be stored
 	seenNames map[string]int    // agents that were told to come back later

@@ -178,6 +178,7 @@ func (c *Client) close(l *line) {
 	defer c.mu.Unlock()
 	l.watch.Stop()
 	c.line = nil
+	c.parted(l, true)
 	c.stats.Since = time.Now()
 	kept := c.units[:0]
 	for _, u := range c.units {
@@ -261,6 +262,7 @@ func (c *Client) heard(l *line, down *pb.Down) (frames []spool.Frame, refusal *p
 		frames, refusal = l.delivered()
 		maps.DeleteFunc(l.refused, func(n uint64, _ *pb.Refuse) bool { return n <= l.acked })
 	}
+	c.parted(l, false)
 	if l.acked == l.sent {
 		l.watch.Stop()
 	} else {

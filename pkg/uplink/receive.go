@@ -190,6 +190,10 @@ func (x *session) parts(dec *decoder, e *envelope) []opener {
 			}
 			return dec.decode(m.Batch)
 		}}
+	case *pb.Up_Goodbye:
+		if r, ok := x.server.opts.Receiver.(Leaver); ok {
+			r.Leaves(x.id.agent, x.server.opts.Now(), clip(m.Goodbye.GetWhy(), maxName))
+		}
 	case *pb.Up_Packed:
 		if n := len(m.Packed.GetFrames()); n > 0 && n <= maxFrames {
 			return x.frames(m.Packed.GetFrames())

@@ -14,6 +14,9 @@ func (c *Client) sendAll(ctx context.Context, l *line) {
 	for {
 		up, wait := c.nextFresh(l, time.Now())
 		if up == nil {
+			up = c.nextGoodbye(l)
+		}
+		if up == nil && !c.leaving() {
 			up, wait = c.nextBacklog(l, time.Now(), wait)
 		}
 		if up != nil {
@@ -76,7 +79,7 @@ func (c *Client) due(l *line, now time.Time) (units []*unit, wait time.Duration)
 			continue
 		}
 		left := u.added.Add(c.opts.Linger).Sub(now)
-		if u.urgent || u.alone {
+		if u.urgent || u.alone || c.goodbye != nil {
 			left = 0
 		}
 		wait = min(wait, left)

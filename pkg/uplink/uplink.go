@@ -37,6 +37,12 @@ type Seer interface {
 	Seen(agent string, at time.Time)
 }
 
+// Leaver is what a Receiver may be besides: it learns that an agent ends on purpose and by which signal, after what that agent
+// sent before was handed over.
+type Leaver interface {
+	Leaves(agent string, at time.Time, why string)
+}
+
 // Poison is a message, or a part of one, that nobody shall have to deal with again.
 type Poison struct {
 	Agent  string

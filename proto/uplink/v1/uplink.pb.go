@@ -158,6 +158,7 @@ type Up struct {
 	//	*Up_Hello
 	//	*Up_Batch
 	//	*Up_Packed
+	//	*Up_Goodbye
 	Body          isUp_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -227,6 +228,15 @@ func (x *Up) GetPacked() *Packed {
 	return nil
 }
 
+func (x *Up) GetGoodbye() *Goodbye {
+	if x != nil {
+		if x, ok := x.Body.(*Up_Goodbye); ok {
+			return x.Goodbye
+		}
+	}
+	return nil
+}
+
 type isUp_Body interface {
 	isUp_Body()
 }
@@ -243,11 +253,62 @@ type Up_Packed struct {
 	Packed *Packed `protobuf:"bytes,3,opt,name=packed,proto3,oneof"`
 }
 
+type Up_Goodbye struct {
+	Goodbye *Goodbye `protobuf:"bytes,4,opt,name=goodbye,proto3,oneof"`
+}
+
 func (*Up_Hello) isUp_Body() {}
 
 func (*Up_Batch) isUp_Body() {}
 
 func (*Up_Packed) isUp_Body() {}
+
+func (*Up_Goodbye) isUp_Body() {}
+
+// Goodbye is the last message of an agent that ends on purpose. Collectors that do not know it acknowledge it as empty.
+type Goodbye struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Why           string                 `protobuf:"bytes,1,opt,name=why,proto3" json:"why,omitempty"` // the signal's name, as SIGTERM
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Goodbye) Reset() {
+	*x = Goodbye{}
+	mi := &file_uplink_v1_uplink_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Goodbye) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Goodbye) ProtoMessage() {}
+
+func (x *Goodbye) ProtoReflect() protoreflect.Message {
+	mi := &file_uplink_v1_uplink_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
+func (*Goodbye) Descriptor() ([]byte, []int) {
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Goodbye) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
 
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -263,7 +324,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[3]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +336,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[3]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +349,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{3}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hello) GetProtocol() uint32 {
@@ -348,7 +409,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[4]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +421,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[4]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +434,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{4}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Batch) GetSchemas() []*Schema {
@@ -428,7 +489,7 @@ type Packed struct {
 
 func (x *Packed) Reset() {
 	*x = Packed{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[5]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +501,7 @@ func (x *Packed) String() string {
 func (*Packed) ProtoMessage() {}
 
 func (x *Packed) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[5]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +514,7 @@ func (x *Packed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Packed.ProtoReflect.Descriptor instead.
 func (*Packed) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{5}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Packed) GetFrames() [][]byte {
@@ -477,7 +538,7 @@ type Schema struct {
 
 func (x *Schema) Reset() {
 	*x = Schema{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[6]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +550,7 @@ func (x *Schema) String() string {
 func (*Schema) ProtoMessage() {}
 
 func (x *Schema) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[6]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +563,7 @@ func (x *Schema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schema.ProtoReflect.Descriptor instead.
 func (*Schema) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{6}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Schema) GetId() uint32 {
@@ -551,7 +612,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[7]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +624,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[7]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +637,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{7}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Series) GetName() []byte {
@@ -605,7 +666,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[8]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +678,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[8]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +691,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{8}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Report) GetSchema() uint32 {
@@ -676,7 +737,7 @@ type Subject struct {
 
 func (x *Subject) Reset() {
 	*x = Subject{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[9]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +749,7 @@ func (x *Subject) String() string {
 func (*Subject) ProtoMessage() {}
 
 func (x *Subject) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[9]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +762,7 @@ func (x *Subject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subject.ProtoReflect.Descriptor instead.
 func (*Subject) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{9}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Subject) GetId() uint32 {
@@ -763,7 +824,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[10]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +836,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[10]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +849,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{10}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Result) GetSubject() uint32 {
@@ -867,7 +928,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[11]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +940,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[11]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +953,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{11}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Attempt) GetStartUs() int64 {
@@ -989,7 +1050,7 @@ type Phase struct {
 
 func (x *Phase) Reset() {
 	*x = Phase{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[12]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1062,7 @@ func (x *Phase) String() string {
 func (*Phase) ProtoMessage() {}
 
 func (x *Phase) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[12]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1075,7 @@ func (x *Phase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phase.ProtoReflect.Descriptor instead.
 func (*Phase) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{12}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Phase) GetName() []byte {
@@ -1045,7 +1106,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[13]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1118,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[13]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1131,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{13}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Step) GetName() []byte {
@@ -1128,7 +1189,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[14]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1201,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[14]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1214,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{14}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Finding) GetName() []byte {
@@ -1206,7 +1267,7 @@ type Down struct {
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[15]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1279,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[15]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1292,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{15}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Down) GetAck() uint64 {
@@ -1286,7 +1347,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[16]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1359,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[16]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1372,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{16}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Welcome) GetWallMs() int64 {
@@ -1338,7 +1399,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[17]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1411,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[17]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1424,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{17}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Plan) GetRevision() string {
@@ -1392,7 +1453,7 @@ type Refuse struct {
 
 func (x *Refuse) Reset() {
 	*x = Refuse{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[18]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1465,7 @@ func (x *Refuse) String() string {
 func (*Refuse) ProtoMessage() {}
 
 func (x *Refuse) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[18]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1478,7 @@ func (x *Refuse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refuse.ProtoReflect.Descriptor instead.
 func (*Refuse) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{18}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Refuse) GetMessage() uint64 {
@@ -1452,7 +1513,7 @@ type ProbeNow struct {
 
 func (x *ProbeNow) Reset() {
 	*x = ProbeNow{}
-	mi := &file_uplink_v1_uplink_proto_msgTypes[19]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1525,7 @@ func (x *ProbeNow) String() string {
 func (*ProbeNow) ProtoMessage() {}
 
 func (x *ProbeNow) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_uplink_proto_msgTypes[19]
+	mi := &file_uplink_v1_uplink_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1538,7 @@ func (x *ProbeNow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeNow.ProtoReflect.Descriptor instead.
 func (*ProbeNow) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{19}
+	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ProbeNow) GetCheck() string {
@@ -1507,12 +1568,15 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\x0eEnrollResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x19\n" +
 	"\bca_chain\x18\x02 \x01(\fR\acaChain\x12\x17\n" +
-	"\awall_ms\x18\x03 \x01(\x12R\x06wallMs\"\xa5\x01\n" +
+	"\awall_ms\x18\x03 \x01(\x12R\x06wallMs\"\xdd\x01\n" +
 	"\x02Up\x120\n" +
 	"\x05hello\x18\x01 \x01(\v2\x18.xunjian.uplink.v1.HelloH\x00R\x05hello\x120\n" +
 	"\x05batch\x18\x02 \x01(\v2\x18.xunjian.uplink.v1.BatchH\x00R\x05batch\x123\n" +
-	"\x06packed\x18\x03 \x01(\v2\x19.xunjian.uplink.v1.PackedH\x00R\x06packedB\x06\n" +
-	"\x04body\"\x92\x01\n" +
+	"\x06packed\x18\x03 \x01(\v2\x19.xunjian.uplink.v1.PackedH\x00R\x06packed\x126\n" +
+	"\agoodbye\x18\x04 \x01(\v2\x1a.xunjian.uplink.v1.GoodbyeH\x00R\agoodbyeB\x06\n" +
+	"\x04body\"\x1b\n" +
+	"\aGoodbye\x12\x10\n" +
+	"\x03why\x18\x01 \x01(\tR\x03why\"\x92\x01\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -1630,55 +1694,57 @@ func file_uplink_v1_uplink_proto_rawDescGZIP() []byte {
 	return file_uplink_v1_uplink_proto_rawDescData
 }
 
-var file_uplink_v1_uplink_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_uplink_v1_uplink_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_uplink_v1_uplink_proto_goTypes = []any{
 	(*EnrollRequest)(nil),  // 0: xunjian.uplink.v1.EnrollRequest
 	(*EnrollResponse)(nil), // 1: xunjian.uplink.v1.EnrollResponse
 	(*Up)(nil),             // 2: xunjian.uplink.v1.Up
-	(*Hello)(nil),          // 3: xunjian.uplink.v1.Hello
-	(*Batch)(nil),          // 4: xunjian.uplink.v1.Batch
-	(*Packed)(nil),         // 5: xunjian.uplink.v1.Packed
-	(*Schema)(nil),         // 6: xunjian.uplink.v1.Schema
-	(*Series)(nil),         // 7: xunjian.uplink.v1.Series
-	(*Report)(nil),         // 8: xunjian.uplink.v1.Report
-	(*Subject)(nil),        // 9: xunjian.uplink.v1.Subject
-	(*Result)(nil),         // 10: xunjian.uplink.v1.Result
-	(*Attempt)(nil),        // 11: xunjian.uplink.v1.Attempt
-	(*Phase)(nil),          // 12: xunjian.uplink.v1.Phase
-	(*Step)(nil),           // 13: xunjian.uplink.v1.Step
-	(*Finding)(nil),        // 14: xunjian.uplink.v1.Finding
-	(*Down)(nil),           // 15: xunjian.uplink.v1.Down
-	(*Welcome)(nil),        // 16: xunjian.uplink.v1.Welcome
-	(*Plan)(nil),           // 17: xunjian.uplink.v1.Plan
-	(*Refuse)(nil),         // 18: xunjian.uplink.v1.Refuse
-	(*ProbeNow)(nil),       // 19: xunjian.uplink.v1.ProbeNow
+	(*Goodbye)(nil),        // 3: xunjian.uplink.v1.Goodbye
+	(*Hello)(nil),          // 4: xunjian.uplink.v1.Hello
+	(*Batch)(nil),          // 5: xunjian.uplink.v1.Batch
+	(*Packed)(nil),         // 6: xunjian.uplink.v1.Packed
+	(*Schema)(nil),         // 7: xunjian.uplink.v1.Schema
+	(*Series)(nil),         // 8: xunjian.uplink.v1.Series
+	(*Report)(nil),         // 9: xunjian.uplink.v1.Report
+	(*Subject)(nil),        // 10: xunjian.uplink.v1.Subject
+	(*Result)(nil),         // 11: xunjian.uplink.v1.Result
+	(*Attempt)(nil),        // 12: xunjian.uplink.v1.Attempt
+	(*Phase)(nil),          // 13: xunjian.uplink.v1.Phase
+	(*Step)(nil),           // 14: xunjian.uplink.v1.Step
+	(*Finding)(nil),        // 15: xunjian.uplink.v1.Finding
+	(*Down)(nil),           // 16: xunjian.uplink.v1.Down
+	(*Welcome)(nil),        // 17: xunjian.uplink.v1.Welcome
+	(*Plan)(nil),           // 18: xunjian.uplink.v1.Plan
+	(*Refuse)(nil),         // 19: xunjian.uplink.v1.Refuse
+	(*ProbeNow)(nil),       // 20: xunjian.uplink.v1.ProbeNow
 }
 var file_uplink_v1_uplink_proto_depIdxs = []int32{
-	3,  // 0: xunjian.uplink.v1.Up.hello:type_name -> xunjian.uplink.v1.Hello
-	4,  // 1: xunjian.uplink.v1.Up.batch:type_name -> xunjian.uplink.v1.Batch
-	5,  // 2: xunjian.uplink.v1.Up.packed:type_name -> xunjian.uplink.v1.Packed
-	6,  // 3: xunjian.uplink.v1.Batch.schemas:type_name -> xunjian.uplink.v1.Schema
-	9,  // 4: xunjian.uplink.v1.Batch.subjects:type_name -> xunjian.uplink.v1.Subject
-	8,  // 5: xunjian.uplink.v1.Batch.reports:type_name -> xunjian.uplink.v1.Report
-	10, // 6: xunjian.uplink.v1.Batch.results:type_name -> xunjian.uplink.v1.Result
-	7,  // 7: xunjian.uplink.v1.Schema.series:type_name -> xunjian.uplink.v1.Series
-	11, // 8: xunjian.uplink.v1.Result.attempts:type_name -> xunjian.uplink.v1.Attempt
-	12, // 9: xunjian.uplink.v1.Attempt.phases:type_name -> xunjian.uplink.v1.Phase
-	13, // 10: xunjian.uplink.v1.Attempt.steps:type_name -> xunjian.uplink.v1.Step
-	14, // 11: xunjian.uplink.v1.Attempt.findings:type_name -> xunjian.uplink.v1.Finding
-	16, // 12: xunjian.uplink.v1.Down.welcome:type_name -> xunjian.uplink.v1.Welcome
-	17, // 13: xunjian.uplink.v1.Down.plan:type_name -> xunjian.uplink.v1.Plan
-	18, // 14: xunjian.uplink.v1.Down.refuse:type_name -> xunjian.uplink.v1.Refuse
-	19, // 15: xunjian.uplink.v1.Down.probe_now:type_name -> xunjian.uplink.v1.ProbeNow
-	0,  // 16: xunjian.uplink.v1.Uplink.Enroll:input_type -> xunjian.uplink.v1.EnrollRequest
-	2,  // 17: xunjian.uplink.v1.Uplink.Stream:input_type -> xunjian.uplink.v1.Up
-	1,  // 18: xunjian.uplink.v1.Uplink.Enroll:output_type -> xunjian.uplink.v1.EnrollResponse
-	15, // 19: xunjian.uplink.v1.Uplink.Stream:output_type -> xunjian.uplink.v1.Down
-	18, // [18:20] is the sub-list for method output_type
-	16, // [16:18] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	4,  // 0: xunjian.uplink.v1.Up.hello:type_name -> xunjian.uplink.v1.Hello
+	5,  // 1: xunjian.uplink.v1.Up.batch:type_name -> xunjian.uplink.v1.Batch
+	6,  // 2: xunjian.uplink.v1.Up.packed:type_name -> xunjian.uplink.v1.Packed
+	3,  // 3: xunjian.uplink.v1.Up.goodbye:type_name -> xunjian.uplink.v1.Goodbye
+	7,  // 4: xunjian.uplink.v1.Batch.schemas:type_name -> xunjian.uplink.v1.Schema
+	10, // 5: xunjian.uplink.v1.Batch.subjects:type_name -> xunjian.uplink.v1.Subject
+	9,  // 6: xunjian.uplink.v1.Batch.reports:type_name -> xunjian.uplink.v1.Report
+	11, // 7: xunjian.uplink.v1.Batch.results:type_name -> xunjian.uplink.v1.Result
+	8,  // 8: xunjian.uplink.v1.Schema.series:type_name -> xunjian.uplink.v1.Series
+	12, // 9: xunjian.uplink.v1.Result.attempts:type_name -> xunjian.uplink.v1.Attempt
+	13, // 10: xunjian.uplink.v1.Attempt.phases:type_name -> xunjian.uplink.v1.Phase
+	14, // 11: xunjian.uplink.v1.Attempt.steps:type_name -> xunjian.uplink.v1.Step
+	15, // 12: xunjian.uplink.v1.Attempt.findings:type_name -> xunjian.uplink.v1.Finding
+	17, // 13: xunjian.uplink.v1.Down.welcome:type_name -> xunjian.uplink.v1.Welcome
+	18, // 14: xunjian.uplink.v1.Down.plan:type_name -> xunjian.uplink.v1.Plan
+	19, // 15: xunjian.uplink.v1.Down.refuse:type_name -> xunjian.uplink.v1.Refuse
+	20, // 16: xunjian.uplink.v1.Down.probe_now:type_name -> xunjian.uplink.v1.ProbeNow
+	0,  // 17: xunjian.uplink.v1.Uplink.Enroll:input_type -> xunjian.uplink.v1.EnrollRequest
+	2,  // 18: xunjian.uplink.v1.Uplink.Stream:input_type -> xunjian.uplink.v1.Up
+	1,  // 19: xunjian.uplink.v1.Uplink.Enroll:output_type -> xunjian.uplink.v1.EnrollResponse
+	16, // 20: xunjian.uplink.v1.Uplink.Stream:output_type -> xunjian.uplink.v1.Down
+	19, // [19:21] is the sub-list for method output_type
+	17, // [17:19] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_uplink_v1_uplink_proto_init() }
@@ -1690,6 +1756,7 @@ func file_uplink_v1_uplink_proto_init() {
 		(*Up_Hello)(nil),
 		(*Up_Batch)(nil),
 		(*Up_Packed)(nil),
+		(*Up_Goodbye)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1697,7 +1764,7 @@ func file_uplink_v1_uplink_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uplink_v1_uplink_proto_rawDesc), len(file_uplink_v1_uplink_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
