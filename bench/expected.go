@@ -95,9 +95,9 @@ var expected = map[string]map[simulator.Mode]due{
 		simulator.BalanceLow:    opens("warning", "minor", "余额"),
 		simulator.BalanceZero:   opens("warning", "urgent", "余额"),
 		simulator.LogFailing:    opens("down", "urgent", "send-log"),
-		simulator.SubmitRefused: opens("partial", "general", "submit"),
-		simulator.Throttled:     stays("sms-mas", "unknown", "not now"),
-		simulator.ReportMissing: opens("partial", "general", "report"),
+		simulator.SubmitRefused: opens("partial", "general", "submit").then(refusedLong),
+		simulator.Throttled:     stays("sms-mas", "unknown", "not now").then(throttledLong),
+		simulator.ReportMissing: opens("partial", "general", "report").then(reportsMissing),
 		simulator.Undeliverable: opens("partial", "general", "report"),
 	}),
 	simulator.SMPP: centre("sms-smpp-delivery"),
@@ -132,10 +132,15 @@ var expected = map[string]map[simulator.Mode]due{
 	}),
 }
 
+// What comes of refused messages, of flow control and of missing reports when they last, in sessions and over HTTP.
+const (
+	reportsMissing = "最近 6 次缺 3 次：中断，紧急 3 of the last 6: down, urgent"
+	refusedLong    = "持续 15 分钟：中断，紧急 for 15 min: down, urgent"
+	throttledLong  = "持续 30 分钟：部分故障，一般 for 30 min: partial, general"
+)
+
 // centre is the short message centre behind either protocol; full is the check that sends messages to it.
 func centre(full string) map[simulator.Mode]due {
-	const half, quarter, long = "最近 6 次缺 3 次：中断，紧急 3 of the last 6: down, urgent", "持续 15 分钟：中断，紧急 for 15 min: down, urgent",
-		"持续 30 分钟：部分故障，一般 for 30 min: partial, general"
 	return map[simulator.Mode]due{
 		simulator.Refuse:         opens("down", "urgent", "connect"),
 		simulator.Hang:           opens("down|unusable", "urgent", "login"),
@@ -144,12 +149,12 @@ func centre(full string) map[simulator.Mode]due {
 		simulator.LoginRefused:   opens("partial", "general", "login"),
 		simulator.AnyPassword:    opens("warning", "minor", "探测自检").shownByControl(),
 		simulator.LoginSilent:    opens("down|unusable", "urgent", "login"),
-		simulator.SubmitRefused:  opens("partial", "general", "submit").then(quarter),
-		simulator.Throttled:      stays(full, "unknown", "submit").then(long),
-		simulator.ReportMissing:  opens("partial", "general", "report").then(half),
-		simulator.ReportLate:     opens("partial", "general", "report").then(half),
+		simulator.SubmitRefused:  opens("partial", "general", "submit").then(refusedLong),
+		simulator.Throttled:      stays(full, "unknown", "submit").then(throttledLong),
+		simulator.ReportMissing:  opens("partial", "general", "report").then(reportsMissing),
+		simulator.ReportLate:     opens("partial", "general", "report").then(reportsMissing),
 		simulator.ReportForeign:  opens("warning", "minor", "account|账号").lasting(),
 		simulator.Undeliverable1: stays(full, "ok", ""),
-		simulator.Undeliverable:  opens("partial", "general", "report").then(half),
+		simulator.Undeliverable:  opens("partial", "general", "report").then(reportsMissing),
 	}
 }

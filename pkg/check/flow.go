@@ -40,7 +40,14 @@ type FlowStep struct {
 	Critical  bool               `yaml:"critical,omitempty" json:"critical,omitempty"`
 	Trouble   Trouble            `yaml:"trouble,omitempty" json:"trouble,omitempty"`   // of its failure; default down when critical, else partial
 	Throttle  string             `yaml:"throttle,omitempty" json:"throttle,omitempty"` // regular expression on the answer that means "not now": unknown, not a failure
+	Message   string             `yaml:"message,omitempty" json:"message,omitempty"`   // MessageSubmit or MessageReport: what its failure means depends on those before it
 }
+
+// Steps of a short message that goes through an HTTP gateway (DOMAIN 1.3, M4 and M5).
+const (
+	MessageSubmit = "submit"
+	MessageReport = "report"
+)
 
 // FlowRequest is an HTTP request; a URL without a host is the target's. A step without a URL asks nothing: its
 // expectations are over variables alone.
@@ -165,11 +172,27 @@ func (f *Flow) validate(fail failAt) {
 			}
 			seen[s.Name] = true
 			s.validate(fail, path)
+			if s.Message != "" {
+				validateMessage(fail, path+".message", s.Message, l.Name, seen)
+			}
 		}
 	}
 	if total > MaxSteps {
 		fail("flow", "%d steps: want at most %d", total, MaxSteps)
 	}
+}
+
+// validateMessage sees that a flow is of one message: what became of several could not be told apart.
+func validateMessage(fail failAt, path, message, list string, seen map[string]bool) {
+	switch {
+	case message != MessageSubmit && message != MessageReport:
+		fail(path, "%q: want submit or report", message)
+	case list != "steps":
+		fail(path, "stands in %s: want it in steps", list)
+	case seen["message "+message]: // no step has such a name
+		fail(path, "%s is another step already: want one", message)
+	}
+	seen["message "+message] = true
 }
 
 func (s FlowStep) validate(fail failAt, path string) {

@@ -46,6 +46,7 @@ type Fault struct {
 	Class   check.Class
 	Trouble check.Trouble // empty: the step's
 	Reason  string        // for people; may still hold secrets, which are masked before it is shown
+	NotNow  bool          // the service asks for patience
 }
 
 // Error is the reason.
@@ -54,10 +55,11 @@ func (f *Fault) Error() string { return f.Reason }
 // Call is one run's surroundings.
 type Call struct {
 	Doer    Doer
-	Secrets map[string]string // by the names that the flow's texts use
-	Sweep   bool              // also remove what earlier runs left behind
-	Tidy    time.Duration     // for Finally, which also runs when ctx has ended; default 10 s
-	Trace   func(Event)       // told of each step when it is over, everything masked; nil for none
+	Secrets map[string]string                   // by the names that the flow's texts use
+	Sweep   bool                                // also remove what earlier runs left behind
+	Tidy    time.Duration                       // for Finally, which also runs when ctx has ended; default 10 s
+	Weigh   func(st check.FlowStep, bad *Fault) // may change what the failure of a step of a message means; bad is nil for one that went well; nil for none
+	Trace   func(Event)                         // told of each step when it is over, everything masked; nil for none
 }
 
 // Run is what a run came to. Start, Duration and Steps are set, Duration without Finally.

@@ -51,9 +51,13 @@ func content(err error) *Fault {
 // throttled is a service that asks for patience, which says nothing of its health.
 func (s *session) throttled(st *step, pg *page) *Fault {
 	if pg.Status == http.StatusTooManyRequests && !st.wants(pg.Status) {
-		return &Fault{Outcome: check.Unknown, Class: check.ClassSetup, Reason: "the service says not now: 429 Too Many Requests"}
+		return notNow(": 429 Too Many Requests")
 	}
 	return nil
+}
+
+func notNow(words string) *Fault {
+	return &Fault{Outcome: check.Unknown, Class: check.ClassSetup, NotNow: true, Reason: "the service says not now" + words}
 }
 
 // refused is a login whose credentials were not taken. It rather sees one too many: asking again may lock the account.

@@ -160,11 +160,14 @@ func (s *session) make(ctx context.Context, st *step, r *Run) (check.Step, *Faul
 	start := time.Now()
 	bad := s.elements(ctx, st, r)
 	result := check.Step{Name: st.Name, Duration: time.Since(start), Outcome: check.OK, Status: s.status}
+	if bad != nil && bad.Trouble == "" && bad.Outcome == check.Fail {
+		bad.Trouble = st.trouble()
+	}
+	if st.Message != "" && s.call.Weigh != nil {
+		s.call.Weigh(st.FlowStep, bad)
+	}
 	switch {
 	case bad != nil:
-		if bad.Trouble == "" && bad.Outcome == check.Fail {
-			bad.Trouble = st.trouble()
-		}
 		result.Outcome, result.Class, result.Reason = bad.Outcome, bad.Class, s.scope.mask.clip(bad.Reason, 2*maxSeen)
 	case st.Slow > 0 && result.Duration > st.Slow:
 		result.Outcome = check.Slow
@@ -223,7 +226,7 @@ func (s *session) once(ctx context.Context, st *step, r *Run) *Fault {
 			return nil
 		}
 		if bad == nil && pg != nil && matches(st.throttle, pg) {
-			return &Fault{Outcome: check.Unknown, Class: check.ClassSetup, Reason: fmt.Sprintf("the service says not now (%d): %s", pg.Status, s.seen(st.throttle.Find(pg.Body)))}
+			return notNow(fmt.Sprintf(" (%d): %s", pg.Status, s.seen(st.throttle.Find(pg.Body))))
 		}
 		if bad != nil || st.until == nil {
 			return s.judged(st, pg, bad, r)

@@ -26,6 +26,7 @@ type flowAsker struct {
 	tls     *tls.Config
 	account *account
 	after   func(*flow.Run) // looks at what came of a run that is over; nil for none
+	memory  *smsMemory      // of the messages that its steps send; nil where none does
 
 	mu    sync.Mutex
 	swept time.Time
@@ -71,7 +72,12 @@ func newFlowAsker(spec check.Spec, env Env) (*flowAsker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode flow: %w", err)
 	}
-	return &flowAsker{spec: spec, env: env, program: program, tls: config, account: openAccount(spec, env.State, text)}, nil
+	f := &flowAsker{spec: spec, env: env, program: program, tls: config, account: openAccount(spec, env.State, text)}
+	if slices.ContainsFunc(spec.Flow.Steps, func(s check.FlowStep) bool { return s.Message != "" }) {
+		f.memory = &smsMemory{}
+		f.memory.recall(env.State, spec.Name, spec.Kind+" "+spec.Target)
+	}
+	return f, nil
 }
 
 func flowSteps(spec check.Spec) []string { return flow.StepNames(spec.Flow) }
@@ -96,7 +102,11 @@ func (f *flowAsker) run(ctx context.Context, run func(context.Context, flow.Call
 	}
 	b := newBrowser(f.spec, f.env, f.tls)
 	defer b.close()
-	r := run(ctx, flow.Call{Doer: b, Secrets: secrets, Sweep: sweep, Trace: f.env.Trace})
+	call := flow.Call{Doer: b, Secrets: secrets, Sweep: sweep, Trace: f.env.Trace}
+	if f.memory != nil {
+		call.Weigh = f.memory.weigh
+	}
+	r := run(ctx, call)
 	if sweep {
 		f.mu.Lock()
 		f.swept = time.Now()

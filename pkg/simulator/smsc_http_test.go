@@ -37,6 +37,9 @@ func TestShippedFlowsOfMessagesOverHTTP(t *testing.T) {
 	for name, spec := range shipped(t) {
 		if spec.Kind == "flow" {
 			flows[name] = overHTTP(s, spec)
+			if steps := spec.Flow.Steps; len(steps) != 2 || steps[0].Message != check.MessageSubmit || steps[1].Message != check.MessageReport {
+				t.Errorf("%s does not say what its steps are of a message, so that refusals weigh no more with time", name)
+			}
 		}
 	}
 	if len(flows) != 3 {
