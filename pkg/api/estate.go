@@ -22,6 +22,14 @@ type Service struct {
 	Since  time.Time     `json:"since,omitzero"`
 	Detail string        `json:"detail,omitempty"`
 	Checks []Check       `json:"checks"`
+	Unseen []Unseen      `json:"unseen,omitempty"`
+}
+
+// Unseen is a check at which nobody has looked for long: a gap in monitoring.
+type Unseen struct {
+	Check  string    `json:"check"`
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
 }
 
 // Check is the newest round of one check from one agent.
@@ -145,6 +153,9 @@ func (s *server) listServices(c *call) (answer, error) {
 				Check: k.Check, Agent: k.Agent, Target: k.Target, Outcome: k.Outcome, Class: k.Class, Reason: k.Reason,
 				Seconds: k.Duration.Seconds(), At: k.At.UTC(), CertExpiry: k.CertExpiry.UTC(), Steps: steps(k), Findings: findings(k),
 			})
+		}
+		for _, u := range st.Unseen {
+			v.Unseen = append(v.Unseen, Unseen{u.Check, u.Since.UTC(), u.Why})
 		}
 		out.Services = append(out.Services, v)
 	}

@@ -211,6 +211,7 @@ func (c *Collector) openJudges() error {
 	}
 	c.board = inspect.New(c.cfg.Language, c.cfg.Inspect, c.cfg.Services, c.cfg.Checks)
 	c.board.With(c.askOther, c.cfg.location())
+	c.board.Silence(c.silent)
 	c.board.Worked(worked...)
 	for _, s := range before {
 		c.board.Restore(s)

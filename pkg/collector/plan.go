@@ -232,6 +232,16 @@ func (c *Collector) askOther(name, want, but string) bool {
 	return ok && c.uplink.ProbeNow(agent, name, request)
 }
 
+// silent says whether an agent that is to make the check is silent and that is told, so that it explains why nobody looks.
+func (c *Collector) silent(name string) bool {
+	for _, a := range c.fleet.Agents() {
+		if a.Silent && c.plans.assigned(a.Name, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // validateVantages sees that the agents which a check wants are there, and the check that goes around the gateway.
 func (n *names) validateVantages(s check.Spec, fail config.Fail) {
 	if s.Direct != "" && (s.Direct == s.Name || n.known[s.Direct] == "") {

@@ -145,7 +145,7 @@ func (c *Console) undelivered() (n int) {
 
 func serviceOf(p *i18n.Printer, s inspect.Status) serviceView {
 	v := serviceView{Name: s.Service.Name, Title: plain(s.Service.Title(p.Lang)), State: s.State, Since: s.Since, Detail: p.T("common.nodata")}
-	v.Findings = findingsOf(p, s)
+	v.Findings = append(unseenOf(p, s), findingsOf(p, s)...)
 	if s.State == inspect.Unknown {
 		return v
 	}
@@ -169,6 +169,14 @@ func serviceOf(p *i18n.Printer, s inspect.Status) serviceView {
 
 // maxSteps is how many steps of a check, and findings of a service, the board has room for.
 const maxSteps = 20
+
+// unseenOf tells of the checks at which nobody looks.
+func unseenOf(p *i18n.Printer, s inspect.Status) (out []string) {
+	for _, u := range s.Unseen[:min(len(s.Unseen), maxSteps)] {
+		out = append(out, plain(p.T("console.unseen", "check", u.Check, "why", u.Why)))
+	}
+	return out
+}
 
 // findingsOf is what is not well beside the verdicts of a service's checks, each once.
 func findingsOf(p *i18n.Printer, s inspect.Status) (out []string) {

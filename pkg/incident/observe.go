@@ -153,8 +153,8 @@ func (b *batch) blind(s symptom.Symptom) error {
 		return nil
 	}
 	w, err := b.latest(key)
-	if err != nil || w == nil || !w.rec.Failing() {
-		return err
+	if err != nil || w == nil || !w.rec.Failing() || s.Component != "" && s.Component != w.rec.Component {
+		return err // nobody looks at another check, which says nothing of this fault
 	}
 	s = w.local(s)
 	switch {

@@ -88,6 +88,30 @@ func TestBlind(t *testing.T) {
 	}
 }
 
+// That nobody looks at one of a service's checks breaks the verification of what that check found, and of nothing else.
+func TestBlindForOneCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		component string
+		state     State
+	}{"that which failed": {"login", Detected}, "another": {"deliver", Recovered}} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			fault, end := down(0), good(5)
+			fault.Component, end.Component = "login", "login"
+			r := h.see(fault)
+			h.see(end)
+			h.see(symptom.Symptom{
+				Source: symptom.FromFleet, Service: "signature", Component: c.component, Class: symptom.Unknown, Level: contract.Minor,
+				Detail: "nobody looks", Firing: true, Since: after(8), At: after(8),
+			})
+			h.tick(60)
+			if r, _ = h.get(r.ID); r.State != c.state {
+				t.Errorf("%s, want %s", r.State, c.state)
+			}
+		})
+	}
+}
+
 // A second writer on the same store cannot undo what the first has written.
 func TestSecondDesk(t *testing.T) {
 	h := newHouse(t)

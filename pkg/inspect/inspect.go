@@ -40,6 +40,9 @@ type Board struct {
 	eyes     map[string]*eye // by agent
 	warnings warnings
 	ended    []symptom.Symptom // what a new configuration ended, told with the next tick
+	silent   func(check string) bool
+	ticked   time.Time // when time last passed here
+	awake    time.Time // since when it has without a pause
 }
 
 type service struct {
@@ -47,6 +50,8 @@ type service struct {
 	vantages map[string]*vantage // check + " " + agent
 	firing   symptom.Symptom     // what was last told and has not ended
 	gap      bool                // a gap was told and has not ended
+	names    []string            // of its checks, in order
+	unseen   map[string]*unseen  // by check: those at which nobody looks
 	endedAt  time.Time           // when the last fault was told to have ended
 	state    State
 	since    time.Time
@@ -64,6 +69,10 @@ func New(lang string, cfg Config, services []check.Service, specs []check.Spec) 
 // With gives the board somebody to ask and the time zone of checks' hours, before it is used.
 func (b *Board) With(ask Asker, zone *time.Location) { b.ask, b.zone = ask, zone }
 
+// Silence gives the board somebody who knows whether an agent that is to make a check is silent and that is told. It is called
+// with the board locked.
+func (b *Board) Silence(silent func(check string) bool) { b.silent = silent }
+
 // Configure lays a new configuration over the board; services and checks that stay keep what is known of them.
 func (b *Board) Configure(cfg Config, services []check.Service, specs []check.Spec) {
 	b.mu.Lock()
@@ -74,7 +83,7 @@ func (b *Board) Configure(cfg Config, services []check.Service, specs []check.Sp
 		b.specs[s.Name] = s
 	}
 	for _, s := range services {
-		next := &service{Service: s, vantages: map[string]*vantage{}, state: Unknown}
+		next := &service{Service: s, vantages: map[string]*vantage{}, unseen: map[string]*unseen{}, state: Unknown}
 		if i := slices.IndexFunc(old, func(o *service) bool { return o.Name == s.Name }); i >= 0 {
 			next = old[i]
 			next.Service = s
@@ -86,7 +95,16 @@ func (b *Board) Configure(cfg Config, services []check.Service, specs []check.Sp
 				}
 			}
 		}
+		b.recount(next)
 		b.services = append(b.services, next)
+	}
+	for _, s := range old {
+		if !slices.Contains(b.services, s) {
+			b.recount(s) // none of its checks is left
+			if s.gap {
+				b.ended = append(b.ended, b.gapSymptom(time.Time{}, s, false))
+			}
+		}
 	}
 	b.ended = append(b.ended, b.warnings.leave(b.specs)...)
 	for _, e := range b.eyes {
@@ -106,6 +124,8 @@ func (b *Board) Restore(s symptom.Symptom) {
 	switch svc := b.find(s.Service); {
 	case s.Source == symptom.FromFleet && s.Rule == RuleVantageLost:
 		b.eye(s.Component).adopt(s)
+	case s.Source == symptom.FromFleet && s.Class == symptom.Unknown && s.Rule == "":
+		b.adoptGap(svc, s)
 	case s.Aside():
 		if spec, ok := b.specs[s.Component]; ok && spec.Service == s.Service {
 			b.warnings.adopt(s)
@@ -210,8 +230,10 @@ func (b *Board) Tick(now time.Time) (out []symptom.Symptom) {
 		out = append(out, s)
 	}
 	b.ended = nil
+	b.wake(now)
 	for _, s := range b.services {
 		out = append(out, b.tell(now, s)...)
+		out = append(out, b.watch(now, s)...)
 	}
 	return out
 }
@@ -242,41 +264,4 @@ func (b *Board) tell(now time.Time, s *service) (out []symptom.Symptom) {
 		out = append(out, end)
 	}
 	return out
-}
-
-// verifying is how long after its end a fault may still be under verification: then nobody looking is told too.
-const verifying = 30 * time.Minute
-
-// tellGap reports a gap when every vantage that still speaks says that it cannot look. Silent agents are fleet's to tell,
-// and agents that are cut off are told as such, once for all services, except that a recovery under verification must not
-// be taken for certain while nobody looks.
-func (b *Board) tellGap(now time.Time, s *service) []symptom.Symptom {
-	if s.gap {
-		return nil
-	}
-	blind := !s.endedAt.IsZero() && now.Sub(s.endedAt) < verifying
-	for _, v := range s.vantages {
-		blind = blind || v.gaps >= b.cfg.StaleAfter && !b.stale(now, v) && !b.lost(v.agent)
-	}
-	if !blind {
-		return nil
-	}
-	s.gap = true
-	return []symptom.Symptom{b.gapSymptom(now, s, true)}
-}
-
-func (b *Board) gapSymptom(now time.Time, s *service, firing bool) symptom.Symptom {
-	detail := b.text.T("inspect.runs_again")
-	if firing {
-		detail = b.text.T("inspect.nobody_looks")
-	}
-	for _, v := range s.ordered() {
-		if v.gaps > 0 {
-			detail = b.text.T("inspect.cannot_run", "check", v.spec.Name, "agent", v.agent, "what", v.detail)
-		}
-	}
-	return symptom.Symptom{
-		Source: symptom.FromFleet, Service: s.Name, Class: symptom.Unknown, Level: b.cfg.level(s.Service, check.Spec{}, symptom.Unknown),
-		Detail: detail, Firing: firing, Since: now, At: now,
-	}
 }

@@ -13,6 +13,7 @@ type Status struct {
 	Since   time.Time // zero until something is known
 	Detail  string
 	Checks  []CheckStatus
+	Unseen  []Unseen // checks at which nobody has looked for long, by name
 }
 
 // CheckStatus is the newest round of one check from one agent.
@@ -42,7 +43,7 @@ func (b *Board) Services(now time.Time) []Status {
 	out := make([]Status, 0, len(b.services))
 	for _, s := range b.services {
 		worst, state := b.weigh(now, s)
-		st := Status{Service: s.Service, State: state, Since: s.since}
+		st := Status{Service: s.Service, State: state, Since: s.since, Unseen: b.unseenNow(now, s)}
 		if worst != nil {
 			st.Detail = worst.Detail
 		}

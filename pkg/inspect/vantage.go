@@ -19,6 +19,7 @@ type vantage struct {
 
 	last     check.Result // newest round
 	heard    time.Time    // when it was judged, by the collector's clock
+	judged   time.Time    // when the newest one that said something of the service was
 	window   []seen       // first answers of the last rounds, newest last
 	runs     runs         // answers of the last minutes
 	bad      symptom.Class
@@ -53,7 +54,7 @@ func (v *vantage) judge(now time.Time, r check.Result, c Config, text *i18n.Prin
 		v.skip(now, r, first.Reason)
 		return
 	}
-	v.last, v.heard, v.gaps = r, now, 0
+	v.last, v.heard, v.judged, v.gaps = r, now, now, 0
 	if first.Outcome == check.Fail && first.Trouble == check.Warning { // told beside, and no trouble of the service
 		first.Outcome, first.Class = check.OK, ""
 		r.Attempts = []check.Attempt{first}
@@ -209,9 +210,12 @@ func (b *Board) stale(now time.Time, v *vantage) bool {
 	if v.heard.IsZero() {
 		return true
 	}
-	pace, before := v.spec.Pace(now.In(b.zone)), v.spec.Pace(now.Add(-time.Duration(b.cfg.StaleAfter)*v.spec.Every).In(b.zone))
-	if pace == 0 || before == 0 {
-		return false
-	}
-	return now.Sub(v.heard) > time.Duration(b.cfg.StaleAfter)*max(pace, before)+v.spec.Timeout
+	wait, some := b.patience(now, v.spec)
+	return some && now.Sub(v.heard) > wait
+}
+
+// patience is how long a check may say nothing; none is needed outside its hours.
+func (b *Board) patience(now time.Time, spec check.Spec) (wait time.Duration, some bool) {
+	pace, before := spec.Pace(now.In(b.zone)), spec.Pace(now.Add(-time.Duration(b.cfg.StaleAfter)*spec.Every).In(b.zone))
+	return time.Duration(b.cfg.StaleAfter)*max(pace, before) + spec.Timeout, pace != 0 && before != 0
 }
