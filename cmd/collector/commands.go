@@ -18,19 +18,20 @@ import (
 )
 
 type commands struct {
-	Serve    serveCmd    `cmd:"" help:"${serve}"`
-	Check    checkCmd    `cmd:"" help:"${check}"`
-	Report   reportCmd   `cmd:"" help:"${report}"`
-	Incident incidentCmd `cmd:"" help:"${incident}"`
-	Roster   rosterCmd   `cmd:"" help:"${roster}"`
-	Window   windowCmd   `cmd:"" help:"${window}"`
-	Page     pageCmd     `cmd:"" help:"${page}"`
-	Token    tokenCmd    `cmd:"" help:"${token}"`
-	Backup   backupCmd   `cmd:"" help:"${backup}"`
-	Verify   verifyCmd   `cmd:"" help:"${verify}"`
-	Restore  restoreCmd  `cmd:"" help:"${restore}"`
-	Compact  compactCmd  `cmd:"" help:"${compact}"`
-	Version  versionCmd  `cmd:"" help:"${version}"`
+	Serve     serveCmd     `cmd:"" help:"${serve}"`
+	Check     checkCmd     `cmd:"" help:"${check}"`
+	Report    reportCmd    `cmd:"" help:"${report}"`
+	Incident  incidentCmd  `cmd:"" help:"${incident}"`
+	Roster    rosterCmd    `cmd:"" help:"${roster}"`
+	Window    windowCmd    `cmd:"" help:"${window}"`
+	Page      pageCmd      `cmd:"" help:"${page}"`
+	Heartbeat heartbeatCmd `cmd:"" help:"${heartbeat}"`
+	Token     tokenCmd     `cmd:"" help:"${token}"`
+	Backup    backupCmd    `cmd:"" help:"${backup}"`
+	Verify    verifyCmd    `cmd:"" help:"${verify}"`
+	Restore   restoreCmd   `cmd:"" help:"${restore}"`
+	Compact   compactCmd   `cmd:"" help:"${compact}"`
+	Version   versionCmd   `cmd:"" help:"${version}"`
 }
 
 // helpKeys are the help texts, under collector.help in the catalogues.
@@ -40,6 +41,7 @@ var helpKeys = []string{
 	"reason", "detail", "reporter", "reported_at", "limit", "version_seen",
 	"roster", "roster_show", "roster_override", "roster_swap", "roster_sign_in", "roster_withdraw", "days", "line", "duty_person", "from", "to",
 	"swap_give", "swap_take", "swap_asked", "swap_agreed", "handover", "zero", "change_number", "window", "window_list", "window_create", "window_cancel", "window_services", "window_hosts", "window_checks", "window_approval", "window_override", "page", "page_list", "page_test", "page_channel", "page_to",
+	"heartbeat", "heartbeat_show", "heartbeat_send", "heartbeat_receiver",
 	"token_create", "token_list", "token_revoke", "token_api", "token_agent", "ttl", "token_name", "role", "person", "replace",
 	"backup", "backup_dir", "backup_rate", "verify", "verify_dir", "restore", "restore_dir", "restore_to", "compact",
 }

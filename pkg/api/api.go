@@ -79,6 +79,7 @@ type Options struct {
 	Duty      Duty
 	Pages     Pages
 	Windows   Windows
+	Hearts    Hearts
 	Backups   Backups
 	Control   *Control                                      // its token is good for everything
 	Ready     func() error                                  // nil: always

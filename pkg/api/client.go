@@ -175,6 +175,16 @@ func (c *Client) TestPage(ctx context.Context, t Test) (out TestList, err error)
 	return out, c.json(ctx, http.MethodPost, Prefix+"/pages/test", t, &out)
 }
 
+// Heartbeat tells how the heartbeat of each receiver does.
+func (c *Client) Heartbeat(ctx context.Context) (out HeartList, err error) {
+	return out, c.json(ctx, http.MethodGet, Prefix+"/heartbeat", nil, &out)
+}
+
+// Beat sends a heartbeat out of turn and tells what each receiver answered.
+func (c *Client) Beat(ctx context.Context, b Beat) (out HeartList, err error) {
+	return out, c.json(ctx, http.MethodPost, Prefix+"/heartbeat/send", b, &out)
+}
+
 // Services lists the services' states.
 func (c *Client) Services(ctx context.Context) (out ServiceList, err error) {
 	return out, c.json(ctx, http.MethodGet, Prefix+"/services", nil, &out)

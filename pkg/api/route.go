@@ -55,6 +55,9 @@ var doors = []route{
 	{"GET", Prefix + "/pages", access.Read, (*server).listPages},
 	{"POST", Prefix + "/pages/test", access.Handle, (*server).testPage},
 
+	{"GET", Prefix + "/heartbeat", access.Read, (*server).getHearts},
+	{"POST", Prefix + "/heartbeat/send", access.Handle, (*server).sendBeat},
+
 	{"GET", Prefix + "/agents", access.Read, (*server).listAgents},
 	{"POST", Prefix + "/agents/{name}/revoke", access.Manage, (*server).revokeAgent},
 	{"GET", Prefix + "/tokens", access.Manage, (*server).listTokens},

@@ -45,6 +45,7 @@ var least = map[string]access.Role{
 	"POST /roster/sign-ins": access.Engineer, "POST /roster/{id}/withdraw": access.Lead,
 	"POST /replies": "", // by a token of its own, see TestReplies
 	"GET /pages":    access.Viewer, "POST /pages/test": access.Engineer,
+	"GET /heartbeat": access.Viewer, "POST /heartbeat/send": access.Engineer,
 	"POST /agents/{name}/revoke": access.Admin,
 	"GET /tokens":                access.Admin, "POST /tokens": access.Admin, "DELETE /tokens/{id}": access.Admin,
 	"GET /backup": local, "POST /backup": local, "DELETE /backup": local,

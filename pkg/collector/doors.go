@@ -25,7 +25,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	pages, err := console.New(console.Options{
 		Desk: people, People: c.access, Links: &c.pages, Services: c.board.Services, Agents: c.fleet.Agents,
 		Undelivered: c.pages.Undelivered, Duty: c.roster, Pages: &c.pages, Calls: c.pages.Calls, Windows: c.desk, Forecast: c.desk.Forecast, Emergency: c.emergency,
-		Warnings: c.warnings,
+		Warnings: c.warnings, Hearts: c.hearts,
 		Query:    c.engine, Sessions: c.records, Location: c.cfg.location(), Now: c.clock.Now,
 		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
 	})
@@ -36,7 +36,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	c.control = api.NewControl("", "") // where it listens is known once it does
 	m := http.NewServeMux()
 	doors := api.New(api.Options{
-		Incidents: people, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Windows: c.desk, Pages: &c.pages, Replies: replies{c}, Reports: c.reports(), Backups: &c.backups, Control: c.control,
+		Incidents: people, Services: c.board, Agents: c.fleet, Access: c.access, People: c.roster, Duty: c.roster, Windows: c.desk, Pages: &c.pages, Hearts: c.hearts, Replies: replies{c}, Reports: c.reports(), Backups: &c.backups, Control: c.control,
 		Ready: c.ready, Series: c.heldSeries, Warnings: c.warnings, Reload: c.ReloadNow, Version: c.o.Version, Location: c.cfg.location(), Now: c.clock.Now,
 		Logger: c.log, Registerer: c.registry,
 	})

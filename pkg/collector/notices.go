@@ -87,8 +87,13 @@ func (c *Collector) warnings(now time.Time, text *i18n.Printer) (out []string) {
 	if note := c.notices.missing(now, text); note != "" {
 		out = append(out, note)
 	}
-	for _, name := range c.hearts.Failing() {
-		out = append(out, text.T("collector.heart_failing", "name", name))
+	for _, s := range c.hearts.States() {
+		switch {
+		case s.Withheld:
+			out = append(out, text.T("collector.heart_withheld", "name", s.Name, "error", s.Error))
+		case s.Error != "":
+			out = append(out, text.T("collector.heart_failing", "name", s.Name, "error", s.Error))
+		}
 	}
 	return out
 }

@@ -31,6 +31,7 @@ type channelsPage struct {
 	More     int
 	Tests    []testedView // of the last test page that anybody sent since the start
 	Tested   string       // who sent it, and when
+	Hearts   []heartView
 }
 
 // lastTest is what the last test page came to. It is kept in memory only: a test is done again.
@@ -105,6 +106,7 @@ func (c *Console) channelsPage(f frame) (*channelsPage, error) {
 	for _, name := range c.o.Pages.Channels() {
 		v.Channels = append(v.Channels, channelView{name, waiting[name]})
 	}
+	v.Hearts = c.heartViews(f.P, f.Now)
 	c.lastTest.mu.Lock()
 	defer c.lastTest.mu.Unlock()
 	if !c.lastTest.at.IsZero() {

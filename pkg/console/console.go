@@ -55,6 +55,7 @@ type Options struct {
 	Duty        Duty                                                      // nil: there is no roster
 	Windows     Windows                                                   // nil: none are planned here
 	Pages       Pages                                                     // nil: nothing is known of channels
+	Hearts      Hearts                                                    // nil: nobody outside is told that the collector works
 	Calls       func(id string) ([]pager.Call, error)                     // nil: nobody is called by name
 	Forecast    func(r incident.Record, now time.Time) []contract.Outlook // nil: without what is known of similar incidents
 	Emergency   func() []string                                           // actions approved beforehand
@@ -154,6 +155,7 @@ func (c *Console) routes() http.Handler {
 	m.HandleFunc("POST /windows/{act}", c.signedIn(c.changeWindow))
 	m.HandleFunc("GET /channels", c.signedIn(c.showChannels))
 	m.HandleFunc("POST /channels/test", c.signedIn(c.testPage))
+	m.HandleFunc("POST /channels/heartbeat", c.signedIn(c.beat))
 	m.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
 	})

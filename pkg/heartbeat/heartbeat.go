@@ -121,7 +121,7 @@ type Hearts struct {
 
 	mu        sync.Mutex
 	receivers []Receiver
-	failing   map[string]error
+	states    map[string]State // of those that were tried
 }
 
 // New starts nothing.
@@ -129,7 +129,7 @@ func New(o Options) *Hearts {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Hearts{o: o, log: o.Logger, metrics: newMetrics(o.Registerer), changed: make(chan struct{}, 1), receivers: o.Receivers, failing: map[string]error{}}
+	return &Hearts{o: o, log: o.Logger, metrics: newMetrics(o.Registerer), changed: make(chan struct{}, 1), receivers: o.Receivers, states: map[string]State{}}
 }
 
 // Configure takes other receivers over.
@@ -143,23 +143,12 @@ func (h *Hearts) Configure(list []Receiver) {
 	}
 }
 
-// Failing names the receivers that did not take the last beat.
-func (h *Hearts) Failing() (names []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for name := range h.failing {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // Run beats until ctx is done, and begins anew when the receivers change.
 func (h *Hearts) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		h.mu.Lock()
 		list := h.receivers
-		clear(h.failing)
+		clear(h.states)
 		h.mu.Unlock()
 		h.metrics.forget()
 		round, stop := context.WithCancel(ctx)
@@ -183,42 +172,12 @@ func (h *Hearts) beats(ctx context.Context, r Receiver) {
 	tick := time.NewTicker(r.Every)
 	defer tick.Stop()
 	for {
-		if err == nil {
-			if ill := h.o.Healthy(); ill != nil {
-				h.metrics.withheld.WithLabelValues(r.Name).Inc()
-				h.log.Warn("heartbeat withheld: the collector is not well", "receiver", r.Name, "error", ill)
-			} else {
-				h.note(ctx, r, h.beat(ctx, client, r))
-			}
-		} else {
-			h.note(ctx, r, err)
-		}
+		h.once(ctx, client, err, r)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-	}
-}
-
-func (h *Hearts) note(ctx context.Context, r Receiver, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	h.mu.Lock()
-	_, before := h.failing[r.Name]
-	if err == nil {
-		delete(h.failing, r.Name)
-	} else {
-		h.failing[r.Name] = err
-	}
-	h.mu.Unlock()
-	h.metrics.count(r.Name, err)
-	switch {
-	case err != nil && !before:
-		h.log.Error("heartbeat not taken", "receiver", r.Name, "error", err)
-	case err == nil && before:
-		h.log.Info("heartbeat taken again", "receiver", r.Name)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -194,5 +195,55 @@ func TestValidate(t *testing.T) {
 	want := []string{"[1].every", "[1].kind", "[1].method", "[1].name", "[1].proxy", "[1].timeout", "[1].token", "[1].url", "[2].name"}
 	if !slices.Equal(paths, want) {
 		t.Errorf("faults %v, want %v", paths, want)
+	}
+}
+
+// A beat out of turn goes where it is sent, in a person's name; a collector that is not well sends none for anybody.
+func TestNow(t *testing.T) {
+	good, bad := newPlace(t), newPlace(t)
+	bad.status.Store(503)
+	var ill atomic.Bool
+	var log strings.Builder
+	h := New(Options{
+		Logger:    slog.New(slog.NewTextHandler(&log, nil)),
+		Receivers: []Receiver{{Name: "good", URL: good.URL}, {Name: "bad", Kind: Alertmanager, URL: bad.URL}},
+		Healthy: func() error {
+			if ill.Load() {
+				return errors.New("disk is full")
+			}
+			return nil
+		},
+	})
+	words := func(all []State) (out []string) {
+		for _, s := range all {
+			out = append(out, s.Name+" "+s.Word())
+		}
+		return out
+	}
+	if got := words(h.States()); !slices.Equal(got, []string{"good waiting", "bad waiting"}) {
+		t.Errorf("before the first beat: %q", got)
+	}
+	got, err := h.Now(t.Context(), "good", "张三")
+	if err != nil || !slices.Equal(words(got), []string{"good taken"}) || got[0].Taken.IsZero() || len(good.all()) != 1 || len(bad.all()) != 0 {
+		t.Errorf("for one: %+v %v", got, err)
+	}
+	if !strings.Contains(log.String(), "person=张三") {
+		t.Errorf("the log names nobody: %s", log.String())
+	}
+	got, err = h.Now(t.Context(), "", "张三")
+	if err != nil || !slices.Equal(words(got), []string{"good taken", "bad refused"}) || !strings.Contains(got[1].Error, "503") {
+		t.Errorf("for all: %+v %v", got, err)
+	}
+	if _, err := h.Now(t.Context(), "nobody", "张三"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("for nobody: %v", err)
+	}
+	ill.Store(true)
+	sent := len(good.all())
+	got, err = h.Now(t.Context(), "good", "张三")
+	if err != nil || !slices.Equal(words(got), []string{"good withheld"}) || got[0].Error != "disk is full" || len(good.all()) != sent {
+		t.Errorf("while the collector is not well: %+v %v", got, err)
+	}
+	if got := h.Failing(); !slices.Equal(got, []string{"bad"}) {
+		t.Errorf("failing %q", got)
 	}
 }

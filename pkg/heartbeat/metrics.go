@@ -21,13 +21,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) count(receiver string, err error) {
-	if err != nil {
-		m.failures.WithLabelValues(receiver).Inc()
-		return
+func (m *metrics) count(s State) {
+	switch {
+	case s.Withheld:
+		m.withheld.WithLabelValues(s.Name).Inc()
+	case s.Error != "":
+		m.failures.WithLabelValues(s.Name).Inc()
+	default:
+		m.beats.WithLabelValues(s.Name).Inc()
+		m.last.WithLabelValues(s.Name).SetToCurrentTime()
 	}
-	m.beats.WithLabelValues(receiver).Inc()
-	m.last.WithLabelValues(receiver).SetToCurrentTime()
 }
 
 // forget drops the receivers of an earlier configuration.

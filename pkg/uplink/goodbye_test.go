@@ -106,6 +106,6 @@ func TestGoodbyeToOlder(t *testing.T) {
 	var e envelope
 	e.open([]byte{0x7a, 0x02, 0x0a, 0x00}, 1<<20) // field 15, of a later version still
 	if _, known := e.up.GetBody().(*pb.Up_Goodbye); known || e.fault != nil || e.up.GetBody() != nil {
-		t.Errorf("%+v", e)
+		t.Errorf("body %v, fault %v", e.up.GetBody(), e.fault)
 	}
 }
