@@ -121,7 +121,6 @@ func (r *killRig) open(service string) (found incidentJSON) {
 // figures wants the month's record to leave the window out of the outage: it stands beside it.
 func (r *killRig) figures(ended time.Time) {
 	r.t.Helper()
-	out := filepath.Join(r.dir, "month.json")
 	var month struct {
 		Services []struct {
 			Name   string
@@ -130,7 +129,7 @@ func (r *killRig) figures(ended time.Time) {
 		}
 	}
 	if err := call("GET", r.url()+"/api/xunjian/v1/reports/"+ended.In(time.FixedZone("", 8*3600)).Format("2006-01")+".json", r.token, nil, &month); err != nil {
-		r.t.Fatalf("%s: %v", out, err)
+		r.t.Fatal(err)
 	}
 	for _, s := range month.Services {
 		if s.Name == "sms" && (s.Detail.Planned < time.Second || s.Down > time.Since(ended)+2*time.Second) || s.Name == "gateway" && s.Detail.Planned != 0 {

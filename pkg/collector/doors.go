@@ -26,7 +26,7 @@ func (c *Collector) handler() (http.Handler, error) {
 		Desk: people, People: c.access, Links: &c.pages, Services: c.board.Services, Agents: c.fleet.Agents,
 		Undelivered: c.pages.Undelivered, Duty: c.roster, Pages: &c.pages, Calls: c.pages.Calls, Windows: c.desk, Forecast: c.desk.Forecast, Emergency: c.emergency,
 		Warnings: c.warnings, Hearts: c.hearts,
-		Query:    c.engine, Sessions: c.records, Location: c.cfg.location(), Now: c.clock.Now,
+		Query: c.engine, Sessions: c.records, Location: c.cfg.location(), Now: c.clock.Now,
 		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
 	})
 	if err != nil {
