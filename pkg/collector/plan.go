@@ -216,7 +216,7 @@ func (p *planner) another(name, want, but string, there func(agent string) bool)
 	}
 	for _, a := range candidates {
 		if a != but && p.may(s, a) && there(a) {
-			if !p.asks.Allow() {
+			if !p.asks.AllowN(p.now(), 1) {
 				return "", "", false
 			}
 			p.request++

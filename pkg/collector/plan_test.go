@@ -135,9 +135,11 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
-// Another agent is asked, which is there; and not more than so many in a burst.
+// Another agent is asked, which is there; not more than so many in a burst, nor in a second.
 func TestAnother(t *testing.T) {
 	p := fleetOf(check.Spec{Vantage: map[string]string{"site": "hq"}})
+	now := time.Now()
+	p.now = func() time.Time { return now } // however long the burst takes here
 	yes := func(string) bool { return true }
 	seen := map[string]bool{}
 	for range asksBurst {
@@ -149,6 +151,15 @@ func TestAnother(t *testing.T) {
 	}
 	if _, _, ok := p.another("gate", "", "hq-1", yes); ok {
 		t.Error("a storm has no end")
+	}
+	now = now.Add(time.Second)
+	for n := range asksPerSecond {
+		if _, _, ok := p.another("gate", "", "hq-1", yes); !ok {
+			t.Fatalf("%d are asked in a second, want %d", n, asksPerSecond)
+		}
+	}
+	if _, _, ok := p.another("gate", "", "hq-1", yes); ok {
+		t.Error("more are asked in a second than may be")
 	}
 	p = fleetOf(check.Spec{Vantage: map[string]string{"site": "hq"}})
 	if a, _, ok := p.another("gate", "", "hq-1", func(a string) bool { return a != "hq-2" }); ok {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"xunjian/pkg/access"
@@ -30,11 +31,8 @@ type board struct {
 	Duty        []onDuty // on the lines, now
 	Gaps        []string // of the roster, within a week
 	Warnings    []string // what everybody should know
-	Storm       bool     // so many opened within five minutes that one cause is likely
+	Storm       string   // how many opened within five minutes, if so many that one cause is likely; else empty
 }
-
-// aStorm is how many incidents within five minutes make one.
-const aStorm = 20
 
 // More is how many incidents the board does not show.
 func (b *board) More() int { return b.Open - len(b.Incidents) }
@@ -85,11 +83,7 @@ func (c *Console) board(r *http.Request, who access.Identity, now time.Time) (*b
 		return nil, err
 	}
 	slices.SortStableFunc(records, func(a, b incident.Record) int { return cmp.Compare(urgency(b), urgency(a)) })
-	fresh := 0
 	for _, rec := range records {
-		if now.Sub(rec.OpenedAt) < 5*time.Minute {
-			fresh++
-		}
 		switch {
 		case rec.Open():
 			if v.Open++; len(v.Incidents) < maxShown {
@@ -99,7 +93,9 @@ func (c *Console) board(r *http.Request, who access.Identity, now time.Time) (*b
 			v.Unfiled = append(v.Unfiled, c.card(v.frame, rec))
 		}
 	}
-	v.Storm = fresh >= aStorm
+	if n := c.o.Desk.Storm(now); n > 0 {
+		v.Storm = strconv.Itoa(n)
+	}
 	v.Head = v.P.T("console.title")
 	if v.Open > 0 {
 		v.Head = fmt.Sprintf("(%d) %s", v.Open, v.Head)

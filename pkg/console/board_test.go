@@ -27,6 +27,7 @@ import (
 	"xunjian/pkg/metric"
 	"xunjian/pkg/pager"
 	"xunjian/pkg/query"
+	"xunjian/pkg/symptom"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -162,6 +163,25 @@ func TestBoardIsBounded(t *testing.T) {
 	if n := strings.Count(page, `<li id="INC-`); n != maxShown {
 		t.Errorf("%d incidents are shown", n)
 	}
+}
+
+// The board's storm is the desk's.
+func TestBoardShowsTheStorm(t *testing.T) {
+	r := newRig(t)
+	now := time.Now()
+	viewer := r.as(access.Viewer)
+	for n := range incident.StormOf {
+		if page := viewer.sees("/"); strings.Contains(page, `id="storm"`) {
+			t.Fatalf("%d incidents are shown as a storm", n)
+		}
+		at := now.Add(time.Duration(n) * time.Millisecond)
+		if _, _, err := r.desk.Observe(at, symptom.Symptom{
+			Source: symptom.FromFleet, Service: "host", Component: fmt.Sprint("web-", n), Class: symptom.Silent, Level: contract.General, Firing: true, Since: at, At: at,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	viewer.sees("/", fmt.Sprintf(`id="storm">五分钟内新增 %d 起故障`, incident.StormOf))
 }
 
 func TestRecoveredWaitsForItsAccount(t *testing.T) {

@@ -34,6 +34,7 @@ type Desk interface {
 	List(incident.Filter) ([]incident.Record, error)
 	Get(id string) (incident.Record, []incident.Event, error)
 	deed.Desk
+	Storm(now time.Time) int // incidents of the last minutes, 0 while they are not very many
 	Subscribe() (<-chan struct{}, func())
 }
 

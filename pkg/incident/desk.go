@@ -111,6 +111,9 @@ func New(db *store.DB, o Options) (*Desk, error) {
 			}
 			d.hold(r)
 			d.learn(r)
+			if r.Parent == "" {
+				d.storm.add(r.desk(r.OpenedAt), 1) // a restart does not end a storm
+			}
 		}
 		if err := errors.Join(d.readClock(tx), d.readWindows(tx)); err != nil {
 			return err

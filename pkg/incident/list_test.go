@@ -2,6 +2,7 @@ package incident
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -118,5 +119,25 @@ func TestList(t *testing.T) {
 	}
 	if _, err := h.List(Filter{State: "weird"}); !errors.Is(err, ErrBadAct) {
 		t.Errorf("unknown state: %v", err)
+	}
+}
+
+// A storm is one from the thirtieth incident within five minutes on, ends with them, and outlives a restart.
+func TestStormState(t *testing.T) {
+	h := newHouse(t)
+	for n := range StormOf {
+		if got := h.Storm(after(1)); got != 0 {
+			t.Fatalf("%d incidents are a storm of %d", n, got)
+		}
+		h.see(hostSilent("web-"+strconv.Itoa(n), 0, float64(n)/StormOf))
+	}
+	for range 2 {
+		if got := h.Storm(after(1)); got != StormOf {
+			t.Errorf("%d incidents in a storm of %d", got, StormOf)
+		}
+		h.reopen()
+	}
+	if got := h.Storm(after(7)); got != 0 {
+		t.Errorf("a storm of %d goes on", got)
 	}
 }
