@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -105,6 +106,9 @@ func show(p *i18n.Printer, i api.Incident, whole bool) {
 		text := e.Text
 		if e.Symptom != nil {
 			text = cmp.Or(text, e.Symptom.Detail)
+		}
+		if e.Recount != nil {
+			text = strings.Join(e.Recount.Tell(p, time.Local), "; ")
 		}
 		fmt.Printf("  %s  %s  %s %s\n", stamp(e.At), p.T("incident.event."+string(e.Kind)), e.Person, text)
 	}

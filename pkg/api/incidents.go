@@ -58,7 +58,8 @@ type Incident struct {
 	UpdatedAt    time.Time         `json:"updated_at"`
 	incident.Handled
 	incident.Together
-	Clocks []Clock `json:"clocks,omitempty"` // those that have not stopped for good
+	Clocks  []Clock `json:"clocks,omitempty"`  // those that have not stopped for good
+	Guessed bool    `json:"guessed,omitempty"` // a clock rests on working days that nobody has announced: it is provisional until the notice comes
 
 	May      []string           `json:"may,omitempty"` // of one incident only: what can be done about it now, whoever may
 	Evidence []symptom.Evidence `json:"evidence,omitempty"`
@@ -88,7 +89,7 @@ func (s *server) tell(r incident.Record, c *call) Incident {
 		AckAt: r.AckAt.UTC(), AckBy: r.AckBy, AckVia: r.AckVia, Verifying: r.VerifyingSince.UTC(),
 		RecoveredAt: r.RecoveredAt.UTC(), Provisional: r.Provisional, ResolvedBy: r.ResolvedBy,
 		ConfirmDue: r.ConfirmDue.UTC(), ConfirmedAt: r.ConfirmedAt.UTC(), ConfirmedBy: r.ConfirmedBy, ClosedAt: r.ClosedAt.UTC(), ClosedBy: r.ClosedBy,
-		Excused: string(r.Excused), ExcusedBy: r.ExcusedBy, Handled: r.Handled, Together: r.Together, Clocks: s.clocks(r, c.now),
+		Excused: string(r.Excused), ExcusedBy: r.ExcusedBy, Handled: r.Handled, Together: r.Together, Clocks: s.clocks(r, c.now), Guessed: r.Guesses(c.now),
 		Breaches: breaches, Relapses: r.Relapses, RecurrenceOf: r.RecurrenceOf, UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }

@@ -32,6 +32,7 @@ type card struct {
 	Children          []string
 	MoreChildren      int
 	AtRisk            bool
+	Guessed           bool // a clock rests on working days that nobody has announced
 	MayAck            bool
 	Evidence          []observation
 }
@@ -69,7 +70,7 @@ func (c *Console) card(f frame, r incident.Record) card {
 		Response:  clock{Has: !clocks.ResponseDue.IsZero(), Running: res.Open, Due: clocks.ResponseDue.In(loc), Late: res.Breached, Took: span(res.Elapsed)},
 		Recovery:  clock{Has: !clocks.RecoveryDue.IsZero(), Running: rec.Open && !rec.Verifying && !rec.Waiting, Due: clocks.RecoveryDue.In(loc), Late: rec.Breached, Took: span(rec.Net)},
 		Verifying: r.Open() && rec.Verifying, MayAck: f.MayAct && r.Open() && r.AckAt.IsZero(),
-		Awaiting: r.State == incident.Awaiting, Parent: r.Parent, Children: r.Children[:min(len(r.Children), shownChildren)],
+		Guessed: r.Guesses(f.Now), Awaiting: r.State == incident.Awaiting, Parent: r.Parent, Children: r.Children[:min(len(r.Children), shownChildren)],
 		MoreChildren: max(0, len(r.Children)-shownChildren),
 	}
 	if r.Doubt != nil && !r.Filed() {
@@ -356,6 +357,11 @@ func (c *Console) lines(p *i18n.Printer, e incident.Event) (out []string) {
 	}
 	if e.Kind == incident.EventExtended {
 		named(p.T("console.new_due"), c.stamp(e.Until))
+	}
+	if e.Recount != nil {
+		for _, line := range e.Recount.Tell(p, c.o.Location) {
+			add(line)
+		}
 	}
 	if e.Excused != "" {
 		add(p.T("incident.excused." + string(e.Excused)))

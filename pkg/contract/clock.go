@@ -95,7 +95,7 @@ type Clocks struct {
 	Recovery    RecoveryClock
 	Breaches    []Breach  // by clock, then time
 	Next        time.Time // the next deadline that passes if nothing happens before; zero: none
-	Provisional bool      // working time of a year whose holidays nobody has announced is in it
+	Provisional bool      // working time of a year whose holidays nobody has announced is in it, or in a deadline to come
 }
 
 // Start is when the clocks start: the earlier of detection and report, or the fault's own start where the terms say so.
@@ -114,8 +114,26 @@ func (t Terms) Assess(h History, now time.Time) Clocks {
 	c := Clocks{Start: t.Start(h), Level: h.levelNow()}
 	t.response(h, now, &c)
 	t.recovery(h, now, &c)
-	c.Provisional = t.inOffice(c.Level) && !t.Working.Known(c.Start, now)
+	c.Provisional = t.guessed(h, c, now)
 	return c
+}
+
+// guessed says that days of a year whose holidays nobody has announced are in the clocks, or in a deadline that is to come.
+func (t Terms) guessed(h History, c Clocks, now time.Time) bool {
+	general := slices.ContainsFunc(h.Steps, func(s Step) bool { return s.Kind == Graded && s.Level == General })
+	if !t.inOffice(General) || h.Level != General && !general {
+		return false
+	}
+	last := latest(now, latest(c.ResponseDue, c.RecoveryDue))
+	if end, open, _ := h.recoveryEnd(now); !open {
+		last = end
+		if at, ok := h.acknowledged(); ok {
+			last = latest(end, at)
+		} else {
+			last = latest(now, c.ResponseDue)
+		}
+	}
+	return !t.Working.Known(c.Start, last)
 }
 
 // until is the history as it was known to be at now, in the order of time.

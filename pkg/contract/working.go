@@ -112,6 +112,34 @@ func (w *Working) Known(from, to time.Time) bool {
 	return true
 }
 
+// Announced is w with the years that it only guessed and a later calendar knows, false when there are none. Days of years
+// whose notice had come stay as they were counted, but for the December before, of which a notice may rule days; the
+// office's hours are those of w.
+func (w *Working) Announced(later *Working) (*Working, bool) {
+	fresh := slices.DeleteFunc(slices.Clone(later.Years), func(y int) bool { return slices.Contains(w.Years, y) })
+	if len(fresh) == 0 {
+		return w, false
+	}
+	ruled := func(day string) bool {
+		t, err := time.Parse(time.DateOnly, day)
+		return err == nil && (slices.Contains(fresh, t.Year()) || t.Month() == time.December && slices.Contains(fresh, t.Year()+1))
+	}
+	merge := func(old, of []string) []string {
+		out := slices.DeleteFunc(slices.Clone(old), ruled)
+		for _, day := range of {
+			if ruled(day) {
+				out = append(out, day)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	out := *w
+	out.Calendar, out.Years = later.Calendar, slices.Sorted(slices.Values(slices.Concat(w.Years, fresh)))
+	out.Off, out.On = merge(w.Off, later.Off), merge(w.On, later.On)
+	return &out, true
+}
+
 // AllDay is the same working days with all of their hours: what counts hours of working days rather than of the office.
 func (w *Working) AllDay() *Working {
 	all := *w

@@ -14,12 +14,14 @@ func (d *Desk) Configure(s Settings) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.configure(s)
+	d.wake()
 }
 
 func (d *Desk) configure(s Settings) {
 	if s.Terms == (contract.Terms{}) {
 		s.Terms = contract.DefaultTerms()
 	}
+	d.newCalendar = s.Working != nil
 	d.set, d.estate, d.services = s, newEstate(s.Services), map[string]check.Service{}
 	for _, one := range s.Services {
 		d.services[one.Name] = one

@@ -60,6 +60,9 @@ type Desk struct {
 	held       map[string]held            // symptoms within windows, by key
 	times      map[string][]time.Duration // recovery times of the past, by kinship
 	waiting    map[chan struct{}]bool
+
+	guessed     map[string]bool // incidents whose clocks rest on working days that nobody has announced
+	newCalendar bool            // which may know them has come, and they have not been looked at
 }
 
 // live is an incident of which more is to come, as stored, and when time alone will next change it; zero: never.
@@ -94,7 +97,7 @@ func New(db *store.DB, o Options) (*Desk, error) {
 	}
 	d := &Desk{
 		db: db, o: o, unclosed: map[string]live{}, keyed: map[string]string{}, failing: map[string]map[string]bool{},
-		waiting: map[chan struct{}]bool{}, windows: map[string]Window{}, held: map[string]held{}, curveTries: map[string]int{}, times: map[string][]time.Duration{},
+		waiting: map[chan struct{}]bool{}, guessed: map[string]bool{}, windows: map[string]Window{}, held: map[string]held{}, curveTries: map[string]int{}, times: map[string][]time.Duration{},
 	}
 	d.configure(o.Settings)
 	if d.clock.read = o.Steady; o.Steady == nil {
@@ -173,6 +176,9 @@ func (d *Desk) Subscribe() (<-chan struct{}, func()) {
 
 // hold keeps what is stored of an incident at hand while more is to come of it. The caller holds mu.
 func (d *Desk) hold(r Record) {
+	if delete(d.guessed, r.ID); r.guesses(r.UpdatedAt) {
+		d.guessed[r.ID] = true
+	}
 	n := r.node()
 	if r.Failing() {
 		if d.failing[n] == nil {
@@ -191,7 +197,7 @@ func (d *Desk) hold(r Record) {
 		return
 	}
 	d.unclosed[r.ID] = live{r, next(r)}
-	if r.Failing() || d.keyed[r.Key] == "" {
+	if r.Failing() { // as in the table of keys, which is asked for the others
 		d.keyed[r.Key] = r.ID
 	}
 }

@@ -105,23 +105,15 @@ func brief(r Record) Record {
 // settle writes down what time alone has brought: a recovery that held until at, deadlines missed by now,
 // and breaches that do not stand because a fact from before them came late.
 func (w *draft) settle(at time.Time) {
+	w.recount()
 	if v := w.rec.VerifyingSince; !v.IsZero() && !at.Before(v.Add(w.rec.Terms.VerifyTime(w.rec.Level))) {
 		w.recovered(Event{Of: v})
 	}
 	w.warn()
-	due := w.rec.clocks(w.now).Breaches
-	for _, b := range w.rec.Breaches {
-		if !slices.Contains(due, b) {
-			w.add(Event{Kind: EventCorrected, Of: b.At, Breach: &b})
-		}
-	}
-	for _, b := range due {
-		if !slices.Contains(w.rec.Breaches, b) {
-			w.add(Event{Kind: EventBreached, Of: b.At, Level: b.Level, Breach: &b})
-		}
-	}
+	w.judge()
 	if at, ok := w.rec.Terms.Overdue(w.rec.History, w.now); ok && w.rec.Open() {
 		w.raise(contract.Urgent, at, "")
+		w.judge() // it was urgent since then
 	}
 	if r := w.rec; r.State == Recovered && r.Doubt == nil && !r.ConfirmDue.IsZero() && !w.now.Before(r.ConfirmDue) {
 		w.add(Event{Kind: EventConfirmed, Of: r.ConfirmDue})
@@ -131,6 +123,24 @@ func (w *draft) settle(at time.Time) {
 	}
 	if r := w.rec; r.State == Merged && r.Failing() && r.VerifyingSince.IsZero() && !r.LeaveBy.IsZero() && !w.now.Before(r.LeaveBy) {
 		w.leave(Event{Of: r.LeaveBy})
+	}
+}
+
+// judge writes down the deadlines that were missed by now, and those that were not after all.
+func (w *draft) judge() {
+	for {
+		due := w.rec.clocks(w.now).Breaches
+		i := slices.IndexFunc(w.rec.Breaches, func(b contract.Breach) bool { return !slices.Contains(due, b) })
+		if i < 0 {
+			break
+		}
+		b := w.rec.Breaches[i]
+		w.add(Event{Kind: EventCorrected, Of: b.At, Breach: &b}) // which may take back a level, and what was missed by it
+	}
+	for _, b := range w.rec.clocks(w.now).Breaches {
+		if !slices.Contains(w.rec.Breaches, b) {
+			w.add(Event{Kind: EventBreached, Of: b.At, Level: b.Level, Breach: &b})
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ const (
 
 	EventStepped   EventKind = "stepped"   // the wall clock was set: the incident's times go on as before, Skew behind it
 	EventCorrected EventKind = "corrected" // a breach does not stand after a late fact
+	EventRecounted EventKind = "recounted" // the holidays of a year that was guessed are known: its clocks are counted anew
 )
 
 // EventKinds lists all of them.
@@ -69,7 +70,7 @@ var EventKinds = []EventKind{
 	EventPaused, EventResumed, EventExtended, EventImpact,
 	EventVerifying, EventRelapsed, EventGap, EventRecovered, EventReopened, EventResolved, EventConfirmed, EventRefused, EventArchived, EventClosed,
 	EventDoubted, EventFalse, EventUpheld, EventExcused, EventMerged, EventSplit, EventJoined, EventLeft, EventOrphaned, EventEnded,
-	EventEvidence, EventTold, EventWarned, EventBreached, EventCorrected, EventStepped,
+	EventEvidence, EventTold, EventWarned, EventBreached, EventCorrected, EventStepped, EventRecounted,
 }
 
 // Event is one thing that happened to an incident. Events only grow; the record is what they add up to.
@@ -111,6 +112,7 @@ type Event struct {
 	Carried    *Carried          `json:"carried,omitempty"`
 	Skew       time.Duration     `json:"skew,omitempty"`
 	Warning    *contract.Warning `json:"warning,omitempty"`
+	Recount    *Recount          `json:"recount,omitempty"`
 }
 
 // Opened is what only the first event says.

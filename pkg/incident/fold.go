@@ -52,7 +52,7 @@ func (r Record) with(e Event) Record {
 }
 
 // recordForm is raised when records hold more of what their events say than they did: older ones are folded anew.
-const recordForm = 2
+const recordForm = 3
 
 // applies says what each kind of event changes; kinds that are not here only add to the list of events.
 var applies = map[EventKind]func(r *Record, e Event){
@@ -96,6 +96,7 @@ var applies = map[EventKind]func(r *Record, e Event){
 	EventWarned:       (*Record).warned,
 	EventCorrected:    (*Record).correct,
 	EventStepped:      func(r *Record, e Event) { r.Skew = e.Skew },
+	EventRecounted:    (*Record).recounted,
 }
 
 // when is the time at which an event took effect.
@@ -232,7 +233,7 @@ func (r *Record) relapse(e Event) {
 func (r *Record) recover(e Event) {
 	r.Muted = e.Person != "" && r.Linked && r.Workaround != nil && r.VerifyingSince.IsZero()
 	r.over(e.when())
-	r.Provisional, r.ConfirmDue = e.Person != "", e.Until
+	r.Provisional, r.ConfirmDue, r.ConfirmFrom = e.Person != "", e.Until, e.At
 	if r.Parent == "" {
 		r.State = Recovered
 	}
@@ -259,7 +260,7 @@ func (r *Record) over(at time.Time) {
 func (r *Record) reopen(e Event) {
 	r.Relapses++
 	r.RecoveredAt, r.ClosedAt, r.ClosedBy, r.Provisional = time.Time{}, time.Time{}, "", false
-	r.ConfirmDue, r.ConfirmedAt, r.ConfirmedBy = time.Time{}, time.Time{}, ""
+	r.ConfirmDue, r.ConfirmFrom, r.ConfirmedAt, r.ConfirmedBy = time.Time{}, time.Time{}, time.Time{}, ""
 	r.Muted, r.Workaround, r.Doubt = false, nil, nil
 	if r.Excused == ExcusedFalse {
 		r.Excused, r.ExcusedBy = "", ""
@@ -291,5 +292,16 @@ func (r *Record) breach(e Event) {
 }
 
 func (r *Record) correct(e Event) {
-	r.Breaches = slices.DeleteFunc(slices.Clone(r.Breaches), func(b contract.Breach) bool { return b == *e.Breach })
+	b := *e.Breach
+	r.Breaches = slices.DeleteFunc(slices.Clone(r.Breaches), func(x contract.Breach) bool { return x == b })
+	if b.Clock != contract.Recovery || b.Level != contract.General || r.PersonLevel {
+		return
+	}
+	steps := len(r.History.Steps) // what was raised to urgent only for it is general again
+	r.History.Steps = slices.DeleteFunc(r.History.Steps, func(s contract.Step) bool {
+		return s.Kind == contract.Graded && s.Level == contract.Urgent && s.At.Equal(b.At)
+	})
+	if len(r.History.Steps) < steps {
+		r.Level = r.clocks(e.At).Level
+	}
 }

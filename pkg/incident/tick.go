@@ -20,6 +20,11 @@ func (d *Desk) Tick(now time.Time) error {
 	if err := d.release(reached); err != nil {
 		return fmt.Errorf("tick incidents: %w", err)
 	}
+	if d.newCalendar {
+		if err := d.recountAll(now); err != nil {
+			return fmt.Errorf("tick incidents: %w", err)
+		}
+	}
 	due := d.ranked(func(l live) bool { return !l.due.IsZero() && !l.due.After(reached) })
 	for some := range slices.Chunk(due, 256) { // what one transaction holds
 		b, err := d.batch(now)

@@ -26,10 +26,14 @@ func (b Book) Day(service string, day time.Time) (out Sheet, found bool, err err
 	return out, err == nil, err
 }
 
-// Keep keeps a day for good: what is kept once is not kept anew.
+// Keep keeps a day for good: what is kept once is not kept anew, but for office hours that were guessed.
 func (b Book) Keep(service string, day time.Time, s Sheet) error {
 	return b.DB.Update(func(tx *store.Tx) error {
-		if _, err := sheets.Get(tx, pageOf(service, day)); !errors.Is(err, store.ErrNotFound) {
+		old, err := sheets.Get(tx, pageOf(service, day))
+		if err == nil && old.Provisional && !s.Provisional {
+			return sheets.Put(tx, pageOf(service, day), s)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		return sheets.Put(tx, pageOf(service, day), s)

@@ -128,16 +128,37 @@ func (m *Maker) Between(ctx context.Context, service string, from, to, asOf time
 func (m *Maker) day(ctx context.Context, service string, day, asOf time.Time, exists map[string]int64) (Sheet, error) {
 	end := day.AddDate(0, 0, 1)
 	done := m.Kept != nil && end.Add(final).Before(asOf)
+	var kept Sheet
 	if done {
-		if s, ok, err := m.Kept.Day(service, day); ok || err != nil {
+		s, ok, err := m.Kept.Day(service, day)
+		if _, known := m.Calendar.Workday(day); err != nil || ok && !(s.Provisional && known) {
 			return s, err
 		}
+		kept = s
 	}
 	s, err := m.work(ctx, service, day, earlier(end, asOf), exists)
+	if kept.Provisional && err == nil {
+		s = kept.announced(s)
+	}
 	if err == nil && done {
 		err = m.Kept.Keep(service, day, s)
 	}
 	return s, err
+}
+
+// announced is a kept sheet with the office hours of another that was made when the day's holiday notice had come. Without
+// all of the samples that it was made of it stays as it is.
+func (s Sheet) announced(now Sheet) Sheet {
+	if now.Provisional || now.Whole().Always.Done < s.Whole().Always.Done {
+		return s
+	}
+	out := Sheet{Lines: slices.Clone(s.Lines)}
+	for i, l := range out.Lines {
+		if j := slices.IndexFunc(now.Lines, func(x Line) bool { return x.Subject == l.Subject }); j >= 0 {
+			out.Lines[i].Office = now.Lines[j].Office
+		}
+	}
+	return out
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -226,6 +227,45 @@ func TestFinalDaysAreKept(t *testing.T) {
 	}
 	if _, found, err := m.Kept.Day("s", at(t, "2026-11-10 00:00")); found || err != nil {
 		t.Errorf("a day that may still change is kept (%v)", err)
+	}
+}
+
+// The office hours of days that were kept before their holiday notice came are worked out anew, and nothing else of them; not
+// when samples are gone by then.
+func TestNoticeAfterDaysWereKept(t *testing.T) {
+	from, to := at(t, "2027-01-01 00:00"), at(t, "2027-01-03 00:00")
+	notice := fstest.MapFS{"2027.json": {Data: []byte(`{"year":2027,"days":[{"date":"2027-01-01","isOffDay":true},{"date":"2027-01-02","isOffDay":false}]}`)}}
+	for name, gone := range map[string]bool{"samples are there": false, "samples are gone": true} {
+		t.Run(name, func(t *testing.T) {
+			db, err := store.Open(filepath.Join(t.TempDir(), "records.db"), store.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			m := maker(t, check.Spec{Every: time.Minute}, memory{every("probe_success", from, to, time.Minute, func(time.Time) float64 { return 1 })})
+			m.Kept = Book{db}
+			guess := between(t, m, "2027-01-01 00:00", "2027-01-03 00:00")
+			if !guess.Provisional || guess.Whole().Office.Done != 7*60 {
+				t.Fatalf("guessed: provisional %v, %d rounds in office hours", guess.Provisional, guess.Whole().Office.Done)
+			}
+			if m.Calendar, err = contract.LoadCalendar(shanghai, notice); err != nil {
+				t.Fatal(err)
+			}
+			m.Checks[0].Every = time.Hour // what is configured later changes no figures of old days
+			if gone {
+				m.Samples = memory{}
+			}
+			for range 2 {
+				s := between(t, m, "2027-01-01 00:00", "2027-01-03 00:00")
+				saturday, _, err := m.Kept.Day("s", from.AddDate(0, 0, 1))
+				if err != nil || s.Provisional != gone || s.Whole().Always.Due != guess.Whole().Always.Due || s.Whole().Always.Done != 2*24*60 {
+					t.Errorf("provisional %v, %d of %d rounds (%v)", s.Provisional, s.Whole().Always.Done, s.Whole().Always.Due, err)
+				}
+				if n := saturday.Whole().Office.Done; !gone && n != 7*60 || gone && n != 0 {
+					t.Errorf("%d rounds in the office hours of the worked Saturday", n)
+				}
+			}
+		})
 	}
 }
 
