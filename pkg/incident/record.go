@@ -49,7 +49,7 @@ type Record struct {
 	RecoveredAt    time.Time `json:"recovered_at,omitzero"`    // first good sample of the run that held (R5)
 	Provisional    bool      `json:"provisional,omitempty"`    // the recovery is a person's declaration
 	ResolvedBy     string    `json:"resolved_by,omitempty"`
-	ConfirmDue     time.Time `json:"confirm_due,omitzero"` // when the recovery counts as confirmed if nobody objects (R10)
+	ConfirmDue     time.Time `json:"confirm_due,omitzero"`  // when the recovery counts as confirmed if nobody objects (R10)
 	ConfirmFrom    time.Time `json:"confirm_from,omitzero"` // when it was written down: working days count from there
 	ConfirmedAt    time.Time `json:"confirmed_at,omitzero"`
 	ConfirmedBy    string    `json:"confirmed_by,omitempty"` // of party A; empty: nobody objected in time (默认确认)
