@@ -79,6 +79,7 @@ func main() {
 	flag.IntVar(&o.year.hosts, "hosts", 100, "tsdb-year: hosts")
 	flag.IntVar(&o.year.days, "days", 395, "tsdb-year: days written")
 	flag.IntVar(&o.year.retain, "retain", 365, "tsdb-year: days kept")
+	flag.IntVar(&o.year.retainAggregates, "retain-aggregates", 0, "tsdb-year: days of which aggregates are kept; 0 is the store's default, five years")
 	flag.StringVar(&o.faults.only, "only", "", "faults: these services only, and smpp and cmpp, with commas")
 	flag.StringVar(&o.faults.modes, "modes", "", "faults: these faults only, with commas")
 	flag.IntVar(&o.faults.rigs, "rigs", 4, "faults: demos at a time, each with the faults of one service")

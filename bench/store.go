@@ -113,9 +113,9 @@ func (s *ownStore) settle(ctx context.Context, d dataset) (total tsdb.MergeStats
 }
 
 func addMerge(a, b tsdb.MergeStats) tsdb.MergeStats {
-	a.Days, a.HotBlocks, a.Dropped = a.Days+b.Days, a.HotBlocks+b.HotBlocks, a.Dropped+b.Dropped
+	a.Days, a.HotBlocks, a.Drops = a.Days+b.Days, a.HotBlocks+b.HotBlocks, append(a.Drops, b.Drops...)
 	a.RawBytes, a.DayBytes, a.RollupBytes = a.RawBytes+b.RawBytes, a.DayBytes+b.DayBytes, a.RollupBytes+b.RollupBytes
-	a.DropTime, a.DropRead, a.MergeTime = a.DropTime+b.DropTime, a.DropRead+b.DropRead, a.MergeTime+b.MergeTime
+	a.SketchBytes, a.MergeTime = a.SketchBytes+b.SketchBytes, a.MergeTime+b.MergeTime
 	return a
 }
 

@@ -18,6 +18,12 @@ import (
 // yearOptions are the flags of the area tsdb-year.
 type yearOptions struct {
 	hosts, days, retain int
+	retainAggregates    int // 0: as long as the store does by itself
+}
+
+func (o yearOptions) store() tsdb.Options {
+	const day = 24 * time.Hour
+	return tsdb.Options{Retain: time.Duration(o.retain) * day, RetainRollup: time.Duration(o.retainAggregates) * day}
 }
 
 // year is a run of many days through the whole store: journal, small blocks, day merge, retention.
@@ -25,12 +31,12 @@ type year struct {
 	dataset
 	yearOptions
 	*ownStore
-	merges       []time.Duration
-	drops, reads []time.Duration // of days dropped: the transaction, and reading ahead of it
-	total        tsdb.MergeStats
-	full         float64 // bytes of data.db when retention begins to drop
-	last         float64
-	mark         tsdb.Stats // when the last days told of began
+	merges     []time.Duration
+	disk       []time.Duration // what the disk takes for as much as a day dropped writes, right after each
+	total      tsdb.MergeStats
+	full, last tsdb.Space // when retention begins to drop, and at the end
+	mark       tsdb.Stats // when the last days told of began
+	told       int        // the day before them
 }
 
 // yearArea writes day after day at the speed of the machine, every report through Append, and drops what is older than the
@@ -48,7 +54,7 @@ func yearArea(ctx context.Context, o options) (_ []figure, err error) {
 	y := &year{yearOptions: o.year}
 	first := time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC).Add(step)
 	y.dataset = dataset{recording: rec, hosts: y.yearOptions.hosts, ticks: y.days * dayTicks, first: first, stride: 1}
-	if y.ownStore, err = openStore(dir, first, tsdb.Options{Retain: time.Duration(y.retain) * 24 * time.Hour}); err != nil {
+	if y.ownStore, err = openStore(dir, first, y.store()); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, y.end()) }()
@@ -99,22 +105,38 @@ func (y *year) pass(ctx context.Context, day int) error {
 		if one.Days > 0 {
 			y.merges = append(y.merges, one.MergeTime)
 		}
-		if one.Dropped > 0 {
-			y.drops, y.reads = append(y.drops, one.DropTime), append(y.reads, one.DropRead)
+		if len(one.Drops) > 0 {
+			took, err := syncTwice(filepath.Join(y.dir, "probe"))
+			if err != nil {
+				return err
+			}
+			y.disk = append(y.disk, took)
 		}
 	}
-	info, err := os.Stat(filepath.Join(y.dir, "data.db"))
-	if err != nil {
-		return err
-	}
-	y.last = float64(info.Size())
-	if day+1 == min(y.retain, y.days) {
-		y.full = y.last
-	}
-	if (day+1)%10 == 0 {
-		y.tellDays(day+1, 10)
+	if n := day + 1; n%10 == 0 || n == min(y.retain, y.days) || n == y.days {
+		return y.checkpoint(n)
 	}
 	return nil
+}
+
+// syncTwice writes to a file of its own as bbolt does in a small transaction: some pages and then one that leads to them,
+// each waited for. What it takes is the disk's doing and its other users'.
+func syncTwice(path string) (time.Duration, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	begin := time.Now()
+	for _, size := range []int{128 << 10, 4 << 10} {
+		if _, err := f.WriteAt(make([]byte, size), 0); err != nil {
+			return 0, err
+		}
+		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			return 0, fmt.Errorf("sync %s: %w", path, err)
+		}
+	}
+	return time.Since(begin), nil
 }
 
 // flushed waits until sealed blocks are in data.db, as they would be after a minute of the real clock.
@@ -132,26 +154,64 @@ func (s *ownStore) flushed(ctx context.Context) error {
 
 func (y *year) figures() []figure {
 	kept := float64(min(y.retain, y.days)) * float64(dayTicks*y.yearOptions.hosts*len(y.series))
+	grown := func(size func(tsdb.Space) int64) float64 { return float64(size(y.last)) / float64(size(y.full)) }
+	raw, aggregates := y.drops(false), y.drops(true)
 	return []figure{
-		{"tsdb.year_bytes_per_sample", "B", "bar", y.full / kept, 0.8},
-		{"tsdb.year_growth", "", "bar", y.last / y.full, 1.01},
-		{"tsdb.year_drop", "ms", "bar", ms(quantile(y.drops, 1)), 20},
-		{"tsdb.year_drop_p50", "ms", "bar", ms(quantile(y.drops, 0.5)), 20},
-		{"tsdb.year_drop_read_p50", "ms", "", ms(quantile(y.reads, 0.5)), 0},
+		{"tsdb.year_bytes_per_sample", "B", "bar", float64(y.full.File) / kept, 0.8},
+		{"tsdb.year_growth", "", "bar", grown(func(s tsdb.Space) int64 { return s.File }), 1.01},
+		{"tsdb.year_growth_days", "", "bar", grown(func(s tsdb.Space) int64 { return s.Days }), 1.01},
+		{"tsdb.year_growth_without_aggregates", "", "bar", grown(func(s tsdb.Space) int64 { return s.File - s.Aggregates }), 1.01},
+		{"tsdb.year_aggregates_a_day", "MB", "", float64(y.total.RollupBytes) / 1e6 / float64(y.days-1), 0},
+		{"tsdb.year_sketches_a_day", "MB", "", float64(y.total.SketchBytes) / 1e6 / float64(y.days-1), 0},
+		{"tsdb.year_drop", "ms", "bar", ms(quantile(raw.took, 1)), 20},
+		{"tsdb.year_drop_p50", "ms", "bar", ms(quantile(raw.took, 0.5)), 20},
+		{"tsdb.year_drop_disk", "ms", "", ms(quantile(raw.disk, 1)), 0},
+		{"tsdb.year_drop_disk_p50", "ms", "", ms(quantile(raw.disk, 0.5)), 0},
+		{"tsdb.year_drop_rest", "ms", "", ms(quantile(raw.rest, 1)), 0},
+		{"tsdb.year_drop_read_p50", "ms", "", ms(quantile(raw.read, 0.5)), 0},
+		{"tsdb.year_drop_aggregates", "ms", "", ms(quantile(aggregates.took, 1)), 0},
+		{"tsdb.year_disk", "ms", "", ms(quantile(y.disk, 1)), 0},
+		{"tsdb.year_disk_p50", "ms", "", ms(quantile(y.disk, 0.5)), 0},
 		{"tsdb.year_merge_p50", "ms", "", ms(quantile(y.merges, 0.5)), 0},
 		{"tsdb.year_merge_max", "ms", "", ms(quantile(y.merges, 1)), 0},
 	}
 }
 
-// tellDays says how the last days went, for a run that is cut short.
-func (y *year) tellDays(day, days int) {
-	now := y.Stats()
-	n := float64(days * dayTicks * y.yearOptions.hosts * len(y.series))
-	drops := y.drops[max(0, len(y.drops)-days):]
-	fmt.Printf("# day %d: data.db %.1f MB; written by the last %d days, B a sample: journal.db %.2f, data.db %.2f; days dropped in %v at most, %v median\n",
-		day, y.last/1e6, days, float64(now.JournalWritten-y.mark.JournalWritten)/n, float64(now.DataWritten-y.mark.DataWritten)/n,
-		quantile(drops, 1).Round(10*time.Microsecond), quantile(drops, 0.5).Round(10*time.Microsecond))
-	y.mark = now
+// dropTimes are what days dropped took: reading them ahead, the transaction, its disk and what is left of it.
+type dropTimes struct {
+	read, took, disk, rest []time.Duration
+}
+
+// drops are those of samples or of aggregates.
+func (y *year) drops(aggregates bool) (t dropTimes) {
+	for _, d := range y.total.Drops {
+		if d.Aggregates == aggregates {
+			t.read, t.took = append(t.read, d.Read), append(t.took, d.Took)
+			t.disk, t.rest = append(t.disk, d.Disk), append(t.rest, d.Took-d.Disk)
+		}
+	}
+	return t
+}
+
+// checkpoint weighs the file and says how the days since the last one went, also for a run that is cut short.
+func (y *year) checkpoint(day int) (err error) {
+	if y.last, err = y.Space(); err != nil {
+		return err
+	}
+	if day == min(y.retain, y.days) {
+		y.full = y.last
+	}
+	now, s := y.Stats(), y.last
+	n := float64((day - y.told) * dayTicks * y.yearOptions.hosts * len(y.series))
+	took := y.drops(false).took
+	took = took[max(0, len(took)-(day-y.told)):]
+	mb := func(n int64) float64 { return float64(n) / 1e6 }
+	fmt.Printf("# day %d: data.db %.1f MB: days %.1f, aggregates %.1f, small blocks %.1f, free %.1f, not used yet %.1f; written since day %d, B a sample: journal.db %.2f, data.db %.2f; days dropped in %v at most, %v median\n",
+		day, mb(s.File), mb(s.Days), mb(s.Aggregates), mb(s.Hot), mb(s.Free), mb(s.Unused), y.told,
+		float64(now.JournalWritten-y.mark.JournalWritten)/n, float64(now.DataWritten-y.mark.DataWritten)/n,
+		quantile(took, 1).Round(10*time.Microsecond), quantile(took, 0.5).Round(10*time.Microsecond))
+	y.mark, y.told = now, day
+	return nil
 }
 
 // tellWritten sets the pages that were written against what had to be, and beside the kernel's account.
@@ -176,11 +236,11 @@ func (y *year) readTimes(ctx context.Context) (out []figure, err error) {
 			}
 		}
 		begin := time.Now()
-		s, err := openStore(y.dir, time.UnixMilli(at), tsdb.Options{Retain: time.Duration(y.retain) * 24 * time.Hour})
+		s, err := openStore(y.dir, time.UnixMilli(at), y.store())
 		if err != nil {
 			return nil, err
 		}
-		gb := y.last / 1e9
+		gb := float64(y.last.File) / 1e9
 		out = append(out, figure{"tsdb.year_open_" + warmth, "s/GB", "bar", time.Since(begin).Seconds() / gb, 2})
 		for _, read := range []struct {
 			name string

@@ -44,9 +44,16 @@ type MergeStats struct {
 	Days, HotBlocks    int   // stream-days written, blocks merged into them
 	RawBytes, DayBytes int64 // of the blocks merged, and of those written
 	RollupBytes        int64
-	Dropped            int // buckets of days that retention dropped
+	SketchBytes        int64 // of RollupBytes, the sketches
 	MergeTime          time.Duration
-	DropRead, DropTime time.Duration // reading what is to be dropped, and the transactions that drop it
+	Drops              []Drop
+}
+
+// Drop is a day that retention dropped, a transaction each.
+type Drop struct {
+	Aggregates bool          // not its samples
+	Read, Took time.Duration // reading its pages, and then the transaction
+	Disk       time.Duration // of Took, writing pages and waiting until the disk has them
 }
 
 // run merges every few minutes; a failure that is not final is tried again.
@@ -244,6 +251,7 @@ func (m *merger) encode(out *mergedDay, sh *shape, entries []entry) (err error) 
 		out.rollup = m.roll.done(dayKey(bucketRollup, out.day, out.stream.id, 0), sh)
 		m.bytes += len(out.rollup)
 		m.stats.RollupBytes += int64(len(out.rollup))
+		m.stats.SketchBytes += int64(m.roll.sketchBytes)
 	}
 	m.stats.Days++
 	m.stats.HotBlocks += len(out.hot)

@@ -81,5 +81,5 @@ func (m *metrics) outcome(o Outcome) { m.reports.WithLabelValues(o.String()).Inc
 func (m *metrics) merged(s MergeStats) {
 	m.merges.Add(float64(s.Days))
 	m.mergeTime.Add(s.MergeTime.Seconds())
-	m.dropped.Add(float64(s.Dropped))
+	m.dropped.Add(float64(len(s.Drops)))
 }

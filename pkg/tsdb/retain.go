@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -89,6 +90,7 @@ func dropBefore(now time.Time, span time.Duration) uint32 {
 func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
 	for ctx.Err() == nil {
 		start, oldest, there := time.Now(), uint32(0), false
+		done := Drop{Aggregates: bytes.Equal(bucket, bucketRollup)}
 		err := view(m.db.ddb, func(tx *bolt.Tx) error {
 			k, _ := tx.Bucket(bucket).Cursor().First()
 			if len(k) != 4 || keyDay(k) > upTo {
@@ -104,7 +106,10 @@ func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
 			return err
 		}
 		begin := time.Now()
-		err = m.db.update(m.db.ddb, func(tx *bolt.Tx) error { return tx.Bucket(bucket).DeleteBucket(key32(oldest)) })
+		err = m.db.update(m.db.ddb, func(tx *bolt.Tx) error {
+			tx.OnCommit(func() { stats := tx.Stats(); done.Disk = stats.GetWriteTime() })
+			return tx.Bucket(bucket).DeleteBucket(key32(oldest))
+		})
 		if errors.Is(err, ErrNoSpace) {
 			return err
 		}
@@ -112,8 +117,8 @@ func (m *merger) drop(ctx context.Context, bucket []byte, upTo uint32) error {
 			m.db.fail(fmt.Errorf("drop %s of day %d: %w", bucket, oldest, err))
 			return m.db.Err()
 		}
-		m.stats.Dropped++
-		m.stats.DropRead, m.stats.DropTime = m.stats.DropRead+begin.Sub(start), m.stats.DropTime+time.Since(begin)
+		done.Read, done.Took = begin.Sub(start), time.Since(begin)
+		m.stats.Drops = append(m.stats.Drops, done)
 	}
 	return ctx.Err()
 }

@@ -127,11 +127,13 @@ type rollupEncoder struct {
 	sketch      Sketch
 	keys        []int32
 	sketched    int // rows that a day must have for a sketch
+	sketchBytes int // of all sketches since start
 	numbers     []float64
 }
 
 func (e *rollupEncoder) start(stamps []int64) {
 	e.begin()
+	e.sketchBytes = 0
 	e.shared.axis(stamps)
 }
 
@@ -174,6 +176,7 @@ func (e *rollupEncoder) series(name string, v []float64) {
 		return
 	}
 	e.body[at] |= rollSketch
+	before := len(e.body)
 	e.keys = e.sketch.make(v, e.keys)
 	e.numbers = e.numbers[:0]
 	for _, k := range e.sketch.keys {
@@ -182,6 +185,7 @@ func (e *rollupEncoder) series(name string, v []float64) {
 	e.body = binary.AppendUvarint(e.body, uint64(len(e.numbers)))
 	e.put(e.numbers)
 	e.put(e.sketch.counts)
+	e.sketchBytes += len(e.body) - before
 }
 
 func sameValue(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }
