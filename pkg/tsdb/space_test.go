@@ -48,7 +48,7 @@ func TestDroppedDaysMakeRoom(t *testing.T) {
 		t.Errorf("%+v comes to %d", now, sum)
 	}
 	// If the pages of samples alone were not used again, it would be more than twice as much.
-	if was, is := then.File-then.Unused, now.File-now.Unused; is > was+was/5 {
+	if was, is := then.File-then.Unused, now.File-now.Unused; is > was+was/3 {
 		t.Errorf("data.db took %d bytes of pages after %d days and %d after %d: %+v, then %+v", was, full, is, end, then, now)
 	}
 }
