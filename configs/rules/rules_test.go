@@ -38,6 +38,8 @@ func TestPromtool(t *testing.T) {
 		{"test", "rules", "host_test.yml"},
 		{"check", "rules", "--lint=all", "--lint-fatal", "gateway.yml"},
 		{"test", "rules", "gateway_test.yml"},
+		{"check", "rules", "--lint=all", "--lint-fatal", "collector.yml"},
+		{"test", "rules", "collector_test.yml"},
 	} {
 		if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -48,6 +50,30 @@ func TestPromtool(t *testing.T) {
 func TestManagerTakesTheFolder(t *testing.T) {
 	if err := rule.Check([]string{"."}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCollectorRulesAreTried: each rule on the collector's own health is seen firing, and not firing before, in both languages.
+func TestCollectorRulesAreTried(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	rules, tried := read("collector.yml"), read("collector_test.yml")
+	alerts := regexp.MustCompile(`(?m)- alert: (\w+)$`).FindAllStringSubmatch(rules, -1)
+	if n := strings.Count(rules, "summary_en: "); len(alerts) < 20 || n != len(alerts) || strings.Count(rules, "      summary: ") != n {
+		t.Errorf("%d alerts, %d English texts", len(alerts), n)
+	}
+	for _, a := range alerts {
+		if !strings.Contains(tried, "alertname: "+a[1]+"\n    exp_alerts:\n    - exp_labels") {
+			t.Errorf("%s is nowhere seen firing", a[1])
+		}
+		if !strings.Contains(tried, "alertname: "+a[1]+", exp_alerts: []") {
+			t.Errorf("%s is nowhere seen quiet", a[1])
+		}
 	}
 }
 

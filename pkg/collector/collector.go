@@ -122,6 +122,7 @@ func newCollector(o Options) *Collector {
 	c.plans = newPlanner(c.clock.Now)
 	c.pages.swapped = make(chan struct{}, 1)
 	c.metrics = newMetrics(c.registry, o.Version)
+	backupMetrics(c.registry, o.Config.Data)
 	c.backups.c = c
 	return c
 }

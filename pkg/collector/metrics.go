@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"xunjian/pkg/store"
 	"xunjian/pkg/uplink"
 )
 
@@ -26,6 +27,18 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 	m.reloadAt.SetToCurrentTime()
 	reg.MustRegister(m.reloadOK, m.reloadAt, build)
 	return m
+}
+
+// backupMetrics show when the data were last copied whole.
+func backupMetrics(reg prometheus.Registerer, data string) {
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "xunjian_backup_last_success_timestamp_seconds", Help: "When the last good backup was made; 0 when none is noted.",
+	}, func() float64 {
+		if n := store.ReadNote(data); !n.At.IsZero() {
+			return float64(n.At.Unix())
+		}
+		return 0
+	}))
 }
 
 // tellerMetrics show what waits for a desk that cannot write.

@@ -150,7 +150,7 @@ func (h *Hearts) Run(ctx context.Context) error {
 		list := h.receivers
 		clear(h.states)
 		h.mu.Unlock()
-		h.metrics.forget()
+		h.metrics.begin(list)
 		round, stop := context.WithCancel(ctx)
 		var wg sync.WaitGroup
 		for _, r := range list {

@@ -33,10 +33,14 @@ func (m *metrics) count(s State) {
 	}
 }
 
-// forget drops the receivers of an earlier configuration.
-func (m *metrics) forget() {
+// begin drops the receivers of an earlier configuration and shows the counts of the present ones from 0 on: what never was
+// counted cannot be seen to rise.
+func (m *metrics) begin(list []Receiver) {
+	m.last.Reset()
 	for _, v := range []*prometheus.CounterVec{m.beats, m.failures, m.withheld} {
 		v.Reset()
+		for _, r := range list {
+			v.WithLabelValues(r.Name)
+		}
 	}
-	m.last.Reset()
 }

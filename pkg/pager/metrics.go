@@ -36,6 +36,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
+// begin shows a channel's counts from 0 on: what never was counted cannot be seen to rise.
+func (m *metrics) begin(channel string) {
+	for _, c := range []*prometheus.CounterVec{m.sent, m.failed, m.gaveUp} {
+		c.WithLabelValues(channel)
+	}
+	m.undelivered.WithLabelValues(channel)
+}
+
 func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 	err := reg.Register(c)
 	var have prometheus.AlreadyRegisteredError

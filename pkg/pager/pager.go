@@ -67,6 +67,7 @@ func New(desk *incident.Desk, db *store.DB, o Options) (*Pager, error) {
 		if p.paces[c.Name()] != nil {
 			return nil, fmt.Errorf("open pager: two channels are named %q", c.Name())
 		}
+		p.metrics.begin(c.Name())
 		p.paces[c.Name()] = newPace(channel.TermsOf(c).PerMinute)
 		if places[c.Name()] = broadcasts(c); places[c.Name()] {
 			p.workers = append(p.workers, newWorker(p, c))
