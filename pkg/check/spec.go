@@ -103,12 +103,6 @@ func (s Spec) WithDefaults() Spec {
 	return s
 }
 
-// LogsIn says that the check shows an account's credentials.
-func (s Spec) LogsIn() bool {
-	return s.SMS != nil && s.SMS.Account == SMSSeparate ||
-		s.Flow != nil && slices.ContainsFunc(s.Flow.Steps, func(st FlowStep) bool { return st.Login })
-}
-
 // Validate tells fail of every fault in the check, defaults applied; whether the service exists is the collector's to know.
 func (s Spec) Validate(fail func(path, format string, args ...any)) {
 	s = s.WithDefaults()

@@ -35,9 +35,10 @@ func (c *Config) validatePeople(fail config.Fail) {
 
 // Warnings are what a configuration may have and probably should not, for people to read.
 func (c *Config) Warnings(now time.Time, p *i18n.Printer) (out []string) {
+	out = c.accountsApart(p)
 	plan, err := c.dutyPlan()
 	if err != nil {
-		return nil // told as a fault
+		return out // told as a fault
 	}
 	stamp := func(t time.Time) string { return t.In(c.location()).Format("2006-01-02 15:04") }
 	gaps := plan.Gaps(now, now.Add(foreseen), nil)

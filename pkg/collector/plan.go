@@ -22,6 +22,7 @@ type planner struct {
 	checks   []check.Spec
 	labels   map[string]map[string]string // of agents, as configured
 	known    []string                     // agents that are configured or have asked for a plan, in order
+	accounts map[string]string            // by check that logs in
 	onTime   map[string][]string          // by check that wants some vantages only: the agents that run it
 	seen     map[string]time.Time         // when an agent was last there
 	started  time.Time
@@ -58,7 +59,9 @@ func (p *planner) set(c Config) {
 		p.meet(a.Name)
 	}
 	onTime := map[string][]string{}
+	p.accounts = map[string]string{}
 	for _, s := range c.Checks {
+		p.accounts[s.Name] = s.Account()
 		if old := slices.DeleteFunc(p.onTime[s.Name], func(a string) bool { return !p.may(s, a) }); s.Vantages > 0 {
 			onTime[s.Name] = old
 		}
@@ -146,12 +149,21 @@ func (p *planner) tick(now time.Time, there func(agent string) bool) {
 }
 
 // choose gives each check that wants so many vantages as many agents that are there. Those who run it keep it while they
-// are there; one that comes back stands by. Says whether anything changed. The caller holds mu.
+// are there; one that comes back stands by. Checks of one account go to the same agents as far as they may, for each agent counts
+// refusals for itself, and together they would lock it. Says whether anything changed. The caller holds mu.
 func (p *planner) choose(now time.Time) (changed bool) {
+	settled := now.Sub(p.started) > gathering
+	shown := map[string][]string{} // by account, where
+	for name, agents := range p.onTime {
+		if account := p.accounts[name]; account != "" && settled {
+			shown[account] = append(shown[account], agents...)
+		}
+	}
 	for _, s := range p.checks {
 		if s.Vantages == 0 {
 			continue
 		}
+		account := p.accounts[s.Name]
 		var here, gone []string
 		for _, a := range p.known {
 			switch {
@@ -162,16 +174,18 @@ func (p *planner) choose(now time.Time) (changed bool) {
 				gone = append(gone, a)
 			}
 		}
-		keeps := func(a string) bool { return now.Sub(p.started) > gathering && slices.Contains(p.onTime[s.Name], a) }
+		keeps := func(a string) int { return b2i(settled && slices.Contains(p.onTime[s.Name], a)) }
+		shows := func(a string) int { return b2i(slices.Contains(shown[account], a)) }
+		key := cmp.Or(account, s.Name)
 		slices.SortFunc(here, func(a, b string) int {
-			if keeps(a) != keeps(b) {
-				return cmp.Compare(b2i(keeps(b)), b2i(keeps(a)))
-			}
-			return cmp.Compare(affinity(s.Name, a), affinity(s.Name, b))
+			return cmp.Or(cmp.Compare(keeps(b), keeps(a)), cmp.Compare(shows(b), shows(a)), cmp.Compare(affinity(key, a), affinity(key, b)))
 		})
 		next := append(here, gone...) // one that is gone may run it all the same
 		next = next[:min(s.Vantages, len(next))]
 		slices.Sort(next)
+		if account != "" {
+			shown[account] = append(shown[account], next...)
+		}
 		if !slices.Equal(next, p.onTime[s.Name]) {
 			p.onTime[s.Name], changed = next, true
 		}
