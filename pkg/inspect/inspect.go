@@ -234,6 +234,7 @@ func (b *Board) Tick(now time.Time) (out []symptom.Symptom) {
 	for _, s := range b.services {
 		out = append(out, b.tell(now, s)...)
 		out = append(out, b.watch(now, s)...)
+		b.askAgain(now, s)
 	}
 	return out
 }

@@ -12,6 +12,7 @@ const (
 	settle   = 3 * time.Second // how long a fault that only one vantage sees waits for the other checks of that agent
 	patience = time.Second     // beyond the check's timeout, how long an answer is waited for
 	tooLong  = 5 * time.Second // but never longer: a page is late by this at most when nobody answers
+	lasting  = 15 * time.Minute
 )
 
 // question asks others about what a vantage has just judged: another vantage of the check, and the direct check of the
@@ -42,6 +43,19 @@ func (b *Board) question(now time.Time, s *service, v *vantage, was symptom.Clas
 	v.asked = now
 	if turned {
 		v.hold = now.Add(min(v.spec.Timeout+patience, tooLong))
+	}
+}
+
+// askAgain has whoever found a fault asked once more after a quarter of an hour where the check's own pace is slower: what has
+// lasted so long may be graver (messages that are refused, DOMAIN 1.3 M4), and nobody shall wait half an hour to learn it.
+func (b *Board) askAgain(now time.Time, s *service) {
+	for _, v := range s.vantages {
+		if b.ask == nil || v.bad == "" || v.bad == symptom.Slow || v.asksAgain || now.Sub(v.heard) < lasting || credentials(v.last) {
+			continue
+		}
+		if v.spec.Pace(now.In(b.zone)) > lasting {
+			v.asksAgain = b.ask(v.spec.Name, v.agent, "")
+		}
 	}
 }
 

@@ -17,22 +17,23 @@ type vantage struct {
 	spec  check.Spec
 	agent string
 
-	last     check.Result // newest round
-	heard    time.Time    // when it was judged, by the collector's clock
-	judged   time.Time    // when the newest one that said something of the service was
-	window   []seen       // first answers of the last rounds, newest last
-	runs     runs         // answers of the last minutes
-	bad      symptom.Class
-	badSince time.Time // first bad answer of the fault, or of those that may become one
-	failFrom time.Time // first bad answer since the last good one
-	badAt    time.Time // when the fault was judged to be one
-	asked    time.Time // when others were last asked about it
-	hold     time.Time // until then others may answer
-	good     int       // good rounds in a row
-	goodFrom time.Time // first of them
-	calmFrom time.Time // since when answers stay under the slow threshold's share
-	gaps     int       // rounds in a row that could not run
-	detail   string
+	last      check.Result // newest round
+	heard     time.Time    // when it was judged, by the collector's clock
+	judged    time.Time    // when the newest one that said something of the service was
+	window    []seen       // first answers of the last rounds, newest last
+	runs      runs         // answers of the last minutes
+	bad       symptom.Class
+	badSince  time.Time // first bad answer of the fault, or of those that may become one
+	failFrom  time.Time // first bad answer since the last good one
+	badAt     time.Time // when the fault was judged to be one
+	asked     time.Time // when others were last asked about it
+	hold      time.Time // until then others may answer
+	asksAgain bool      // was asked again because the fault lasts
+	good      int       // good rounds in a row
+	goodFrom  time.Time // first of them
+	calmFrom  time.Time // since when answers stay under the slow threshold's share
+	gaps      int       // rounds in a row that could not run
+	detail    string
 }
 
 // seen is what a round's first answer was, and whether asking again could not show otherwise.
@@ -200,7 +201,7 @@ func (v *vantage) turnGood(r check.Result, c Config) {
 
 // forget leaves nothing of a fault.
 func (v *vantage) forget() {
-	v.bad, v.badSince, v.failFrom, v.badAt, v.hold = "", time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	v.bad, v.badSince, v.failFrom, v.badAt, v.hold, v.asksAgain = "", time.Time{}, time.Time{}, time.Time{}, time.Time{}, false
 	v.window, v.runs = v.window[:0], runs{}
 }
 

@@ -84,6 +84,7 @@ func newSMS(spec check.Spec, env Env, codec func(sms.Account) (sms.Codec, error)
 	a.account = strings.Join([]string{spec.Kind, spec.Target, m.User}, " ")
 	a.office = enterSMSOffice(a.account)
 	a.memory.recall(env.State, spec.Name, a.account)
+	a.office.know(a.memory.Own)
 	if a.wrong == nil {
 		return a, nil
 	}

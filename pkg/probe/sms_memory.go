@@ -20,6 +20,7 @@ const (
 	smsLockGuard     = 2                // logins refused in a row before the account is left alone …
 	smsQuiet         = 5 * time.Minute  // … for so long
 	smsLastReports   = 6
+	smsLastOwn       = 16
 	smsMissingMost   = 3 // of the last reports: half of them
 	smsStrayMemory   = 24 * time.Hour
 )
@@ -45,6 +46,7 @@ type smsPast struct {
 	Sent      []time.Time  `json:"sent,omitempty"`     // messages of the last 24 hours
 	Turn      int          `json:"turn,omitempty"`     // of the numbers
 	Stray     time.Time    `json:"stray,omitzero"`
+	Own       []string     `json:"own,omitempty"` // the last messages, whose reports may still come
 }
 
 // smsStanding is a refusal as it is kept.
@@ -69,7 +71,7 @@ func (m *smsMemory) recall(state, name, account string) {
 	if past.Account != account {
 		past = smsPast{Account: account, Sent: past.Sent}
 	}
-	past.Missing = lastOf(past.Missing, smsLastReports)
+	past.Missing, past.Own = lastOf(past.Missing, smsLastReports), lastOf(past.Own, smsLastOwn)
 	m.smsPast = past
 }
 
@@ -167,6 +169,14 @@ func (m *smsMemory) submitted() {
 		return
 	}
 	m.Refused, m.Throttled = time.Time{}, time.Time{}
+	m.keepAnyway()
+}
+
+// took notes a message of ours, so that its report is not taken for others' after a restart.
+func (m *smsMemory) took(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Own = lastOf(append(m.Own, id), smsLastOwn)
 	m.keepAnyway()
 }
 

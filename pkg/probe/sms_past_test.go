@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -85,6 +86,65 @@ func TestRestartForgetsNothingOfAnAccount(t *testing.T) {
 				time.Sleep(tc.pause)
 				tc.want(t, newTestProber(t, spec, o).attempt(t.Context(), true), f)
 				synctest.Wait()
+			})
+		})
+	}
+}
+
+// What an attempt tells beside its verdict holds over a restart: an account that others use is not called our own before a day has
+// passed, a report of ours that comes late is not taken for others', and a session that ends cleanly again says so.
+func TestFindingsOverARestart(t *testing.T) {
+	t.Setenv("XUNJIAN_SMS", "topsecre")
+	says := func(id string) func(f *fakeSMSC) {
+		return func(f *fakeSMSC) {
+			f.bound = func(b *pdu.BindRequest, say func(pdu.PDU)) {
+				say(b.GetResponse())
+				if say(f.receipt(id, "DELIVRD")); f.sessions > 1 {
+					f.bound = nil
+				}
+			}
+		}
+	}
+	quiet := func(f *fakeSMSC) { f.bound = nil }
+	for name, tc := range map[string]struct {
+		mode          string
+		before, after func(f *fakeSMSC)
+		pause         time.Duration
+		levels        [3]string // of the finding account: the last attempt before the restart, and two after it
+	}{
+		"others use the account": {check.SMSQuick, says("4711"), quiet, time.Minute, [3]string{"minor", "none", "none"}},
+		"a day later":            {check.SMSQuick, says("4711"), quiet, smsStrayMemory, [3]string{"minor", "", ""}},
+		"they use it again":      {check.SMSQuick, says("4711"), says("4712"), time.Minute, [3]string{"minor", "none", "minor"}},
+		"our own report, late":   {check.SMSFull, quiet, says("2"), time.Minute, [3]string{"", "", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := Options{State: t.TempDir()}
+			synctest.Test(t, func(t *testing.T) {
+				f := &fakeSMSC{t: t, submitted: func(n int, s *pdu.SubmitSM, say func(pdu.PDU)) { taken(s, strconv.Itoa(n), say) }} // and reports nothing
+				o.Dial = f.dial
+				p := newTestProber(t, smsSpec(tc.mode), o)
+				attempt := func() string {
+					a := p.attempt(t.Context(), true)
+					time.Sleep(smsClaimTime)
+					if i := slices.IndexFunc(a.Findings, func(f check.Finding) bool { return f.Name == "terminate" }); i < 0 || a.Findings[i].Level != "" {
+						t.Errorf("the session's end: %+v", a.Findings)
+					}
+					if i := slices.IndexFunc(a.Findings, func(f check.Finding) bool { return f.Name == "account" }); i >= 0 {
+						return a.Findings[i].Level
+					}
+					return "none"
+				}
+				tc.before(f)
+				attempt()
+				got := [3]string{attempt()}
+				p.Close()
+				tc.after(f)
+				time.Sleep(tc.pause)
+				p = newTestProber(t, smsSpec(tc.mode), o)
+				got[1], got[2] = attempt(), attempt()
+				if synctest.Wait(); got != tc.levels {
+					t.Errorf("%q, want %q", got, tc.levels)
+				}
 			})
 		})
 	}

@@ -89,6 +89,7 @@ func (r *smsRun) send() *smsFault {
 		return smsTrouble(failed(check.ClassContent, "message to %s taken without an id", maskNumber(number)), r.memory.submitFailed(now))
 	}
 	r.memory.submitted()
+	r.memory.took(p.ID)
 	r.id, r.number, r.at = p.ID, number, now
 	return nil
 }
