@@ -23,6 +23,7 @@ type SMS struct {
 	From    string        `yaml:"from,omitempty" json:"from,omitempty"`       // source address, Src_Id (接入号)
 	Numbers []string      `yaml:"numbers,omitempty" json:"numbers,omitempty"` // the only ones that a message is ever sent to
 	Text    string        `yaml:"text,omitempty" json:"text,omitempty"`       // must hold {nonce}; at most 70 characters
+	TLS     bool          `yaml:"tls,omitempty" json:"tls,omitempty"`         // the session runs over TLS, verified by the check's tls section
 	HexIDs  bool          `yaml:"hex_ids,omitempty" json:"hex_ids,omitempty"` // SMPP: answers name a message in hex, reports in decimal
 	Answer  time.Duration `yaml:"answer,omitempty" json:"answer,omitempty"`   // longest wait for an answer; default 10 s, at most the timeout
 	Report  time.Duration `yaml:"report,omitempty" json:"report,omitempty"`   // longest wait for a delivery report; default 300 s

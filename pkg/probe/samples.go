@@ -156,6 +156,8 @@ func overTLS(spec check.Spec) bool {
 		return spec.DNS.TLS
 	case "grpc":
 		return spec.GRPC.TLS
+	case "smpp", "cmpp":
+		return spec.SMS != nil && spec.SMS.TLS
 	}
 	u, err := url.Parse(spec.Target)
 	return err == nil && u.Scheme == "https" || spec.Kind == "http" && spec.HTTP.Redirects > 0

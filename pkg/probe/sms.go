@@ -61,6 +61,9 @@ func newSMS(spec check.Spec, env Env, codec func(sms.Account) (sms.Codec, error)
 	if a.dialer, err = newDialer(spec, env, host, port); err != nil {
 		return nil, err
 	}
+	if a.tls, err = tlsConfig(spec, host); err != nil {
+		return nil, err
+	}
 	if m.Account == check.SMSSeparate {
 		password, err := secretOf(spec, env, "password")
 		if err != nil {
@@ -215,6 +218,7 @@ func (r *smsRun) make() {
 		}
 	}
 	r.attempt.Phases = watch.phases
+	l.tell(&r.attempt, r.expiry)
 	if r.log != nil && r.verdict == nil {
 		r.step(smsSendLog, 0, r.readLog)
 	}
