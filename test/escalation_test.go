@@ -19,6 +19,8 @@ import (
 // phones is an operator's gateway for short messages; what it is asked to send lands here.
 type phones struct {
 	*httptest.Server
+	around func(answer func()) // answers; nil: at once
+
 	mu   sync.Mutex
 	got  []shortMessage
 	deaf map[string]bool // numbers that it refuses
@@ -37,13 +39,21 @@ func newPhones(t *testing.T) *phones {
 			t.Errorf("short message: %v", err)
 		}
 		p.mu.Lock()
-		defer p.mu.Unlock()
 		p.got = append(p.got, m)
+		verdict := `{"code":"0"}`
 		if p.deaf[m.Mobile] {
-			io.WriteString(w, `{"code":"7"}`)
-			return
+			verdict = `{"code":"7"}`
 		}
-		io.WriteString(w, `{"code":"0"}`)
+		p.mu.Unlock()
+		answer := func() {
+			io.WriteString(w, verdict)
+			http.NewResponseController(w).Flush()
+		}
+		if p.around != nil {
+			p.around(answer)
+		} else {
+			answer()
+		}
 	}))
 	t.Cleanup(p.Close)
 	return p
@@ -79,6 +89,11 @@ const (
 	zhao  = "13800000003" // manager
 )
 
+// channel is the gateway as a channel of the configuration.
+func (p *phones) channel() string {
+	return fmt.Sprintf(`{name: phone, kind: sms, url: '%s/send', limit: 0, gateway: {body: '{"mobile":"{phone}","content":"{short}","link":"{link}","code":"{code}","key":"{key}"}', yes: {json: code, equals: "0"}}}`, p.URL)
+}
+
 // duty starts a collector with three people who are reached by short message.
 func duty(t *testing.T, respond string) (c *proc, p *phones, config, web string) {
 	t.Helper()
@@ -98,17 +113,10 @@ people:
 - {name: 王五, duty: second, phone: "%s", language: en}
 - {name: 赵六, duty: manager, phone: "%s"}
 pages:
-  channels:
-  - name: phone
-    kind: sms
-    url: %s/send
-    limit: 0
-    gateway:
-      body: '{"mobile":"{phone}","content":"{short}","link":"{link}","code":"{code}","key":"{key}"}'
-      yes: {json: code, equals: "0"}
+  channels: [%s]
   replies: {token: {file: reply.token}, phone: mobile, text: content}
-`, web, web, respond, zhang, wang, zhao, p.URL)
-	for name, text := range map[string]string{"collector.yml": text, "reply.token": strings.Repeat("r", 32)} {
+`, web, web, respond, zhang, wang, zhao, p.channel())
+	for name, text := range map[string]string{"collector.yml": text, "reply.token": replyToken} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -223,14 +231,13 @@ func TestEscalationReachesTheSecondLine(t *testing.T) {
 		return strings.TrimSpace(string(b))
 	}
 	eventually(t, "collector is ready again", func() error { return call("GET", web+"/-/ready", "", nil, nil) })
-	good := strings.Repeat("r", 32)
 	if got := reply("wrong", wang, second.Code); !strings.Contains(got, "error") {
 		t.Errorf("wrong token: %s", got)
 	}
-	if got := reply(good, "13900000000", second.Code); got != `{"taken":0,"refused":1}` {
+	if got := reply(replyToken, "13900000000", second.Code); got != `{"taken":0,"refused":1}` {
 		t.Errorf("a stranger's phone: %s", got)
 	}
-	if got := reply(good, "+86"+wang, "收到 "+second.Code); got != `{"taken":1,"refused":0}` {
+	if got := reply(replyToken, "+86"+wang, "收到 "+second.Code); got != `{"taken":1,"refused":0}` {
 		t.Errorf("the second line's reply: %s", got)
 	}
 	p.mu.Lock()

@@ -41,6 +41,9 @@ type killRig struct {
 	collector, agent     *proc
 }
 
+// replyToken is the gateway's, for what people answer to short messages.
+var replyToken = strings.Repeat("r", 32)
+
 func newKillRig(t *testing.T) *killRig { return newRigOn(t, filepath.Join(t.TempDir(), "data"), "") }
 
 // newRigOn keeps the collector's data in a folder; more is put at the end of the configuration, and channels page too.
@@ -55,7 +58,7 @@ func newRigOn(t *testing.T, data, more string, channels ...string) *killRig {
 	paths := map[string]string{"cloud-doc": "/healthcheck", "signature": "/api/v1/status", "sms": "/balance", "gateway": "/get/echo"}
 	got = slices.DeleteFunc(got, func(s struct{ Name, URL string }) bool { return paths[s.Name] == "" }) // the others are not asked by a single request
 	var b strings.Builder
-	fmt.Fprintf(&b, "data: %s\nhttp: {listen: '%s'}\nuplink: {listen: '%s'}\nfleet: {names: [127.0.0.1]}\nhost: {every: 1s}\nservices:\n", r.data, r.web, r.grpc)
+	fmt.Fprintf(&b, "data: %s\nhttp: {listen: '%s', external_url: 'http://%s'}\nuplink: {listen: '%s'}\nfleet: {names: [127.0.0.1]}\nhost: {every: 1s}\nservices:\n", r.data, r.web, r.web, r.grpc)
 	for _, s := range got {
 		fmt.Fprintf(&b, "- {name: %s, zh: %s, key: true}\n", s.Name, s.Name)
 	}
@@ -63,10 +66,12 @@ func newRigOn(t *testing.T, data, more string, channels ...string) *killRig {
 	for _, s := range got {
 		fmt.Fprintf(&b, "- {name: %s, service: %s, kind: http, target: '%s%s', every: 1s, timeout: 500ms, tls: {ca_file: ca.pem}}\n", s.Name, s.Name, s.URL, paths[s.Name])
 	}
-	fmt.Fprintf(&b, "pages: {webhooks: [{name: sim, url: 'http://%s/webhook/kill'}], channels: [%s]}\n%s", hook, strings.Join(channels, ", "), more)
+	fmt.Fprintf(&b, "pages: {webhooks: [{name: sim, url: 'http://%s/webhook/kill'}], channels: [%s], replies: {token: {file: reply.token}, phone: mobile, text: content}}\n%s", hook, strings.Join(channels, ", "), more)
 	r.config = filepath.Join(r.dir, "collector.yml")
-	if err := os.WriteFile(r.config, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
+	for file, text := range map[string]string{r.config: b.String(), filepath.Join(r.dir, "reply.token"): replyToken} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r.startCollector()
 	r.token = mustRun(t, "collector", "token", "api", "--config", r.config, "--name", "test", "--role", "engineer", "--person", "tester")

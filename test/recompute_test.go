@@ -14,6 +14,7 @@ type historyJSON struct {
 		Kind   string
 		At, Of time.Time
 		Level  string
+		Person string
 
 		Symptom struct{ At time.Time }
 	}
@@ -43,13 +44,13 @@ func (h historyJSON) pages() map[string]int {
 	return out
 }
 
-// limits of the contract, in minutes: to respond and to recover.
-var limits = map[string][2]time.Duration{"urgent": {10, 240}, "general": {30, 480}}
+// limits are how long the contract allows to respond and to recover, by level.
+type limits map[string][2]time.Duration
 
 // recompute adds the events up by the contract's words alone: the clocks start with the detection; a level that rises gives
 // at most its own limits from then on; what waits for party A's consent does not count; who has taken it on is the first who
 // did; and it recovered with the first good sample of the run that held.
-func (h historyJSON) recompute(t *testing.T) {
+func (h historyJSON) recompute(t *testing.T, limits limits) {
 	t.Helper()
 	var start, response, recovery, acked, asked, recovered time.Time
 	var waits [][2]time.Time // for party A's consent
@@ -66,13 +67,13 @@ func (h historyJSON) recompute(t *testing.T) {
 		case "opened":
 			start = e.Symptom.At // when the fault was found; it is written down a moment later
 			if timed {
-				response, recovery = start.Add(limit[0]*time.Minute), start.Add(limit[1]*time.Minute)
+				response, recovery = start.Add(limit[0]), start.Add(limit[1])
 			}
 		case "escalated":
-			if due := e.At.Add(limit[1] * time.Minute); timed && (recovery.IsZero() || due.Before(recovery)) {
+			if due := e.At.Add(limit[1]); timed && (recovery.IsZero() || due.Before(recovery)) {
 				recovery = due
 			}
-			if due := e.At.Add(limit[0] * time.Minute); timed && acked.IsZero() && (response.IsZero() || due.Before(response)) {
+			if due := e.At.Add(limit[0]); timed && acked.IsZero() && (response.IsZero() || due.Before(response)) {
 				response = due
 			}
 		case "acknowledged":

@@ -105,7 +105,7 @@ func (s *server) listCalls(c *call) (answer, error) {
 	}
 	out := CallList{Calls: []Called{}}
 	for _, x := range all {
-		v := Called{Person: x.Person, Channel: x.Channel, Kind: string(x.Kind), Step: x.Step, At: x.At, SentAt: x.SentAt, FailedAt: x.FailedAt, DroppedAt: x.DroppedAt, Answer: x.Answer}
+		v := Called{Key: x.Key(), Person: x.Person, Channel: x.Channel, Kind: string(x.Kind), Step: x.Step, At: x.At, SentAt: x.SentAt, FailedAt: x.FailedAt, DroppedAt: x.DroppedAt, Answer: x.Answer}
 		if x.Person != "" && x.Person == r.AckBy && !x.SentAt.IsZero() && r.AckAt.After(x.SentAt) {
 			v.ToAck = r.AckAt.Sub(x.SentAt).Seconds()
 		}
@@ -116,6 +116,7 @@ func (s *server) listCalls(c *call) (answer, error) {
 
 // Called is one message to one person about an incident.
 type Called struct {
+	Key       string    `json:"key"` // the same for every try, also at the gateway
 	Person    string    `json:"person"`
 	Channel   string    `json:"channel"`
 	Kind      string    `json:"kind"`

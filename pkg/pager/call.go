@@ -52,8 +52,8 @@ func urges(k incident.PageKind) bool {
 	return k == incident.PageEscalated || k == incident.PageReopened || k == incident.PageProposed
 }
 
-// key is the same for every try of a call.
-func (c Call) key() string {
+// Key is the same for every try of a call.
+func (c Call) Key() string {
 	k := fmt.Sprintf("%s.c%d.%s", c.Incident, c.N, c.Kind)
 	if !c.After.IsZero() {
 		k += "." + c.After.UTC().Format("20060102T150405")

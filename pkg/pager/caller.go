@@ -252,7 +252,7 @@ func (c *caller) keep(ctx context.Context, job Call) {
 func (p *Pager) callMessage(c Call, r incident.Record, to channel.Person, code string) channel.Message {
 	page := incident.Page{Kind: c.Kind, At: c.At, Level: c.Level, Record: r}
 	m := p.message(page, c.Channel)
-	m.Key, m.To = c.key(), []channel.Person{to}
+	m.Key, m.To = c.Key(), []channel.Person{to}
 	if c.ends() {
 		return m
 	}
