@@ -173,6 +173,7 @@ func (c *caller) call(ctx context.Context, job Call) {
 		job.SentAt, job.Answer = now, channel.Clip(receipt.Answer, 512)
 		c.e.p.metrics.sent.WithLabelValues(name).Inc()
 		c.e.p.metrics.delay.WithLabelValues(name).Observe(now.Sub(job.At).Seconds())
+		c.e.p.answers(name)
 		c.log.Info("person called", "incident", job.Incident, "person", job.Person, "step", job.Step, "kind", job.Kind)
 	}
 	c.keep(ctx, job)

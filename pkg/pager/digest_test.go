@@ -55,6 +55,87 @@ func TestKilledWithADigestUnderWay(t *testing.T) {
 	})
 }
 
+// A digest that may have arrived goes again whole and under its own key, and nothing of it in another message.
+func TestDigestGoesAgainAsItWas(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newReceiver(t, status(http.StatusInternalServerError))
+		h := newHouse(t, r.channel(t, "ops"))
+		h.observe("signature", true)
+		h.recover("signature")
+		pages := h.remember(nil)
+		r.set(hang)
+		time.Sleep(20 * time.Minute)
+		h.observe("sms", true)
+		pages = h.remember(pages)
+		r.set(yes)
+		time.Sleep(11 * time.Minute)
+		synctest.Wait()
+		complete(t, r.all(), pages)
+		in := map[string]string{} // the digest that holds a page
+		for _, c := range r.all() {
+			for _, page := range c.pages() {
+				if strings.HasPrefix(in[page], "digest.") && in[page] != c.key {
+					t.Errorf("%s came in %s and in %s", page, in[page], c.key)
+				}
+				in[page] = c.key
+			}
+		}
+		if !strings.HasPrefix(in[pages[0]], "digest.") || in[pages[0]] != in[pages[1]] || len(h.undelivered()) != 0 {
+			t.Errorf("pages came as %v", in)
+		}
+	})
+}
+
+// A receiver that was away for six hours, while faults came and went, gets one message on its return: what lasts first, the
+// gravest before the others, and what is over. A test page that it takes is what brings it.
+func TestAwayUntilATestPage(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var back atomic.Bool
+		o := &mouth{name: "ops", terms: channel.Terms{PerMinute: 20, Ends: true}}
+		o.does = func(context.Context, int) error {
+			if !back.Load() {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		h := newHouse(t, o)
+		for range 6 { // hours
+			h.observe("signature", true)
+			time.Sleep(20 * time.Minute)
+			h.recover("signature")
+			time.Sleep(30 * time.Minute)
+		}
+		h.burst(0, 9)
+		time.Sleep(4 * time.Minute)
+		left := len(h.undelivered())
+		if left < 20 {
+			t.Fatalf("%d pages wait", left)
+		}
+		back.Store(true)
+		before := len(o.all())
+		if out, err := h.pager.Test(t.Context(), "ops", "张三"); err != nil || out[0].Error != "" {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		synctest.Wait()
+		all := o.all()[before:]
+		if len(all) != 2 || len(h.undelivered()) != 0 {
+			t.Fatalf("%d messages on return, %d left", len(all), len(h.undelivered()))
+		}
+		m := all[1].m
+		open, over := 0, 0
+		for _, a := range m.Payload.Alerts {
+			if a.Status == firing {
+				open++
+			} else {
+				over++
+			}
+		}
+		if open != 9 || over != 6 || m.Payload.Alerts[0].Status != firing || !strings.Contains(m.Title, "未恢复 9") {
+			t.Errorf("%d open, %d over: %s\n%s", open, over, m.Title, m.Text)
+		}
+	})
+}
+
 // A receiver that takes no large message gets smaller ones.
 func TestDigestTooLarge(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -100,6 +100,18 @@ func (p *Pager) Run(ctx context.Context) error {
 	return nil
 }
 
+// answers says that a receiver has just said yes to something: what waits for it need not wait any longer.
+func (p *Pager) answers(channel string) {
+	for _, w := range p.workers {
+		if w.channel.Name() == channel {
+			select {
+			case w.back <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
 // callPeople makes the escalation ready, with a place in the outbox of its own.
 func (p *Pager) callPeople(places map[string]bool) (err error) {
 	if p.secret, err = linkSecret(p.db); err != nil || p.o.Roster == nil {

@@ -29,7 +29,7 @@ type Tested struct {
 
 // Test sends a message that is plainly a test over a channel, or over all with the name "", in the name of a person, at
 // once and beside whatever is being sent. It goes to each of the people given, else to those the channel itself names, and
-// over a channel that names nobody to whoever is on duty. The error is ErrNoChannel; what a receiver says is in the list,
+// over a channel that names nobody to whoever is on duty. A receiver that says yes is then sent what has waited for it. The error is ErrNoChannel; what a receiver says is in the list,
 // which has the order of the configuration.
 func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person) ([]Tested, error) {
 	var out []Tested
@@ -58,6 +58,8 @@ func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person)
 			out[i].Took, out[i].Answer = time.Since(start), receipt.Answer
 			if err != nil {
 				out[i].Error = channel.Explain(p.printer, err)
+			} else {
+				p.answers(out[i].Channel)
 			}
 		})
 	}

@@ -29,6 +29,7 @@ type worker struct {
 	terms   channel.Terms
 	pace    *pace
 	log     *slog.Logger
+	back    chan struct{} // holds one: the receiver has said yes to something else meanwhile
 
 	started    bool
 	queue      []*item            // by number; the first is not settled
@@ -48,7 +49,7 @@ type worker struct {
 
 func newWorker(p *Pager, c channel.Channel) *worker {
 	terms := channel.TermsOf(c)
-	return &worker{p: p, channel: c, terms: terms, pace: p.paces[c.Name()], log: p.o.Logger.With("channel", c.Name()), mostMerged: maxDigest, first: true}
+	return &worker{p: p, channel: c, terms: terms, pace: p.paces[c.Name()], log: p.o.Logger.With("channel", c.Name()), back: make(chan struct{}, 1), mostMerged: maxDigest, first: true}
 }
 
 func (w *worker) run(ctx context.Context) {
@@ -201,6 +202,8 @@ func (w *worker) sleep(ctx context.Context, changed <-chan struct{}, wait time.D
 	select {
 	case <-ctx.Done():
 	case <-changed:
+	case <-w.back:
+		w.readyAt = time.Time{} // it is there again: what waits for it goes now
 	case <-over:
 	}
 }
