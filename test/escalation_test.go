@@ -97,8 +97,14 @@ func (p *phones) channel() string {
 // duty starts a collector with three people who are reached by short message.
 func duty(t *testing.T, respond string) (c *proc, p *phones, config, web string) {
 	t.Helper()
-	dir := t.TempDir()
 	p = newPhones(t)
+	c, config, web = dutyOver(t, t.TempDir(), respond, p.channel())
+	return c, p, config, web
+}
+
+// dutyOver is the same with any channels.
+func dutyOver(t *testing.T, dir, respond, channels string) (c *proc, config, web string) {
+	t.Helper()
 	web = freeAddr(t)
 	config = filepath.Join(dir, "collector.yml")
 	text := fmt.Sprintf(`
@@ -115,7 +121,7 @@ people:
 pages:
   channels: [%s]
   replies: {token: {file: reply.token}, phone: mobile, text: content}
-`, web, web, respond, zhang, wang, zhao, p.channel())
+`, web, web, respond, zhang, wang, zhao, channels)
 	for name, text := range map[string]string{"collector.yml": text, "reply.token": replyToken} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -127,7 +133,7 @@ pages:
 		_, err := os.Stat(filepath.Join(dir, "data", "control.json"))
 		return err
 	})
-	return c, p, config, "http://" + web
+	return c, config, "http://" + web
 }
 
 var number = regexp.MustCompile(`INC-\d{8}-\d{4}`)

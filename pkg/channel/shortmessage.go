@@ -24,7 +24,8 @@ type SMS struct {
 	HexIDs  bool          `yaml:"hex_ids,omitempty"` // smpp: answers give ids in hexadecimal, reports in decimal
 	Version string        `yaml:"version,omitempty"` // cmpp: 2.0 or 3.0 (default)
 	TLS     bool          `yaml:"tls,omitempty"`
-	Report  time.Duration `yaml:"report,omitempty"` // a message counts as delivered when its report has come within this; default: when the platform has taken it
+	Replies *bool         `yaml:"replies,omitempty"` // keeps a session open, over which people answer; default true, false where the line allows sending alone
+	Report  time.Duration `yaml:"report,omitempty"`  // a message counts as delivered when its report has come within this; default: when the platform has taken it
 }
 
 const (
@@ -76,26 +77,33 @@ func (s Settings) validateSMS(fail config.Fail, user int, example string) {
 
 var sender = regexp.MustCompile(`^[A-Za-z0-9]{1,20}$`)
 
-// shortMessage hands short messages to a centre, in a session of its own for each page.
+// shortMessage hands short messages to a centre: over the session that Listen keeps open, else in one of its own for each page.
 type shortMessage struct {
 	base
 	wiring
-	codec   func(sms.Account) (sms.Codec, error)
-	letters letters
+	newCodec func(sms.Account) (sms.Codec, error)
+	letters  letters
+	line     line
 
 	mu    sync.Mutex
 	taken map[string]string // ids of messages whose report has not come, by key and number
 }
 
 func newSMPP(b base, w wiring) (Channel, error) {
-	return &shortMessage{base: b, wiring: w, codec: sms.NewSMPP, taken: map[string]string{}}, nil
+	return &shortMessage{base: b, wiring: w, newCodec: sms.NewSMPP, taken: map[string]string{}}, nil
 }
 
 func newCMPP(b base, w wiring) (Channel, error) {
-	return &shortMessage{base: b, wiring: w, codec: sms.NewCMPP, taken: map[string]string{}}, nil
+	return &shortMessage{base: b, wiring: w, newCodec: sms.NewCMPP, taken: map[string]string{}}, nil
 }
 
-// session is one connection, logged in.
+// conversation is how messages are handed over, and what becomes of them is heard.
+type conversation interface {
+	submit(number, text string) (sms.Packet, error)
+	report(id string, wait time.Duration) (state string, err error)
+}
+
+// session is one connection, for one page.
 type session struct {
 	*sms.Wire
 	codec   sms.Codec
@@ -109,37 +117,55 @@ func (c *shortMessage) Send(ctx context.Context, m Message) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	password, err := c.s.token()
-	if err != nil {
-		return Receipt{}, err
-	}
-	codec, err := c.codec(sms.Account{
-		User: c.s.User, Password: password, From: c.s.SMS.From, Service: c.s.SMS.Service, System: c.s.SMS.System, HexIDs: c.s.SMS.HexIDs, Version: c.s.SMS.Version,
-	})
-	if err != nil {
-		return Receipt{}, err
+	if c.line.stays() {
+		return c.overLine(ctx, m, to)
 	}
 	until := time.Now().Add(c.s.Timeout)
 	ctx, cancel := context.WithDeadline(ctx, until.Add(c.s.SMS.Report))
 	defer cancel()
-	conn, err := c.open(ctx)
+	s := &session{until: until, reports: map[string]string{}}
+	conn, err := c.begin(ctx, s, true)
 	if err != nil {
 		return Receipt{}, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	s := &session{codec: codec, until: until, reports: map[string]string{}}
-	s.Wire = sms.NewWire(ctx, conn, io.LimitReader(conn, sms.MaxHeard), codec, func(r sms.Report) {
+	receipt, err := c.letters.each(ctx, m, to, func(_ context.Context, a addressee) (Receipt, error) { return c.one(s, m, a) })
+	_, _ = s.Ask(s.codec.Terminate, sms.Terminated, min(time.Second, time.Until(until))) // how the session ends changes nothing
+	return receipt, err
+}
+
+// begin connects and logs in. Of a session for one page only so much is read.
+func (c *shortMessage) begin(ctx context.Context, s *session, onePage bool) (net.Conn, error) {
+	password, err := c.s.token()
+	if err != nil {
+		return nil, err
+	}
+	if s.codec, err = c.newCodec(sms.Account{
+		User: c.s.User, Password: password, From: c.s.SMS.From, Service: c.s.SMS.Service, System: c.s.SMS.System, HexIDs: c.s.SMS.HexIDs, Version: c.s.SMS.Version,
+		Transmitter: !c.Hears() && c.s.SMS.Report == 0,
+	}); err != nil {
+		return nil, err
+	}
+	conn, err := c.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	var r io.Reader = conn
+	if onePage {
+		r = io.LimitReader(conn, sms.MaxHeard)
+	}
+	s.Wire = sms.NewWire(ctx, conn, r, s.codec, func(r sms.Report) {
 		if r.Final() && len(s.reports) < 1000 {
 			s.reports[r.ID] = r.Stat
 		}
 	})
 	if err := s.login(); err != nil {
-		return Receipt{}, err
+		conn.Close()
+		return nil, err
 	}
-	receipt, err := c.letters.each(ctx, m, to, func(_ context.Context, a addressee) (Receipt, error) { return c.one(s, m, a) })
-	_, _ = s.Ask(codec.Terminate, sms.Terminated, min(time.Second, time.Until(until))) // how the session ends changes nothing
-	return receipt, err
+	return conn, nil
 }
 
 func (c *shortMessage) open(ctx context.Context) (net.Conn, error) {
@@ -175,7 +201,7 @@ func (s *session) login() error {
 }
 
 // one sends to one number. Of a message that was taken in an earlier try only the report is still awaited, for a while.
-func (c *shortMessage) one(s *session, m Message, a addressee) (Receipt, error) {
+func (c *shortMessage) one(s conversation, m Message, a addressee) (Receipt, error) {
 	number := a.at
 	if c.s.Kind == "cmpp" {
 		number = national(number)
@@ -187,8 +213,10 @@ func (c *shortMessage) one(s *session, m Message, a addressee) (Receipt, error) 
 		}
 	}
 	text := c.words(m, c.language(a.Person), false).Short
-	p, err := s.Ask(func(seq uint32) ([]byte, error) { return s.codec.Submit(seq, number, text) }, sms.Submitted, time.Until(s.until))
+	p, err := s.submit(number, text)
 	switch {
+	case errors.Is(err, sms.ErrOver):
+		return Receipt{}, err
 	case err != nil:
 		return Receipt{}, &afterSending{fmt.Errorf("submit: %w", plainly(err))}
 	case p.Cause == sms.Throttled:
@@ -237,6 +265,10 @@ func (c *shortMessage) remember(key, id string) {
 	c.taken[key] = id
 }
 
+func (s *session) submit(number, text string) (sms.Packet, error) {
+	return s.Ask(func(seq uint32) ([]byte, error) { return s.codec.Submit(seq, number, text) }, sms.Submitted, time.Until(s.until))
+}
+
 // report waits for what became of a message.
 func (s *session) report(id string, wait time.Duration) (string, error) {
 	until := time.Now().Add(wait)
@@ -256,12 +288,14 @@ func (s *session) report(id string, wait time.Duration) (string, error) {
 	}
 }
 
+var errNoAnswer = errors.New("no answer in time")
+
 // plainly says what ended a wait.
 func plainly(err error) error {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return errors.New("no answer in time")
+		return errNoAnswer
 	}
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		return errors.New("the connection was closed")
 	}
 	return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"sync"
 	"time"
 
@@ -164,11 +163,8 @@ func (r replies) Fields() (phone, text string) {
 // Reply acknowledges by the code in a short message.
 func (r replies) Reply(now time.Time, phone, text string) (taken bool, err error) {
 	current, _ := r.c.pages.now()
-	_, err = current.Reply(now, phone, text)
-	for _, theirs := range []error{pager.ErrUnknownPhone, pager.ErrBadCode, pager.ErrGuessing, incident.ErrConflict} {
-		if errors.Is(err, theirs) {
-			return false, nil
-		}
+	if _, err = current.Reply(now, "", phone, text); pager.Declined(err) {
+		return false, nil
 	}
 	return err == nil, err
 }

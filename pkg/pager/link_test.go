@@ -199,27 +199,27 @@ func TestReply(t *testing.T) {
 			"no code":    {"13800000000", "收到", ErrBadCode},
 			"wrong code": {"13800000000", "0000", ErrBadCode},
 		} {
-			if _, err := h.pager.Reply(time.Now(), c.phone, c.text); !errors.Is(err, c.want) {
+			if _, err := h.pager.Reply(time.Now(), "", c.phone, c.text); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
 		time.Sleep(time.Minute)
 		wide := strings.Map(func(r rune) rune { return r - '0' + '０' }, first)
-		got, err := h.pager.Reply(time.Now(), "+86 138 0000 0000", "收到 "+wide+" 。")
+		got, err := h.pager.Reply(time.Now(), "", "+86 138 0000 0000", "收到 "+wide+" 。")
 		if err != nil || got.ID != r.ID || got.AckBy != "驻" || got.AckVia != "sms" {
 			t.Errorf("%+v %v", got, err)
 		}
-		if _, err := h.pager.Reply(time.Now(), "13800000000", first); !errors.Is(err, incident.ErrConflict) {
+		if _, err := h.pager.Reply(time.Now(), "", "13800000000", first); !errors.Is(err, incident.ErrConflict) {
 			t.Errorf("again: %v", err)
 		}
 		for range wrongCodes {
-			h.pager.Reply(time.Now(), "13800000000", "1")
+			h.pager.Reply(time.Now(), "", "13800000000", "1")
 		}
-		if _, err := h.pager.Reply(time.Now(), "13800000000", second); !errors.Is(err, ErrGuessing) {
+		if _, err := h.pager.Reply(time.Now(), "", "13800000000", second); !errors.Is(err, ErrGuessing) {
 			t.Errorf("after guessing: %v", err)
 		}
 		time.Sleep(wrongWindow)
-		if got, err := h.pager.Reply(time.Now(), "13800000000", second); err != nil || got.ID != other.ID {
+		if got, err := h.pager.Reply(time.Now(), "", "13800000000", second); err != nil || got.ID != other.ID {
 			t.Errorf("%+v %v", got, err)
 		}
 		_, es, err := h.desk.Get(r.ID)

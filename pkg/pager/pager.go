@@ -95,6 +95,11 @@ func (p *Pager) Run(ctx context.Context) error {
 	if p.people != nil {
 		wg.Go(func() { p.people.run(ctx) })
 	}
+	for _, c := range p.o.Channels {
+		if l, ok := c.(channel.Listener); ok && l.Hears() {
+			wg.Go(func() { p.hear(ctx, l) })
+		}
+	}
 	p.sweep(ctx)
 	wg.Wait()
 	return nil

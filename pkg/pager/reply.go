@@ -1,12 +1,14 @@
 package pager
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 	"time"
 
+	"xunjian/pkg/channel"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/roster"
 	"xunjian/pkg/store"
@@ -28,9 +30,15 @@ const (
 
 var codeIn = regexp.MustCompile(`[0-9]{4,6}`)
 
-// Reply acknowledges the incident whose code a text message from a known phone holds.
-func (p *Pager) Reply(now time.Time, phone, text string) (incident.Record, error) {
-	r, err := p.reply(now, roster.National(phone), text)
+// Declined says whether a reply was understood and is not taken: to bring it again would change nothing.
+func Declined(err error) bool {
+	return errors.Is(err, ErrUnknownPhone) || errors.Is(err, ErrBadCode) || errors.Is(err, ErrGuessing) || errors.Is(err, incident.ErrConflict)
+}
+
+// Reply acknowledges the incident whose code a text message from a known phone holds. It came over a channel, or is handed in
+// by a gateway, which has none.
+func (p *Pager) Reply(now time.Time, channel, phone, text string) (incident.Record, error) {
+	r, err := p.reply(now, channel, roster.National(phone), text)
 	outcome := "acknowledged"
 	switch {
 	case errors.Is(err, ErrUnknownPhone):
@@ -51,7 +59,7 @@ func (p *Pager) Reply(now time.Time, phone, text string) (incident.Record, error
 	return r, err
 }
 
-func (p *Pager) reply(now time.Time, phone, text string) (incident.Record, error) {
+func (p *Pager) reply(now time.Time, channel, phone, text string) (incident.Record, error) {
 	person, ok := p.owner(phone)
 	if !ok {
 		return incident.Record{}, ErrUnknownPhone
@@ -71,7 +79,41 @@ func (p *Pager) reply(now time.Time, phone, text string) (incident.Record, error
 	if err != nil {
 		return r, fmt.Errorf("read reply: %w", err)
 	}
-	return p.desk.Ack(id, incident.Act{Person: person.Name, Via: "sms", At: now, Device: maskPhone(phone), PagedAt: p.PagedAt(r, person.Name)})
+	device := maskPhone(phone)
+	if channel != "" {
+		device += " " + channel
+	}
+	return p.desk.Ack(id, incident.Act{Person: person.Name, Via: "sms", At: now, Device: device, PagedAt: p.PagedAt(r, person.Name)})
+}
+
+// hear takes what people answer over a channel until ctx ends.
+func (p *Pager) hear(ctx context.Context, l channel.Listener) {
+	name := l.Name()
+	log, open := p.o.Logger.With("channel", name), p.metrics.open.WithLabelValues(name)
+	open.Set(0)
+	err := l.Listen(ctx, channel.Hearing{
+		Reply: func(r channel.Reply) bool {
+			_, err := p.Reply(p.o.Now(), name, r.From, r.Text)
+			if err != nil && !Declined(err) {
+				log.Error("reply waits for the store", "err", err)
+				return false
+			}
+			return true
+		},
+		State: func(up bool, why error) {
+			if open.Set(0); up {
+				open.Set(1)
+				log.Info("session for replies is open")
+				p.answers(name)
+				return
+			}
+			log.Warn("session for replies has ended", "err", why)
+		},
+	})
+	open.Set(0)
+	if err != nil {
+		log.Error("replies are not heard any more", "err", err)
+	}
 }
 
 // owner is the person who has this phone and may acknowledge.

@@ -19,12 +19,14 @@ func (s *Simulator) control() http.Handler {
 	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.faults()) })
 	mux.HandleFunc("PUT /faults/{service}", s.putFault)
 	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.counts()) })
+	mux.HandleFunc("GET /telegrams", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Telegrams()) })
+	mux.HandleFunc("POST /replies/{door}", s.postReply)
 	// The same receiver as on its own port. Refusing is only possible there: this port must stay open, so here it hangs up.
 	pages := s.venue(Webhook)
 	mux.Handle("/webhook", pages)
 	mux.Handle("/webhook/", pages)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, errors.New("want GET /services, GET /faults, PUT /faults/{service}, GET /requests or POST /webhook"))
+		refuse(w, http.StatusNotFound, errors.New("want GET /services, GET /faults, PUT /faults/{service}, GET /requests, GET /telegrams, POST /replies/{smpp or cmpp} or POST /webhook"))
 	})
 	return mux
 }

@@ -21,7 +21,7 @@ var Services = []string{CloudDoc, Signature, SMS, Gateway, OA}
 
 // services answer as the products do that they stand for.
 func (s *Simulator) services() []*venue {
-	seal, docs, centre := s.seal, s.docs, newCentre()
+	seal, docs, centre := s.seal, s.docs, s.centre
 	return []*venue{
 		{name: CloudDoc, title: "云文档服务", plain: docs.handler(false), wrong: docs.handler(true), own: docModes},
 		{name: Signature, title: "签章服务", plain: (&sealService{office: seal}).handler(), wrong: (&sealService{office: seal, revoked: true}).handler(), own: sealModes},

@@ -44,6 +44,7 @@ type Simulator struct {
 	certs  *certificates
 	seal   *sealOffice
 	docs   *docServer
+	centre *centre
 	oa     *office
 	logger *slog.Logger
 }
@@ -89,6 +90,7 @@ func (s *Simulator) open(o Options) error {
 		return err
 	}
 	s.docs = newDocServer(o.Office)
+	s.centre = newCentre()
 	if o.Folder != "" {
 		if err := s.writeCertificates(o.Folder); err != nil {
 			return err

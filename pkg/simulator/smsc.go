@@ -57,7 +57,8 @@ type centre struct {
 	arrived  int // of them
 	ids      uint64
 	sessions map[*smscSession]bool
-	held     map[string][]smscMessage // by account: reports that no session was there to hear
+	held     map[string][]smscMessage // by account: reports and replies that no session was there to hear
+	log      []Telegram               // the last that were taken
 	asked    map[string]smscMessage   // by id: those taken over HTTP, of which is told when asked
 }
 
@@ -65,10 +66,11 @@ func newCentre() *centre {
 	return &centre{ids: uint64(time.Now().Unix()) << 20, sessions: map[*smscSession]bool{}, held: map[string][]smscMessage{}, asked: map[string]smscMessage{}}
 }
 
-// smscMessage is a message, and then its report.
+// smscMessage is a message, and then its report; with a text it is what a telephone has sent.
 type smscMessage struct {
 	id           uint64
 	number, stat string
+	text         string
 	at           time.Time
 }
 
@@ -80,6 +82,7 @@ const (
 	smscLogin
 	smscAlive
 	smscSubmit
+	smscHeard // acknowledges what was delivered
 	smscEnd
 )
 
@@ -90,7 +93,9 @@ type smscPacket struct {
 	allowed bool // the password is right
 	hears   bool // wants reports on this session
 	number  string
-	raw     any // of the protocol
+	text    string
+	seq     uint32 // of what is acknowledged
+	raw     any    // of the protocol
 }
 
 // smscAnswer is what there is to say to a request.
@@ -108,6 +113,7 @@ type smscCodec interface {
 	read(packet []byte) (smscPacket, error)
 	answer(p smscPacket, how smscAnswer, id uint64) ([]byte, error)
 	report(seq uint32, m smscMessage) ([]byte, error)
+	message(seq uint32, m smscMessage) ([]byte, error)
 }
 
 // smscSession is one connection.
@@ -122,12 +128,13 @@ type smscSession struct {
 
 	write sync.Mutex
 	seq   uint32
+	open  map[uint32]smscMessage // replies that were delivered and not acknowledged
 }
 
 // door serves connections of one protocol.
 func (c *centre) door(codec func() smscCodec) func(context.Context, *venue, net.Conn) {
 	return func(ctx context.Context, v *venue, conn net.Conn) {
-		s := &smscSession{centre: c, venue: v, codec: codec(), conn: conn}
+		s := &smscSession{centre: c, venue: v, codec: codec(), conn: conn, open: map[uint32]smscMessage{}}
 		defer s.leave()
 		r := bufio.NewReaderSize(conn, smscPacketMost)
 		for ctx.Err() == nil && s.serveOne(ctx, r) {
@@ -135,10 +142,16 @@ func (c *centre) door(codec func() smscCodec) func(context.Context, *venue, net.
 	}
 }
 
+// leave keeps what was not acknowledged for the next session.
 func (s *smscSession) leave() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.sessions, s)
+	s.mu.Unlock()
+	s.write.Lock()
+	defer s.write.Unlock()
+	for _, m := range s.open {
+		s.hand(s.user, m)
+	}
 }
 
 // serveOne reads one packet and answers as the fault in force has it; false ends the connection.
@@ -152,7 +165,11 @@ func (s *smscSession) serveOne(ctx context.Context, r *bufio.Reader) bool {
 	if err != nil {
 		return false
 	}
-	if p.act == smscOther { // an acknowledgement
+	switch p.act {
+	case smscOther:
+		return true
+	case smscHeard:
+		s.heard(p.seq)
 		return true
 	}
 	f, changed := s.venue.fault.request("")
@@ -216,7 +233,7 @@ func (s *smscSession) respond(p smscPacket, f Fault) bool {
 		case f.Mode == Throttled:
 			how = smscThrottled
 		default:
-			m = s.take(p.number, f.Mode)
+			m = s.take(p, f.Mode)
 		}
 	case smscEnd:
 		more = false
@@ -258,13 +275,14 @@ func (s *smscSession) enter(p smscPacket) {
 	}
 }
 
-func (s *smscSession) take(number string, mode Mode) smscMessage {
+func (s *smscSession) take(p smscPacket, mode Mode) smscMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count++
 	s.taken++
 	s.ids++
-	m := smscMessage{id: s.ids, number: number, stat: "DELIVRD", at: time.Now()}
+	s.note(p.number, p.text)
+	m := smscMessage{id: s.ids, number: p.number, stat: "DELIVRD", at: time.Now()}
 	if mode == Undeliverable || mode == Undeliverable1 && s.count == 1 {
 		m.stat = "UNDELIV"
 	} else if mode != ReportMissing {
@@ -309,7 +327,12 @@ func (c *centre) hand(user string, m smscMessage) {
 func (s *smscSession) tell(m smscMessage) {
 	s.write.Lock()
 	s.seq++
-	b, err := s.codec.report(s.seq, m)
+	make := s.codec.report
+	if m.text != "" {
+		make = s.codec.message
+		s.open[s.seq] = m
+	}
+	b, err := make(s.seq, m)
 	s.write.Unlock()
 	if err == nil {
 		s.say(b)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	cmpp "github.com/bigwhite/gocmpp"
+	cmpputils "github.com/bigwhite/gocmpp/utils"
 )
 
 // cmppServer is the centre's side of CMPP; the login says which version.
@@ -27,17 +28,28 @@ func (c *cmppServer) read(packet []byte) (smscPacket, error) {
 	case cmpp.CMPP_TERMINATE:
 		r := &cmpp.CmppTerminateReqPkt{}
 		return smscPacket{act: smscEnd, raw: r}, r.Unpack(body)
+	case cmpp.CMPP_DELIVER_RESP:
+		return smscPacket{act: smscHeard, seq: binary.BigEndian.Uint32(body)}, nil
 	case cmpp.CMPP_SUBMIT:
 		if c.version == cmpp.V20 {
 			r := &cmpp.Cmpp2SubmitReqPkt{}
 			err := r.Unpack(body)
-			return smscPacket{act: smscSubmit, number: strings.Join(r.DestTerminalId, ","), raw: r}, err
+			return smscPacket{act: smscSubmit, number: strings.Join(r.DestTerminalId, ","), text: cmppText(r.MsgContent), raw: r}, err
 		}
 		r := &cmpp.Cmpp3SubmitReqPkt{}
 		err := r.Unpack(body)
-		return smscPacket{act: smscSubmit, number: strings.Join(r.DestTerminalId, ","), raw: r}, err
+		return smscPacket{act: smscSubmit, number: strings.Join(r.DestTerminalId, ","), text: cmppText(r.MsgContent), raw: r}, err
 	}
 	return smscPacket{}, nil
+}
+
+// cmppText is what was sent, as all that is sent here: in UCS-2.
+func cmppText(content string) string {
+	text, err := cmpputils.Ucs2ToUtf8(content)
+	if err != nil {
+		return content
+	}
+	return text
 }
 
 // login packs what the client should have sent and compares.
@@ -93,4 +105,16 @@ func (c *cmppServer) report(seq uint32, m smscMessage) ([]byte, error) {
 	// The library writes the 60 bytes of 2.0; 3.0 has 11 more for the number, which ends before the last four bytes.
 	content = slices.Insert(content, len(content)-4, make([]byte, 11)...)
 	return (&cmpp.Cmpp3DeliverReqPkt{MsgId: m.id, DestId: "10690000", SrcTerminalId: m.number, RegisterDelivery: 1, MsgLength: uint8(len(content)), MsgContent: string(content)}).Pack(seq)
+}
+
+func (c *cmppServer) message(seq uint32, m smscMessage) ([]byte, error) {
+	const ucs2 = 8
+	content, err := cmpputils.Utf8ToUcs2(m.text)
+	if err != nil {
+		return nil, err
+	}
+	if c.version == cmpp.V20 {
+		return (&cmpp.Cmpp2DeliverReqPkt{MsgId: m.id, DestId: "10690000", SrcTerminalId: m.number, MsgFmt: ucs2, MsgLength: uint8(len(content)), MsgContent: content}).Pack(seq)
+	}
+	return (&cmpp.Cmpp3DeliverReqPkt{MsgId: m.id, DestId: "10690000", SrcTerminalId: m.number, MsgFmt: ucs2, MsgLength: uint8(len(content)), MsgContent: content}).Pack(seq)
 }

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -28,6 +29,9 @@ func (smppServer) read(packet []byte) (smscPacket, error) {
 		p.act = smscAlive
 	case *pdu.SubmitSM:
 		p.act, p.number = smscSubmit, r.DestAddr.Address()
+		p.text, _ = r.Message.GetMessage() // what cannot be read was not sent by us
+	case *pdu.DeliverSMResp:
+		p.act, p.seq = smscHeard, uint32(r.SequenceNumber)
 	case *pdu.Unbind:
 		p.act = smscEnd
 	}
@@ -62,6 +66,15 @@ func (smppServer) report(seq uint32, m smscMessage) ([]byte, error) {
 	good := map[bool]string{true: "001", false: "000"}[m.stat == "DELIVRD"]
 	text := fmt.Sprintf("id:%d sub:001 dlvrd:%s submit date:%s done date:%s stat:%s err:000 text:", m.id, good, m.at.Format(stamp), m.at.Format(stamp), m.stat)
 	if err := d.Message.SetMessageWithEncoding(text, data.ASCII); err != nil {
+		return nil, err
+	}
+	return smppBytes(d), nil
+}
+
+func (smppServer) message(seq uint32, m smscMessage) ([]byte, error) {
+	d := pdu.NewDeliverSM().(*pdu.DeliverSM)
+	d.SetSequenceNumber(int32(seq))
+	if err := errors.Join(d.SourceAddr.SetAddress(m.number), d.Message.SetMessageWithEncoding(m.text, data.UCS2)); err != nil {
 		return nil, err
 	}
 	return smppBytes(d), nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	cmpp "github.com/bigwhite/gocmpp"
@@ -92,7 +93,7 @@ func (c cmppCodec) Read(frame []byte) (Packet, error) {
 		p.Act = Ended
 		p.Reply, err = (&cmpp.CmppTerminateRspPkt{}).Pack(p.Seq)
 	case cmpp.CMPP_DELIVER:
-		p.Report, p.Reply, err = c.delivered(p.Seq, body)
+		err = c.delivered(&p, body)
 	}
 	return p, err
 }
@@ -130,30 +131,54 @@ func cmppSubmitted(body []byte) (string, uint32, error) {
 
 func cmppID(id uint64) string { return strconv.FormatUint(id, 10) }
 
-// delivered acknowledges whatever is delivered; the report is nil for a message that is none.
-func (c cmppCodec) delivered(seq uint32, body []byte) (report *Report, reply []byte, err error) {
-	var isReport uint8
-	var content string
-	var id uint64
+// delivered reads what a telephone has sent, or a report of a message of ours; both are acknowledged.
+func (c cmppCodec) delivered(p *Packet, body []byte) (err error) {
+	var isReport, coding, header uint8
+	var from, content string
 	if c.version == cmpp.V20 {
 		var d cmpp.Cmpp2DeliverReqPkt
 		if err = d.Unpack(body); err != nil {
-			return nil, nil, err
+			return err
 		}
-		id, isReport, content = d.MsgId, d.RegisterDelivery, d.MsgContent
-		reply, err = (&cmpp.Cmpp2DeliverRspPkt{MsgId: id}).Pack(seq)
+		isReport, coding, header, from, content = d.RegisterDelivery, d.MsgFmt, d.TpUdhi, d.SrcTerminalId, d.MsgContent
+		p.Reply, err = (&cmpp.Cmpp2DeliverRspPkt{MsgId: d.MsgId}).Pack(p.Seq)
 	} else {
 		var d cmpp.Cmpp3DeliverReqPkt
 		if err = d.Unpack(body); err != nil {
-			return nil, nil, err
+			return err
 		}
-		id, isReport, content = d.MsgId, d.RegisterDelivery, d.MsgContent
-		reply, err = (&cmpp.Cmpp3DeliverRspPkt{MsgId: id}).Pack(seq)
+		isReport, coding, header, from, content = d.RegisterDelivery, d.MsgFmt, d.TpUdhi, d.SrcTerminalId, d.MsgContent
+		p.Reply, err = (&cmpp.Cmpp3DeliverRspPkt{MsgId: d.MsgId}).Pack(p.Seq)
+	}
+	if isReport != 1 {
+		p.Message = &Message{From: from, Text: cmppText(content, coding, header == 1)}
+		return err
 	}
 	// The library knows the 60 bytes of 2.0; in the 71 of 3.0 all that is wanted lies at the same place.
 	var r cmpp.CmppReceiptPkt
-	if isReport != 1 || r.Unpack([]byte(content)) != nil {
-		return nil, reply, err
+	if r.Unpack([]byte(content)) == nil {
+		p.Report = &Report{ID: cmppID(r.MsgId), Stat: r.Stat}
 	}
-	return &Report{ID: cmppID(r.MsgId), Stat: r.Stat}, reply, err
+	return err
+}
+
+// cmppText is what people read. What says no known coding is taken as it is: a code to reply with is digits in all of them.
+func cmppText(content string, coding uint8, header bool) string {
+	if header && len(content) > 0 && int(content[0]) < len(content) {
+		content = content[1+int(content[0]):] // a part of a longer message
+	}
+	var text string
+	var err error
+	switch coding {
+	case 8:
+		text, err = cmpputils.Ucs2ToUtf8(content)
+	case 15:
+		text, err = cmpputils.GB18030ToUtf8(content)
+	default:
+		text = content
+	}
+	if err != nil {
+		text = content
+	}
+	return strings.ToValidUTF8(text, "?")
 }

@@ -103,7 +103,7 @@ func (c smppCodec) Read(frame []byte) (Packet, error) {
 		p.Act, p.Reply = Ended, smppBytes(pdu.NewUnbindResp(), p.Seq)
 	case data.DELIVER_SM:
 		p.Reply = smppBytes(pdu.NewDeliverSMResp(), p.Seq)
-		p.Report = smppReport(frame)
+		p.Report, p.Message = smppDelivered(frame)
 	case data.SUBMIT_SM_RESP:
 		p.Act = Submitted
 		if p.Status != 0 {
@@ -140,20 +140,39 @@ var (
 	smppStates  = map[byte]string{1: "ENROUTE", 2: Delivered, 3: "EXPIRED", 4: "DELETED", 5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD"}
 )
 
-// smppReport is nil when the message is no delivery report, or none that can be read: it is acknowledged all the same.
-func smppReport(frame []byte) *Report {
+// smppDelivered is a report of a message of ours, or what a telephone has sent; neither when it cannot be read: it is
+// acknowledged all the same.
+func smppDelivered(frame []byte) (*Report, *Message) {
 	whole, err := pdu.Parse(bytes.NewReader(frame))
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	d := whole.(*pdu.DeliverSM)
-	if kind := d.EsmClass & 0x3c; kind != data.SM_SMSC_DLV_RCPT_TYPE && kind != data.SM_INTMD_DLV_NOTIFY_TYPE {
-		return nil
+	raw, _ := d.Message.GetMessageData()
+	if long := d.OptionalParameters[pdu.TagMessagePayload]; len(raw) == 0 {
+		raw = long.Data
 	}
-	text, _ := d.Message.GetMessageData()
-	if long := d.OptionalParameters[pdu.TagMessagePayload]; len(text) == 0 {
-		text = long.Data
+	switch d.EsmClass & 0x3c {
+	case data.SM_SMSC_DLV_RCPT_TYPE, data.SM_INTMD_DLV_NOTIFY_TYPE:
+		return smppReport(d, raw), nil
+	case 0:
+		text := string(raw)
+		if coding := d.Message.Encoding(); coding != nil {
+			if decoded, err := coding.Decode(raw); err == nil {
+				text = decoded
+			}
+		}
+		from := d.SourceAddr.Address()
+		if d.SourceAddr.Ton() == data.GSM_TON_INTERNATIONAL && from != "" && from[0] != '+' {
+			from = "+" + from
+		}
+		return nil, &Message{From: from, Text: strings.ToValidUTF8(text, "?")}
 	}
+	return nil, nil
+}
+
+// smppReport is nil when a report does not say of which message, or what.
+func smppReport(d *pdu.DeliverSM, text []byte) *Report {
 	var r Report
 	if m := receiptID.FindSubmatch(text); m != nil {
 		r.ID = string(m[1])

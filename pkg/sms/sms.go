@@ -37,14 +37,15 @@ const (
 
 // Packet is what was understood of a packet.
 type Packet struct {
-	Act    Act
-	Seq    uint32
-	Status uint32  // 0 is good
-	Cause  Cause   // what a status that is not 0 means
-	Word   string  // the status in the standard's words
-	ID     string  // of the message that was submitted
-	Report *Report // nil for none
-	Reply  []byte  // to be sent at once; nil for none
+	Act     Act
+	Seq     uint32
+	Status  uint32   // 0 is good
+	Cause   Cause    // what a status that is not 0 means
+	Word    string   // the status in the standard's words
+	ID      string   // of the message that was submitted
+	Report  *Report  // nil for none
+	Message *Message // nil for none
+	Reply   []byte   // to be sent at once; nil for none
 }
 
 // Good says whether what was asked for was granted.
@@ -72,6 +73,11 @@ type Report struct {
 
 // Final is false while the message is under way.
 func (r Report) Final() bool { return r.Stat != "ENROUTE" && r.Stat != "ACCEPTD" }
+
+// Message is what somebody has sent from a telephone.
+type Message struct {
+	From, Text string
+}
 
 // Account is what a platform knows its customer by.
 type Account struct {
@@ -150,7 +156,11 @@ func (w *Wire) Ask(make func(seq uint32) ([]byte, error), want Act, wait time.Du
 
 // Next reads one packet and answers it. What has come of a packet by until stays for the next time.
 func (w *Wire) Next(until time.Time) (Packet, error) {
-	frame, err := w.frame(until)
+	w.conn.SetReadDeadline(until)
+	if w.ctx.Err() != nil { // its own deadline, which was just laid over, is the nearer one
+		return Packet{}, os.ErrDeadlineExceeded
+	}
+	frame, err := frame(w.reader, w.codec.Least())
 	if err != nil {
 		return Packet{}, err
 	}
@@ -171,26 +181,22 @@ func (w *Wire) Next(until time.Time) (Packet, error) {
 	return p, err
 }
 
-// frame looks at the length before it waits for, or makes room for, what is said to follow.
-func (w *Wire) frame(until time.Time) ([]byte, error) {
-	w.conn.SetReadDeadline(until)
-	if w.ctx.Err() != nil { // its own deadline, which was just laid over, is the nearer one
-		return nil, os.ErrDeadlineExceeded
-	}
-	head, err := w.reader.Peek(4)
+// frame reads a packet. It looks at the length before it waits for, or makes room for, what is said to follow.
+func frame(r *bufio.Reader, least int) ([]byte, error) {
+	head, err := r.Peek(4)
 	if err != nil {
 		return nil, cutOff(head, err)
 	}
 	n := binary.BigEndian.Uint32(head)
-	if n < uint32(w.codec.Least()) || n > MaxPacket {
+	if n < uint32(least) || n > MaxPacket {
 		return nil, fmt.Errorf("%w: its length is %d", ErrPacket, n)
 	}
-	whole, err := w.reader.Peek(int(n))
+	whole, err := r.Peek(int(n))
 	if err != nil {
 		return nil, cutOff(whole, err)
 	}
 	frame := bytes.Clone(whole)
-	_, err = w.reader.Discard(int(n))
+	_, err = r.Discard(int(n))
 	return frame, err
 }
 

@@ -1,8 +1,10 @@
-// A message centre of the npm package smpp. Says its port, and then each message it took.
+// A message centre of the npm package smpp. Says its port, and then each message it took. What it reads, as {"from", "text"}
+// on a line, a telephone sends to whoever is logged in.
 const smpp = require('smpp')
 
 const say = (o) => process.stdout.write(JSON.stringify(o) + '\n')
 let messages = 0
+let last = null // session that hears
 
 const server = smpp.createServer((session) => {
   session.on('error', () => {})
@@ -13,6 +15,7 @@ const server = smpp.createServer((session) => {
       return
     }
     session.send(pdu.response({ system_id: 'npm' }))
+    if (pdu.command === 'bind_transceiver') last = session
   }
   session.on('bind_transceiver', bind)
   session.on('bind_transmitter', bind)
@@ -29,4 +32,9 @@ const server = smpp.createServer((session) => {
   })
 })
 server.listen(0, '127.0.0.1', () => say({ port: server.address().port }))
-process.stdin.on('end', () => process.exit(0)).resume()
+require('readline').createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    const m = JSON.parse(line)
+    last.deliver_sm({ source_addr: m.from, destination_addr: '10690000', short_message: m.text }, (pdu) => say({ step: 'heard', status: pdu.command_status }))
+  })
+  .on('close', () => process.exit(0))
