@@ -21,7 +21,7 @@ func TestReplyOverTheLine(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			dir, control := t.TempDir(), freeAddr(t)
-			start(t, dir, "simulator", "--folder", dir, "--control="+port(control), "--webhook=0", "--smpp=0", "--cmpp=0", "--cloud-doc=0", "--signature=0", "--sms=0", "--gateway=0", "--oa=0", "--office=none")
+			start(t, dir, "simulator", "--folder", dir, "--control="+port(control), "--webhook=0", "--pages", filepath.Join(dir, "pages.jsonl"), "--smpp=0", "--cmpp=0", "--cloud-doc=0", "--signature=0", "--sms=0", "--gateway=0", "--oa=0", "--office=none")
 			centre := ""
 			eventually(t, "simulator", func() error {
 				var doors []struct{ Name, URL string }
