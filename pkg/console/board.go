@@ -29,7 +29,7 @@ type board struct {
 	Hosts       []hostView
 	Undelivered int
 	Duty        []onDuty // on the lines, now
-	Gaps        []string // of the roster, within a week
+	Gap         string   // of the roster, within a week: the first, and how many more
 	Warnings    []string // what everybody should know
 	Storm       string   // how many opened within five minutes, if so many that one cause is likely; else empty
 }
@@ -106,7 +106,12 @@ func (c *Console) board(r *http.Request, who access.Identity, now time.Time) (*b
 	v.Hosts = c.hostViews(r.Context(), v.P, now)
 	v.Undelivered = c.undelivered()
 	v.Duty = c.onDutyNow(v.frame)
-	v.Gaps, _ = c.gaps(v.frame, gapsAhead)
+	if gaps, more := c.gaps(v.frame, gapsAhead); len(gaps) > 0 {
+		v.Gap = gaps[0]
+		if more += len(gaps) - 1; more > 0 {
+			v.Gap += " · " + v.P.T("roster.gap_more", "n", strconv.Itoa(more))
+		}
+	}
 	if c.o.Warnings != nil {
 		v.Warnings = c.o.Warnings(now, v.P)
 	}

@@ -101,12 +101,21 @@ func (c *Console) gaps(f frame, ahead time.Duration) (out []string, more int) {
 	}
 	all := c.o.Duty.Gaps(f.Now, f.Now.Add(ahead))
 	for _, g := range all[:min(len(all), maxGaps)] {
-		out = append(out, f.P.T("roster.gap", "line", f.P.T("roster.line."+string(g.Line)), "from", c.short(g.From), "to", c.short(g.To)))
+		out = append(out, f.P.T("roster.gap", "line", f.P.T("roster.line."+string(g.Line)), "from", c.short(g.From), "to", c.until(g.From, g.To)))
 	}
 	return out, len(all) - len(out)
 }
 
 func (c *Console) short(t time.Time) string { return t.In(c.o.Location).Format("01-02 15:04") }
+
+// until is the end of a stretch of time, without the day where that is the beginning's.
+func (c *Console) until(from, to time.Time) string {
+	from, to = from.In(c.o.Location), to.In(c.o.Location)
+	if from.Format(time.DateOnly) == to.Format(time.DateOnly) {
+		return to.Format("15:04")
+	}
+	return c.short(to)
+}
 
 func (c *Console) showDuty(w http.ResponseWriter, r *http.Request, who access.Identity) {
 	c.sendDuty(w, r, who, outcome{})
@@ -134,7 +143,7 @@ func (c *Console) dutyPage(f frame, said map[string]string) *dutyPage {
 	}
 	c.days(v)
 	for _, x := range c.o.Duty.Watches(f.Now.Add(-24*time.Hour), f.Now.AddDate(0, 0, shownDays)) {
-		one := watchView{Period: plain(x.Period), Person: plain(x.Person.Name), From: c.short(x.From), To: c.short(x.To)}
+		one := watchView{Period: plain(x.Period), Person: plain(x.Person.Name), From: c.short(x.From), To: c.until(x.From, x.To)}
 		if x.SignedIn != nil {
 			one.Signed, one.Handover, one.Zero = c.short(x.SignedIn.At), plain(x.SignedIn.SignIn.Handover), x.SignedIn.SignIn.Zero
 		} else if x.From.Add(-2 * time.Hour).Before(f.Now) {
@@ -159,7 +168,7 @@ func (c *Console) days(v *dutyPage) {
 			from := t.From.In(c.o.Location)
 			day := from.Format("2006-01-02")
 			by[day] = append(by[day], turnView{
-				Line: v.P.T("roster.line." + string(l)), Person: plain(t.Person.Name), Shift: plain(t.Shift), From: c.short(t.From), To: c.short(t.To),
+				Line: v.P.T("roster.line." + string(l)), Person: plain(t.Person.Name), Shift: plain(t.Shift), From: c.short(t.From), To: c.until(t.From, t.To),
 				Reason: plain(t.Reason), Held: t.Held(), Important: t.Important, Remote: t.Remote,
 			})
 		}

@@ -97,6 +97,8 @@ func (c *Console) card(f frame, r incident.Record) card {
 type incidentPage struct {
 	frame
 	Card   card
+	First  []observation // of the evidence, the others are one tap away
+	Rest   []observation
 	Life   []stage
 	State  incident.State
 	Deeds  []deedView
@@ -105,6 +107,9 @@ type incidentPage struct {
 	Calls  []callView
 	Events []eventView // the newest first
 }
+
+// firstSeen is how many observations stand above the acts: more would push these off a phone's screen.
+const firstSeen = 3
 
 type callView struct {
 	Person, Channel, Kind, At, Said, Answer, ToAck string
@@ -152,6 +157,8 @@ func (c *Console) incidentPage(f frame, rec incident.Record, events []incident.E
 	f.Path = "/incidents/" + rec.ID
 	v := &incidentPage{frame: f, Card: c.card(f, rec)}
 	v.Head = rec.ID + " " + v.Card.Title
+	n := min(len(v.Card.Evidence), firstSeen)
+	v.First, v.Rest = v.Card.Evidence[:n], v.Card.Evidence[n:]
 	v.Life, v.State = c.life(rec, events), rec.State
 	v.Facts = c.facts(f.P, rec)
 	v.Calls = c.calls(f.P, rec)

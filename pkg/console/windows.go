@@ -63,7 +63,7 @@ func (c *Console) windowsPage(f frame, said map[string]string) *windowsPage {
 	slices.Reverse(all)
 	for _, x := range all {
 		one := windowView{
-			ID: x.ID, From: c.short(x.From), To: c.short(x.To), Reason: plain(x.Reason), PartyA: plain(x.PartyA), Approval: plain(x.Approval),
+			ID: x.ID, From: c.short(x.From), To: c.until(x.From, x.To), Reason: plain(x.Reason), PartyA: plain(x.PartyA), Approval: plain(x.Approval),
 			Override: plain(x.Override), By: plain(x.By), State: "coming",
 		}
 		switch {

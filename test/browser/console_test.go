@@ -31,6 +31,7 @@ func TestConsole(t *testing.T) {
 	b.await("the acknowledgement in the other window", `!!document.querySelector(".acked") && window.mark === 1`)
 	b.window(before)
 	r.readsIncident()
+	r.plansWindow()
 	r.hostile()
 	r.looks("taken")
 	if got := b.complaints(); len(got) != 0 {
@@ -144,6 +145,43 @@ func (r *night) readsIncident() {
 	}
 	r.b.click("nav a[lang=zh-CN]")
 	r.b.await("Chinese", `document.documentElement.lang === "zh-CN"`)
+}
+
+// plansWindow plans a window by its form: what breaks within it is seen and is no incident, until the window is ended.
+func (r *night) plansWindow() {
+	r.t.Helper()
+	r.b.click(`.pages a[href="/windows"]`)
+	r.b.await("the planned windows", `location.pathname === "/windows" && !!document.querySelector("#w-plan summary")`)
+	r.b.click("#w-plan summary")
+	r.b.click(`#w-plan input[name=services][value=sms]`)
+	local := func(d time.Duration) string {
+		return time.Now().Add(d).In(time.FixedZone("", 8*3600)).Format("2006-01-02T15:04")
+	}
+	js[any](r.b, fmt.Sprintf(`(document.querySelector("#p-since").value = %q, document.querySelector("#p-until").value = %q)`, local(-time.Minute), local(2*time.Hour)))
+	r.b.typeInto("#p-reason", "短信网关升级")
+	r.b.typeInto("#p-party", "王处长")
+	r.b.click("#w-plan form button")
+	r.b.await("the window", `document.querySelector("#s-windows li.slow")?.innerText.includes("短信网关升级")`)
+	r.looks("windows")
+
+	r.d.call("PUT", r.d.sim+"/faults/sms", map[string]string{"mode": "error500"})
+	r.b.click(`.pages a[href="/"]`)
+	const sms = `Array.from(document.querySelectorAll("%s")).some(e => e.innerText.includes("短信"))`
+	r.b.await("the service to be down", fmt.Sprintf(sms, "#s-services .wall > li.down"))
+	time.Sleep(3 * time.Second) // an incident would have been there at once
+	if js[bool](r.b, fmt.Sprintf(sms, ".incidents > li")) {
+		r.t.Error("a fault within a planned window became an incident")
+	}
+	r.b.click(`.pages a[href="/windows"]`)
+	r.b.await("the window once more", `!!document.querySelector("#s-windows li.slow details summary")`)
+	r.b.click("#s-windows li.slow details summary")
+	r.b.typeInto("#s-windows li.slow [name=reason]", "升级失败，已回退")
+	r.b.click("#s-windows li.slow form button")
+	r.b.await("its end", `document.querySelector("#s-windows li.unknown")?.innerText.includes("升级失败")`)
+	r.b.click(`.pages a[href="/"]`)
+	r.b.await("what still fails to be an incident", fmt.Sprintf(sms, ".incidents > li"))
+	r.d.call("PUT", r.d.sim+"/faults/sms", map[string]string{"mode": "ok"})
+	r.b.await("the service to be well", fmt.Sprintf(sms, "#s-services .wall > li.ok"))
 }
 
 // hostile texts come from users' calls and from what services answer.
