@@ -78,7 +78,8 @@
     if (!form || form.nodeName !== 'FORM' || e.detail.xhr.status >= 300) return;
     form.reset();
     box = form.parentNode;
-    if (box && box.nodeName === 'DETAILS') { // none: the page was pulled meanwhile, and has this form no more box.open = false; box.removeAttribute('data-next'); }
+    // without a box the page was pulled meanwhile and has this form no more
+    if (box && box.nodeName === 'DETAILS') { box.open = false; box.removeAttribute('data-next'); }
   });
 
   // A page that stands still must say so.
