@@ -95,6 +95,7 @@ var expected = map[string]map[simulator.Mode]due{
 		simulator.BalanceLow:    opens("warning", "minor", "余额"),
 		simulator.BalanceZero:   opens("warning", "urgent", "余额"),
 		simulator.LogFailing:    opens("down", "urgent", "send-log"),
+		simulator.AnySignature:  opens("warning", "minor", "探测自检").shownByControl(),
 		simulator.SubmitRefused: opens("partial", "general", "submit").then(refusedLong),
 		simulator.Throttled:     stays("sms-mas", "unknown", "not now").then(throttledLong),
 		simulator.ReportMissing: opens("partial", "general", "report").then(reportsMissing),

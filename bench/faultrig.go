@@ -129,7 +129,7 @@ func (r *faultRig) edit(ctx context.Context, files []string, change func(file, t
 const controlSpread = 10*time.Minute + 15*time.Second
 
 // controlledChecks are those that have one, as the rig has named them so far.
-var controlledChecks = regexp.MustCompile(`(?m)^  - name: (?:wopi-document|onlyoffice-document|wps-document|signature-sign|sms-login|sms-smpp-login)(?:-x)*`)
+var controlledChecks = regexp.MustCompile(`(?m)^  - name: (?:wopi-document|onlyoffice-document|wps-document|signature-sign|sms-login|sms-smpp-login|sms-aliyun|sms-tencent)(?:-x)*`)
 
 // control has the daily negative controls made now: of checks with new names none is known.
 func (r *faultRig) control(ctx context.Context) error {

@@ -24,6 +24,7 @@ const (
 const (
 	LoginRefused   Mode = "login-refused"   // wrong password, it says
 	AnyPassword    Mode = "any-password"    // every password is taken
+	AnySignature   Mode = "any-signature"   // over HTTP messages are taken whatever their signature
 	LoginSilent    Mode = "login-silent"    // a login gets no answer
 	SubmitRefused  Mode = "submit-refused"  //
 	Throttled      Mode = "throttled"       // flow control: SMPP 0x58, CMPP 8
@@ -39,7 +40,7 @@ const (
 
 var (
 	smscModes    = []Mode{LoginRefused, AnyPassword, LoginSilent, SubmitRefused, Throttled, ReportMissing, ReportLate, ReportForeign, Undeliverable1, Undeliverable}
-	balanceModes = []Mode{BalanceLow, BalanceZero, LogFailing, SubmitRefused, Throttled, ReportMissing, Undeliverable}
+	balanceModes = []Mode{BalanceLow, BalanceZero, LogFailing, AnySignature, SubmitRefused, Throttled, ReportMissing, Undeliverable}
 )
 
 const (

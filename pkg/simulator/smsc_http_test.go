@@ -82,6 +82,15 @@ func TestShippedFlowsOfMessagesOverHTTP(t *testing.T) {
 			})
 		}
 	}
+	for _, mode := range []simulator.Mode{simulator.OK, simulator.AnySignature} {
+		breaks(t, s, simulator.SMS, simulator.Fault{Mode: mode})
+		for name, spec := range flows {
+			want := map[simulator.Mode]check.Outcome{simulator.OK: check.OK, simulator.AnySignature: check.Fail}[mode]
+			if a := newProber(t, spec).Control(t.Context(), time.Now()).First(); a.Outcome != want {
+				t.Errorf("the negative control of %s, mode %s: %s: %s", name, mode, a.Outcome, a.Reason)
+			}
+		}
+	}
 	t.Setenv("XUNJIAN_SMS", "another key")
 	breaks(t, s, simulator.SMS, simulator.Fault{Mode: simulator.OK})
 	for name, spec := range flows {
