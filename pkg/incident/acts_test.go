@@ -184,7 +184,7 @@ func TestPhonedIn(t *testing.T) {
 	if !r.Open() || r.State != Acknowledged || !r.SLAStart.Equal(after(-20)) {
 		t.Errorf("reopened %+v", r)
 	}
-	if got := h.pages(); got != "opened recovered reopened" {
+	if got := h.pages(); got != "opened breached recovered reopened" {
 		t.Errorf("pages %s", got)
 	}
 }

@@ -77,8 +77,8 @@ func pageFor(before, after Record, e Event) (PageKind, bool) {
 		return PageSplit, after.Open()
 	case e.Kind == EventGraded:
 		return PageEscalated, after.Level.Graver(before.Level)
-	case e.Kind == EventBreached: // whom to call while nobody responds is the pager's to know
-		return PageBreached, after.Open() && e.Breach.Clock == contract.Recovery
+	case e.Kind == EventBreached:
+		return PageBreached, after.Open()
 	case e.Kind == EventFalse:
 		return PageDismissed, before.Open()
 	}

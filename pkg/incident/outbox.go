@@ -23,7 +23,7 @@ const (
 	PageSplit     PageKind = "split"     // a fault of its own after all
 	PageDismissed PageKind = "dismissed" // a false alarm
 	PageWarned    PageKind = "warned"    // a share of the recovery time is used up: the record's last Warned
-	PageBreached  PageKind = "breached"  // the recovery is late: the record's last Breaches
+	PageBreached  PageKind = "breached"  // a deadline was missed: the record's last Breaches
 )
 
 // PageKinds lists all of them.

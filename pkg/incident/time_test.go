@@ -37,7 +37,7 @@ func TestRelapseToldLate(t *testing.T) {
 	if _, es := h.get(r.ID); es[len(es)-1].Kind != EventBreached && es[len(es)-1].Kind != EventRelapsed {
 		t.Errorf("events %s", kinds(es))
 	}
-	if got := h.pages(); got != "opened" {
+	if got := h.pages(); got != "opened breached" {
 		t.Errorf("pages %s", got)
 	}
 }

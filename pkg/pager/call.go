@@ -34,6 +34,7 @@ type Call struct {
 	FailedAt  time.Time `json:"failed_at,omitzero"`  // of its last no, while there is no yes
 	DroppedAt time.Time `json:"dropped_at,omitzero"` // not sent: somebody had acknowledged, or it was over
 	Answer    string    `json:"answer,omitempty"`    // what came of the last try
+	Digest    string    `json:"digest,omitempty"`    // key of the message that holds it together with others
 }
 
 // calls is the log of calls: <incident>/<n>. Only this package writes it.
@@ -47,13 +48,28 @@ func (c Call) waiting() bool { return c.SentAt.IsZero() && c.FailedAt.IsZero() &
 // ends says that it tells of an end.
 func (c Call) ends() bool { return c.Kind.Ends() }
 
-// urges says whether whoever is on an incident must hear of a page of this kind at once.
-func urges(k incident.PageKind) bool {
-	return k == incident.PageEscalated || k == incident.PageReopened || k == incident.PageProposed
+// urges says whether people must hear of a page by name at once, whatever the escalation does: whoever is on the incident of
+// what changes it and of the recovery time that is used up; those who answer for it of each deadline that was missed.
+func urges(page incident.Page) bool {
+	switch page.Kind {
+	case incident.PageBreached:
+		return true
+	case incident.PageEscalated, incident.PageReopened, incident.PageProposed, incident.PageWarned:
+		return !page.Record.AckAt.IsZero()
+	}
+	return false
 }
 
 // Key is the same for every try of a call.
 func (c Call) Key() string {
+	if c.Digest != "" {
+		return c.Digest
+	}
+	return c.own()
+}
+
+// own is the key of a call that goes by itself.
+func (c Call) own() string {
 	k := fmt.Sprintf("%s.c%d.%s", c.Incident, c.N, c.Kind)
 	if !c.After.IsZero() {
 		k += "." + c.After.UTC().Format("20060102T150405")

@@ -19,11 +19,11 @@ import (
 // others from being called.
 const atOnce = 4
 
-// Most messages to one person over one channel within a minute. What is more waits for the minute to end; by then most of it
-// is acknowledged or over, and is not sent at all.
+// Most messages to one person over one channel within a minute. When more are at hand than may go, one holds them all.
 const perPerson = 6
 
 // caller sends the calls of one channel, the gravest first, one try each: what follows a refusal is the escalation's to say.
+// What is more than one person may be sent becomes one message (together).
 type caller struct {
 	e       *escalator
 	channel personal
@@ -41,10 +41,10 @@ func newCaller(e *escalator, c personal) *caller {
 	return &caller{e: e, channel: c, terms: channel.TermsOf(c), pace: e.p.paces[c.Name()], log: e.log.With("channel", c.Name()), more: make(chan struct{}, 1), sent: map[string][]time.Time{}}
 }
 
-func (c *caller) queue(job Call) {
+func (c *caller) queue(some ...Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.jobs = append(c.jobs, job)
+	c.jobs = append(c.jobs, some...)
 	c.kick()
 }
 
@@ -65,23 +65,23 @@ func (c *caller) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		job, ok := c.await(ctx)
+		some, ok := c.await(ctx)
 		if !ok {
 			return
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			c.call(ctx, job)
+			c.call(ctx, some)
 		})
 	}
 }
 
-// await is the next call that may be sent.
-func (c *caller) await(ctx context.Context) (Call, bool) {
+// await is what may be sent next: one call, or several to one person as one message.
+func (c *caller) await(ctx context.Context) ([]Call, bool) {
 	for {
-		job, wait, ok := c.pick(c.e.p.o.Now())
-		if ok {
-			return job, true
+		some, wait := c.pick(c.e.p.o.Now())
+		if len(some) > 0 {
+			return some, true
 		}
 		var over <-chan time.Time
 		if wait > 0 {
@@ -89,7 +89,7 @@ func (c *caller) await(ctx context.Context) (Call, bool) {
 		}
 		select {
 		case <-ctx.Done():
-			return Call{}, false
+			return nil, false
 		case <-c.more:
 		case <-over:
 		}
@@ -99,45 +99,51 @@ func (c *caller) await(ctx context.Context) (Call, bool) {
 var weights = map[contract.Level]int{contract.Urgent: 0, contract.General: 1, contract.Minor: 2}
 
 // pick takes the gravest and oldest call whose person has not been sent too much of late, or says how long to wait.
-func (c *caller) pick(now time.Time) (job Call, wait time.Duration, ok bool) {
+func (c *caller) pick(now time.Time) (some []Call, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n, w := c.pace.room(now); n == 0 && len(c.jobs) > 0 {
-		return Call{}, w, false
+		return nil, w
 	}
 	best := -1
 	for i, j := range c.jobs {
-		if w := c.room(now, j.Person); w > 0 {
+		if left, w := c.room(now, j.Person); left == 0 {
 			if wait == 0 || w < wait {
 				wait = w
 			}
 			continue
 		}
-		if best < 0 || cmp.Or(cmp.Compare(weights[j.Level], weights[c.jobs[best].Level]), j.At.Compare(c.jobs[best].At)) < 0 {
+		if best < 0 || before(j, c.jobs[best]) < 0 {
 			best = i
 		}
 	}
 	if best < 0 {
-		return Call{}, wait, false
+		return nil, wait
 	}
-	job = c.jobs[best]
-	c.jobs = slices.Delete(c.jobs, best, best+1)
+	job := c.jobs[best]
+	left, _ := c.room(now, job.Person)
+	some = c.together(job, left)
 	c.sent[job.Person] = append(c.sent[job.Person], now)
-	return job, 0, true
+	return some, 0
 }
 
-// room is how long a person must be left in peace; it forgets what is over a minute ago.
-func (c *caller) room(now time.Time, person string) time.Duration {
+func before(a, b Call) int {
+	return cmp.Or(cmp.Compare(weights[a.Level], weights[b.Level]), a.At.Compare(b.At))
+}
+
+// room is how many messages a person may be sent now, and when there is none how long until there is; it forgets what is over
+// a minute ago.
+func (c *caller) room(now time.Time, person string) (left int, wait time.Duration) {
 	past := slices.DeleteFunc(c.sent[person], func(t time.Time) bool { return now.Sub(t) >= time.Minute })
 	if len(past) == 0 {
 		delete(c.sent, person)
-		return 0
+		return perPerson, 0
 	}
 	c.sent[person] = past
 	if len(past) < perPerson {
-		return 0
+		return perPerson - len(past), 0
 	}
-	return past[0].Add(time.Minute).Sub(now)
+	return 0, past[0].Add(time.Minute).Sub(now)
 }
 
 // unused gives a place in the minute back that was not needed after all.
@@ -150,11 +156,11 @@ func (c *caller) unused(person string) {
 	c.kick()
 }
 
-// call makes one try, if it is still wanted, and keeps what came of it.
-func (c *caller) call(ctx context.Context, job Call) {
-	m, ok := c.prepare(ctx, job)
+// call makes one try of some calls to one person, as far as they are still wanted, and keeps what came of it.
+func (c *caller) call(ctx context.Context, some []Call) {
+	m, wanted, ok := c.message(ctx, some)
 	if !ok {
-		c.unused(job.Person)
+		c.unused(some[0].Person)
 		return
 	}
 	start := c.e.p.o.Now()
@@ -163,73 +169,90 @@ func (c *caller) call(ctx context.Context, job Call) {
 	if ctx.Err() != nil {
 		return // unknown whether it arrived: it goes again with the same key
 	}
-	name, now := c.channel.Name(), c.e.p.o.Now().UTC().Round(0)
+	now, name := c.e.p.o.Now().UTC().Round(0), c.channel.Name()
+	if err == nil {
+		c.e.p.answers(name)
+		if len(wanted) > 1 {
+			c.e.p.metrics.digests.WithLabelValues(name).Inc()
+		}
+	}
+	for i := range wanted {
+		c.outcome(&wanted[i], start, now, receipt, err)
+	}
+	c.keep(ctx, wanted)
+}
+
+// outcome is what came of a call.
+func (c *caller) outcome(job *Call, start, now time.Time, receipt channel.Receipt, err error) {
+	name, log := c.channel.Name(), c.log.With("incident", job.Incident, "person", job.Person)
 	job.Tries, job.TriedAt = job.Tries+1, now
 	if err != nil {
 		job.FailedAt, job.Answer = now, channel.Clip(err.Error(), 512)
+		if !channel.Unsure(err) {
+			job.Digest = "" // that message has surely not arrived: there need be none like it
+		}
 		c.e.p.metrics.failed.WithLabelValues(name).Inc()
-		c.log.Warn("person not reached", "incident", job.Incident, "person", job.Person, "tries", job.Tries, "took", now.Sub(start), "err", err)
-	} else {
-		job.SentAt, job.Answer = now, channel.Clip(receipt.Answer, 512)
-		c.e.p.metrics.sent.WithLabelValues(name).Inc()
-		c.e.p.metrics.delay.WithLabelValues(name).Observe(now.Sub(job.At).Seconds())
-		c.e.p.answers(name)
-		c.log.Info("person called", "incident", job.Incident, "person", job.Person, "step", job.Step, "kind", job.Kind)
+		log.Warn("person not reached", "tries", job.Tries, "took", now.Sub(start), "err", err)
+		return
 	}
-	c.keep(ctx, job)
+	job.SentAt, job.Answer = now, channel.Clip(receipt.Answer, 512)
+	c.e.p.metrics.sent.WithLabelValues(name).Inc()
+	c.e.p.metrics.delay.WithLabelValues(name).Observe(now.Sub(job.At).Seconds())
+	log.Info("person called", "step", job.Step, "kind", job.Kind, "key", job.Key())
 }
 
-// prepare makes the message, unless somebody has acknowledged meanwhile, or it is over, or the person has gone.
-func (c *caller) prepare(ctx context.Context, job Call) (m channel.Message, ok bool) {
+// prepare reads what a call is about, unless somebody has acknowledged meanwhile, or it is over, or the person has gone.
+func (c *caller) prepare(ctx context.Context, job Call) (a asked, ok bool) {
 	c.e.mu.Lock()
 	u := c.e.pursued[job.Incident]
 	wanted := u != nil && u.calls[job.N-1].waiting()
-	code := ""
+	a.Call = job
 	if u != nil {
-		code = u.Code
+		a.code = u.Code
 	}
 	c.e.mu.Unlock()
 	if !wanted {
-		return m, false
+		return a, false
 	}
-	r, err := c.e.p.desk.Record(job.Incident)
-	if err != nil {
+	var err error
+	if a.rec, err = c.e.p.desk.Record(job.Incident); err != nil {
 		c.log.Error("incident not read", "incident", job.Incident, "err", err)
 		c.later(ctx, job)
-		return m, false
+		return a, false
 	}
 	person, known := c.e.p.o.Roster.Person(job.Person)
-	over := !job.ends() && !r.Open() || job.Step > 0 && !r.AckAt.IsZero()
+	a.to = addressed(person)
+	over := !job.ends() && !a.rec.Open() || job.Step > 0 && !a.rec.AckAt.IsZero()
 	if over || !known {
 		if !known {
 			job.FailedAt, job.Answer = c.e.p.o.Now().UTC(), "person is no longer in the configuration"
-			c.keep(ctx, job)
+			c.keep(ctx, []Call{job})
 		}
 		c.e.mu.Lock()
 		c.e.touch(u) // it drops the call
 		c.e.mu.Unlock()
-		return m, false
+		return a, false
 	}
-	return c.e.p.callMessage(job, r, addressed(person), code), true
+	return a, true
 }
 
-// later queues a call again when the store comes to itself.
-func (c *caller) later(ctx context.Context, job Call) {
+// later queues calls again when the store comes to itself.
+func (c *caller) later(ctx context.Context, some ...Call) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(firstWait):
-		c.queue(job)
+		c.queue(some...)
 	}
 }
 
-// keep writes an outcome down. When the store does not take it, it is tried again; the call itself is not repeated.
-func (c *caller) keep(ctx context.Context, job Call) {
+// keep writes outcomes down. When the store does not take them, that is tried again; the calls themselves are not repeated.
+func (c *caller) keep(ctx context.Context, some []Call) {
 	for {
-		err := c.e.p.db.Update(func(tx *store.Tx) error { return calls.Put(tx, callKey(job.Incident, job.N), job) })
+		err := c.write(some)
 		if err == nil {
 			break
 		}
-		c.log.Error("call not written down", "incident", job.Incident, "err", err)
+		c.log.Error("calls not written down", "incident", some[0].Incident, "calls", len(some), "err", err)
 		select {
 		case <-ctx.Done():
 			return
@@ -238,15 +261,28 @@ func (c *caller) keep(ctx context.Context, job Call) {
 	}
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	u := c.e.pursued[job.Incident]
-	if u == nil {
-		return
+	for _, job := range some {
+		u := c.e.pursued[job.Incident]
+		if u == nil {
+			continue
+		}
+		if dropped := u.calls[job.N-1].DroppedAt; !dropped.IsZero() && job.SentAt.IsZero() {
+			job.DroppedAt = dropped
+		}
+		u.calls[job.N-1] = job
+		c.e.touch(u)
 	}
-	if dropped := u.calls[job.N-1].DroppedAt; !dropped.IsZero() && job.SentAt.IsZero() {
-		job.DroppedAt = dropped
-	}
-	u.calls[job.N-1] = job
-	c.e.touch(u)
+}
+
+func (c *caller) write(some []Call) error {
+	return c.e.p.db.Update(func(tx *store.Tx) error {
+		for _, job := range some {
+			if err := calls.Put(tx, callKey(job.Incident, job.N), job); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // callMessage is a page for one person, in that person's language.

@@ -45,9 +45,9 @@ func (p *Pager) digest(pages []incident.Page, receiver string) channel.Message {
 	m.Payload.CommonLabels = common(m.Payload.Alerts, func(a channel.Alert) map[string]string { return a.Labels })
 	m.Payload.CommonAnnotations = common(m.Payload.Alerts, func(a channel.Alert) map[string]string { return a.Annotations })
 	for _, language := range i18n.Languages {
-		m.Translations[language] = p.sum(i18n.For(language), ongoing, over)
+		m.Translations[language] = p.sum(i18n.For(language), ongoing, over, nil)
 	}
-	w := p.sum(p.printer, ongoing, over)
+	w := p.sum(p.printer, ongoing, over, nil)
 	m.Title, m.Text, m.Short = w.Title, w.Text, w.Short
 	return m
 }
@@ -73,7 +73,7 @@ func lastOf(pages []incident.Page) (last []incident.Page, keys map[string][]stri
 		case b.Level.Graver(a.Level):
 			return 1
 		}
-		return cmp.Or(a.Record.FaultStart.Compare(b.Record.FaultStart), cmp.Compare(a.Seq, b.Seq))
+		return cmp.Or(a.Record.FaultStart.Compare(b.Record.FaultStart), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Record.ID, b.Record.ID))
 	}), keys
 }
 
@@ -104,8 +104,8 @@ func common(alerts []channel.Alert, of func(channel.Alert) map[string]string) ma
 	return out
 }
 
-// sum says in one language what a digest holds.
-func (p *Pager) sum(in *i18n.Printer, ongoing, over []incident.Page) channel.Words {
+// sum says in one language what a digest holds; calls are those about its incidents, where it is for one person.
+func (p *Pager) sum(in *i18n.Printer, ongoing, over []incident.Page, calls map[string]asked) channel.Words {
 	n, ended := strconv.Itoa(len(ongoing)), strconv.Itoa(len(over))
 	which := ""
 	switch {
@@ -124,6 +124,9 @@ func (p *Pager) sum(in *i18n.Printer, ongoing, over []incident.Page) channel.Wor
 		}
 		r := page.Record
 		lines = append(lines, in.T("pager.digest.line", "level", in.T("common.level."+string(page.Level)), "title", r.Title(in), "id", r.ID, "since", p.clock(r.FaultStart)))
+		if link := p.ackAddress(calls[r.ID].Call); link != "" {
+			lines = append(lines, in.T("pager.digest.ack", "link", link))
+		}
 	}
 	if len(over) > 0 {
 		lines = append(lines, in.T("pager.digest.over", "over", ended))
@@ -134,9 +137,13 @@ func (p *Pager) sum(in *i18n.Printer, ongoing, over []incident.Page) channel.Wor
 	w.Text = strings.Join(lines, "\n")
 	if len(ongoing) > 0 {
 		first := ongoing[0].Record
-		w.Short = channel.Brief{
+		b := channel.Brief{
 			Level: in.T("common.level." + string(ongoing[0].Level)), Service: in.T("pager.digest.short"+which, "open", n, "over", ended), What: first.Title(in), ID: first.ID,
-		}.Text()
+		}
+		if code := calls[first.ID].code; code != "" {
+			b.Code = in.T("pager.short.code", "code", code)
+		}
+		w.Short = b.Text()
 	}
 	return w
 }

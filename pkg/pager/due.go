@@ -20,7 +20,7 @@ type situation struct {
 	rec    incident.Record
 	ended  incident.PageKind // how it ended, once it has
 	calls  []Call            // all of the incident's, in order
-	news   []news            // pages about an incident that somebody had acknowledged
+	news   []news            // pages of which people must hear by name
 	duty   roster.Duty
 	people []roster.Person
 	by     []string // channels that reach people, in order
@@ -28,7 +28,7 @@ type situation struct {
 	tells  func(channel string) bool // is told of ends
 }
 
-// news is a page that whoever is on an incident must hear of.
+// news is a page of which people must hear by name.
 type news struct {
 	page uint64
 	kind incident.PageKind
@@ -54,6 +54,7 @@ func (p policy) due(s situation) (d decision) {
 		s.tell(&d)
 		return d
 	}
+	s.tell(&d)
 	plan := p.schedule(s.rec)
 	var early time.Time // when the step before turned out to reach nobody
 	for i, st := range plan {
@@ -237,15 +238,18 @@ func (s situation) resolve(who []string) (out []roster.Person) {
 	return out
 }
 
-// tell brings the news of pages to who is on the incident, or else on duty: it rose, or came back, after somebody had
-// acknowledged it.
+// tell brings the news of pages to who is on the incident, or else on duty, and a missed deadline to the manager too.
 func (s situation) tell(d *decision) {
-	who := s.resolve([]string{s.rec.AckBy})
-	if len(who) == 0 {
-		who = s.resolve([]string{whoDuty})
+	who := []string{s.rec.AckBy}
+	if len(s.resolve(who)) == 0 {
+		who = []string{whoDuty}
 	}
 	for _, n := range s.news {
-		for _, person := range who {
+		to := who
+		if n.kind == incident.PageBreached {
+			to = append(slices.Clone(who), whoManager)
+		}
+		for _, person := range s.resolve(to) {
 			s.inform(d, n, person)
 		}
 	}

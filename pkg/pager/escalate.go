@@ -162,15 +162,28 @@ func (e *escalator) load(now time.Time) error {
 			return err
 		}
 	}
+	var waiting []Call
 	for _, u := range e.pursued {
 		u.looking = true
 		for _, c := range u.calls {
-			if c.waiting() {
-				e.callers[c.Channel].queue(c) // a channel that is no longer there was dropped by pursue
+			if c.waiting() { // a channel that is no longer there was dropped by pursue
+				waiting = append(waiting, c)
 			}
 		}
 	}
+	e.queue(waiting)
 	return nil
+}
+
+// queue hands calls to their channels, those of one channel at once: they may belong together.
+func (e *escalator) queue(some []Call) {
+	of := map[string][]Call{}
+	for _, c := range some {
+		of[c.Channel] = append(of[c.Channel], c)
+	}
+	for name, mine := range of {
+		e.callers[name].queue(mine...)
+	}
 }
 
 // outdated says that a record came out of a backup and nobody has seen its fault since: people were called about it then.
@@ -234,6 +247,7 @@ func (e *escalator) round(now time.Time) (time.Duration, error) {
 		}
 		ready = ready[n:]
 	}
+	e.count()
 	var first time.Time
 	for _, u := range e.pursued {
 		if !u.next.IsZero() && (first.IsZero() || u.next.Before(first)) {
@@ -264,7 +278,7 @@ func (e *escalator) follow() error {
 				switch {
 				case page.Kind.Ends():
 					u.ended = page.Kind
-				case !r.AckAt.IsZero() && urges(page.Kind):
+				case urges(page):
 					u.news = append(u.news, news{page.Seq, page.Kind})
 				}
 			}
@@ -316,9 +330,11 @@ func (e *escalator) decide(now time.Time, some []*pursuit, last bool) error {
 	if err := e.write(now, plans, last); err != nil {
 		return err
 	}
+	var next []Call
 	for _, pl := range plans {
-		e.follows(now, pl)
+		next = append(next, e.follows(now, pl)...)
 	}
+	e.queue(next)
 	return nil
 }
 
@@ -393,8 +409,8 @@ func (pl plan) write(tx *store.Tx, now time.Time, people Roster) error {
 	return nil
 }
 
-// follows takes over in memory what has become durable, and lets the callers know.
-func (e *escalator) follows(now time.Time, pl plan) {
+// follows takes over in memory what has become durable, and gives the calls that are to be sent.
+func (e *escalator) follows(now time.Time, pl plan) (next []Call) {
 	u := pl.u
 	u.looking, u.next = false, pl.d.next
 	u.calls = append(u.calls, pl.d.fresh...)
@@ -404,17 +420,18 @@ func (e *escalator) follows(now time.Time, pl plan) {
 	}
 	for _, n := range pl.d.again {
 		u.calls[n-1].FailedAt = time.Time{}
-		e.callers[u.calls[n-1].Channel].queue(u.calls[n-1])
+		next = append(next, u.calls[n-1])
 	}
 	for _, c := range pl.d.fresh {
 		if c.Step > 0 {
 			e.p.metrics.steps.WithLabelValues(fmt.Sprint(c.Step), string(c.Level)).Inc()
 		}
-		e.callers[c.Channel].queue(c)
+		next = append(next, c)
 	}
 	if pl.over {
 		delete(e.pursued, u.id)
 	}
+	return next
 }
 
 // touch lets the escalation look at an incident again. The caller holds mu.

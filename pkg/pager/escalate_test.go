@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,14 +160,14 @@ func TestEscalation(t *testing.T) {
 		want := "0s 驻 opened, 5m0s 二 opened, 5m0s 管 opened, 8m0s 二 opened, 8m0s 管 opened, " +
 			"10m0s 驻 opened, 10m0s 二 opened, 10m0s 管 opened, 15m0s 驻 opened, 15m0s 二 opened, 15m0s 管 opened, "
 		got := sms.rings(start)
-		if sorted(got) != sorted(want+"1h26m0s 驻 recovered, 1h26m0s 二 recovered, 1h26m0s 管 recovered") {
+		if sorted(got) != sorted(want+"16m0s 二 breached, 16m0s 管 breached, 1h26m0s 驻 recovered, 1h26m0s 二 recovered, 1h26m0s 管 recovered") {
 			t.Errorf("got %s", got)
 		}
-		if hook.kinds() != "opened recovered" {
+		if hook.kinds() != "opened breached recovered" {
 			t.Errorf("the receiver got %s", hook.kinds())
 		}
 		log, err := h.pager.Calls(r.ID)
-		if err != nil || len(log) != 14 || log[0].Answer != "ok" || log[0].SentAt.IsZero() || log[0].Step != 1 {
+		if err != nil || len(log) != 16 || log[0].Answer != "ok" || log[0].SentAt.IsZero() || log[0].Step != 1 {
 			t.Errorf("%d calls in the log: %+v %v", len(log), log[0], err)
 		}
 		if at := h.pager.PagedAt(r, "二"); !at.Equal(start.Add(5 * time.Minute)) {
@@ -198,6 +199,50 @@ func TestAckEndsIt(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		if got := sms.rings(start); got != "0s 驻 opened" {
 			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// A missed deadline is told once by name, beside the escalation: that of the response to whoever is on duty and the manager,
+// that of the recovery to whoever is on the incident and the manager.
+func TestMissedDeadlines(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		sms := &gateway{name: "sms"}
+		h := newDuty(t, []Step{{After: "0s", Who: []string{whoDuty}}}, sms)
+		start := time.Now()
+		r := h.tellOf("signature", contract.Urgent, true)
+		tick := func(after time.Duration) {
+			time.Sleep(time.Until(start.Add(after)))
+			if err := h.desk.Tick(time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		tick(10*time.Minute + time.Second)
+		if got := sms.rings(start); sorted(got) != sorted("0s 驻 opened, 10m1s 驻 breached, 10m1s 管 breached") {
+			t.Errorf("the response is late: %s", got)
+		}
+		if m := sms.last(); m.Code == "" || m.Link == "" || !strings.Contains(m.Title, "响应时间超时") {
+			t.Errorf("message %s, %s", m.Title, m.Short)
+		}
+		tick(11 * time.Minute)
+		h.restart()
+		tick(12 * time.Minute)
+		h.ack(r.ID, "二")
+		before := len(sms.all())
+		tick(13 * time.Minute)
+		if n := len(sms.all()); before != 3 || n != before {
+			t.Errorf("%d messages, then %d", before, n)
+		}
+		for _, share := range []time.Duration{2, 3, 4} {
+			tick(share*time.Hour + time.Second)
+		}
+		late := sms.rings(start)
+		if strings.Count(late, "4h0m1s 二 breached") != 1 || strings.Count(late, "4h0m1s 管 breached") != 1 || strings.Count(late, "breached") != 4 {
+			t.Errorf("the recovery is late: %s", late)
+		}
+		if strings.Count(late, "二 warned") == 0 || strings.Contains(late, "管 warned") {
+			t.Errorf("reminders: %s", late)
 		}
 	})
 }
@@ -326,7 +371,8 @@ func (h *house) tellOf(service string, level contract.Level, firing bool) incide
 	return r
 }
 
-// A storm does not drown a person: few messages a minute, the urgent ones first, none for what is acknowledged meanwhile.
+// A storm does not drown a person: few messages a minute, what is more is one message, and
+// none for what is acknowledged meanwhile.
 func TestPersonIsNotDrowned(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		sms := &gateway{name: "sms"}
@@ -338,18 +384,74 @@ func TestPersonIsNotDrowned(t *testing.T) {
 		}
 		h.tellOf("gravest", contract.Urgent, true)
 		time.Sleep(90 * time.Second)
-		if n := len(sms.all()); n != 2*perPerson {
-			t.Errorf("%d messages in 90 s", n)
+		all := sms.all()
+		if len(all) != perPerson+1 {
+			t.Fatalf("%d messages in 90 s", len(all))
 		}
-		if i := slices.IndexFunc(sms.all(), func(r ring) bool { return r.m.Level == contract.Urgent }); i < 0 || i > perPerson+atOnce {
+		last := all[perPerson]
+		told := map[string]bool{}
+		for _, r := range all {
+			for _, a := range r.m.Payload.Alerts {
+				told[a.Labels["incident"]] = true
+			}
+		}
+		if len(told) != 51 || last.at.Sub(start) > time.Minute {
+			t.Errorf("%d incidents told, the last after %v", len(told), last.at.Sub(start))
+		}
+		if m := last.m; m.To[0].Name != "驻" || !strings.HasPrefix(m.Key, "digest.") || len([]rune(m.Short)) > channel.MaxShort || m.Code == "" || !strings.Contains(m.Short, m.Code) || strings.Count(m.Text, LinkPath) != maxListed {
+			t.Errorf("%s: %s\n%s\n%s", m.Key, m.Title, m.Text, m.Short)
+		}
+		for _, id := range ids {
+			calls, err := h.pager.Calls(id)
+			if err != nil || len(calls) != 1 || calls[0].SentAt.IsZero() || !slices.ContainsFunc(all, func(r ring) bool { return r.m.Key == calls[0].Key() }) {
+				t.Errorf("%s: %+v, %v", id, calls, err)
+			}
+		}
+		if i := slices.IndexFunc(sms.all(), func(r ring) bool { return r.m.Level == contract.Urgent }); i < 0 {
 			t.Errorf("the urgent one is number %d", i)
 		}
 		for _, id := range ids {
 			h.ack(id, "驻")
 		}
 		time.Sleep(time.Hour)
-		if n := len(sms.all()); n != 2*perPerson {
+		if n := len(sms.all()); n != perPerson+1 {
 			t.Errorf("%d messages after all was acknowledged, the last after %v", n, sms.all()[n-1].at.Sub(start))
+		}
+	})
+}
+
+// A digest for a person that may have arrived when the program died goes again whole and under its own key; of one that the
+// receiver has refused each call takes its own way.
+func TestPersonsDigestAfterAKill(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var h *house
+		var killed atomic.Bool
+		sms := &gateway{name: "sms"}
+		sms.does = func(n int, _ string) error {
+			if n == 0 && killed.CompareAndSwap(false, true) {
+				h.db.Close() // nothing can be written any more
+			}
+			return nil
+		}
+		h = newDuty(t, []Step{{After: "0s", Who: []string{whoDuty}}}, sms)
+		var burst []symptom.Symptom
+		for i := range 20 {
+			burst = append(burst, symptom.Symptom{Source: symptom.FromRule, Service: fmt.Sprintf("s%02d", i), Class: symptom.Down, Level: contract.General, Firing: true, Since: time.Now(), At: time.Now()})
+		}
+		if _, err := h.desk.ObserveAll(time.Now(), burst); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		first := sms.all()[0].m
+		h.halt()
+		h.start()
+		time.Sleep(10 * time.Minute)
+		all := sms.all()
+		if len(all) != 2 {
+			t.Fatalf("%d messages", len(all))
+		}
+		if again := all[1].m; again.Key != first.Key || again.Text != first.Text || !strings.HasPrefix(first.Key, "digest.") || len(first.Payload.Alerts) != 20 {
+			t.Errorf("%s with %d, then %s with %d", first.Key, len(first.Payload.Alerts), again.Key, len(again.Payload.Alerts))
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 
 type metrics struct {
 	sent, failed, gaveUp, digests *prometheus.CounterVec
-	undelivered, open             *prometheus.GaugeVec
+	undelivered, open, unreached  *prometheus.GaugeVec
 	delay                         *prometheus.HistogramVec
 	steps                         *prometheus.CounterVec
 	links, replies                *prometheus.CounterVec
@@ -26,6 +26,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		gaveUp:      register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_pages_given_up_total", Help: "Pages that were never delivered."}, channel)),
 		digests:     register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_page_digests_total", Help: "Messages that held several pages at once."}, channel)),
 		undelivered: register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "xunjian_pages_undelivered", Help: "Pages that wait for the receiver to take them."}, channel)),
+		unreached:   register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "xunjian_calls_undelivered", Help: "Calls to people that were tried and have not reached their person over any channel."}, channel)),
 		open:        register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "xunjian_reply_session_open", Help: "Whether the session is open over which people answer short messages."}, channel)),
 		steps:       register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_escalation_calls_total", Help: "Calls to people that the escalation has decided on, by its step."}, []string{"step", "level"})),
 		links:       register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xunjian_ack_links_total", Help: "Acknowledge links by what became of them: shown, used, refused."}, []string{"outcome"})),

@@ -12,15 +12,9 @@ func (e *escalator) unreached(limit int) (out []Pending) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, u := range e.pursued {
-		reached := map[string]bool{}
-		for _, c := range u.calls {
-			if !c.SentAt.IsZero() {
-				reached[c.Person] = true
-			}
-		}
-		for _, c := range u.calls {
-			if reached[c.Person] || c.Tries == 0 || !c.DroppedAt.IsZero() || len(out) >= limit {
-				continue
+		for _, c := range u.unreached() {
+			if len(out) >= limit {
+				break
 			}
 			p := Pending{
 				Channel: c.Channel, Person: c.Person, Page: incident.Page{Kind: c.Kind, At: c.At, Level: c.Level, Record: incident.Record{ID: c.Incident}},
@@ -33,4 +27,33 @@ func (e *escalator) unreached(limit int) (out []Pending) {
 		}
 	}
 	return out
+}
+
+// unreached are the calls that were tried and whose person nothing has reached.
+func (u *pursuit) unreached() (out []Call) {
+	reached := map[string]bool{}
+	for _, c := range u.calls {
+		if !c.SentAt.IsZero() {
+			reached[c.Person] = true
+		}
+	}
+	for _, c := range u.calls {
+		if !reached[c.Person] && c.Tries > 0 && c.DroppedAt.IsZero() {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// count shows how many calls have not reached anybody, by channel. The caller holds mu.
+func (e *escalator) count() {
+	n := map[string]int{}
+	for _, u := range e.pursued {
+		for _, c := range u.unreached() {
+			n[c.Channel]++
+		}
+	}
+	for name := range e.callers {
+		e.p.metrics.unreached.WithLabelValues(name).Set(float64(n[name]))
+	}
 }
