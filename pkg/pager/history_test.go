@@ -33,8 +33,7 @@ func TestAnyHistory(t *testing.T) {
 			h := newHouse(t, rs[0].channel(t, "one"), rs[1].channel(t, "two"))
 			var pages []string
 			for i, step := range steps {
-				h.step(step, services[i])
-				pages = h.remember(pages)
+				pages = h.step(step, services[i], pages)
 			}
 			for _, r := range rs {
 				r.set(yes)
@@ -54,12 +53,15 @@ func TestAnyHistory(t *testing.T) {
 	})
 }
 
-func (h *house) step(step, service string) {
+// step adds the keys of the pages that it brings. They are looked at while they are there: what all have delivered is swept.
+func (h *house) step(step, service string, pages []string) []string {
 	switch step {
 	case "fail":
 		h.observe(service, true)
 	case "recover":
-		h.recover(service)
+		h.observe(service, false)
+		pages = h.remember(pages)
+		h.holds()
 	case "restart":
 		h.restart()
 	case "wait":
@@ -67,6 +69,7 @@ func (h *house) step(step, service string) {
 	case "long wait":
 		time.Sleep(20 * time.Minute)
 	}
+	return h.remember(pages)
 }
 
 // remember adds the keys of the pages that are new in the outbox.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,15 +59,15 @@ const enquire = 0x15
 // A session lives as long as the platform answers its signs of life, and is found dead soon after it does not.
 func TestSessionDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		deaf := false
-		s, p, stop := stay(t, func(id uint32) bool { return !deaf || id != enquire })
+		var deaf atomic.Bool
+		s, p, stop := stay(t, func(id uint32) bool { return !deaf.Load() || id != enquire })
 		time.Sleep(10 * time.Minute)
 		select {
 		case <-s.over:
 			t.Fatal("ended though the platform is well")
 		default:
 		}
-		deaf = true
+		deaf.Store(true)
 		begin := time.Now()
 		<-s.over
 		if took := time.Since(begin); took > idleTime+answerTime {
@@ -86,15 +87,17 @@ func TestSessionDies(t *testing.T) {
 func TestSessionTakesLeave(t *testing.T) {
 	for _, polite := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			asked := false
+			var asked atomic.Bool
 			_, _, stop := stay(t, func(id uint32) bool {
-				asked = asked || id == 0x06 // unbind
+				if id == 0x06 { // unbind
+					asked.Store(true)
+				}
 				return polite
 			})
 			time.Sleep(time.Second)
 			begin := time.Now()
-			if err := stop(); err != nil || !asked || time.Since(begin) > partTime {
-				t.Errorf("ended with %v after %v, asked: %v", err, time.Since(begin), asked)
+			if err := stop(); err != nil || !asked.Load() || time.Since(begin) > partTime {
+				t.Errorf("ended with %v after %v, asked: %v", err, time.Since(begin), asked.Load())
 			}
 		})
 	}
