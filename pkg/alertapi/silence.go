@@ -46,6 +46,9 @@ func (s Silence) show(now time.Time) shownSilence {
 	case now.Before(s.From):
 		state = "pending"
 	}
+	if s.Matchers == nil {
+		s.Matchers = []SilenceMatcher{} // null would be none at all to programs that read it
+	}
 	return shownSilence{
 		ID: s.ID, Status: map[string]string{"state": state}, UpdatedAt: stamp(s.UpdatedAt), Comment: s.Comment, CreatedBy: s.By,
 		StartsAt: stamp(s.From), EndsAt: stamp(s.To), Matchers: s.Matchers,
@@ -81,7 +84,7 @@ func (d *door) listSilences(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	now := time.Now()
+	now := d.Book.now()
 	out := []shownSilence{}
 	for _, s := range d.silences(now) {
 		labels := map[string]string{}
@@ -96,7 +99,7 @@ func (d *door) listSilences(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *door) getSilence(w http.ResponseWriter, r *http.Request) {
-	now := time.Now()
+	now := d.Book.now()
 	for _, s := range d.silences(now) {
 		if s.ID == r.PathValue("id") {
 			answer(w, http.StatusOK, s.show(now))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"xunjian/pkg/alertapi"
 	"xunjian/pkg/check"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/incident"
 	"xunjian/pkg/inspect"
 	"xunjian/pkg/promapi"
 	"xunjian/pkg/query"
@@ -52,12 +54,41 @@ func (c *Collector) silences(now time.Time) (out []alertapi.Silence) {
 	for _, w := range c.desk.Windows(now.Add(-24*time.Hour), time.Time{}) {
 		s := alertapi.Silence{ID: w.ID, From: w.From, To: w.To, UpdatedAt: cmp.Or(w.At, w.From), By: w.By, Comment: w.Reason, Services: w.Services, Hosts: w.Hosts, Some: len(w.Services)+len(w.Hosts)+len(w.Checks) > 0}
 		if !w.CancelledAt.IsZero() {
-			s.To = w.CancelledAt
+			s.From, s.To = earlier(w.From, w.CancelledAt), w.CancelledAt
 		}
-		s.Matchers = []alertapi.SilenceMatcher{{Name: label, Value: strings.Join(w.Services, "|"), IsEqual: true, IsRegex: true}}
+		s.Matchers = matchers(w, label)
 		out = append(out, s)
 	}
 	return out
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// matchers are a window's scope in Alertmanager's words, where all matchers of a silence must hold and any of a window's names
+// may: they speak of the services, or else the hosts, or else the checks.
+func matchers(w incident.Window, label string) []alertapi.SilenceMatcher {
+	m := alertapi.SilenceMatcher{Name: label, Value: ".*", IsEqual: true, IsRegex: true}
+	names := w.Services
+	switch {
+	case len(w.Services) > 0:
+	case len(w.Hosts) > 0:
+		m.Name, names = "instance", w.Hosts
+	case len(w.Checks) > 0:
+		m.Name, names = "check", w.Checks
+	}
+	if len(names) > 0 {
+		quoted := make([]string, len(names))
+		for i, n := range names {
+			quoted[i] = regexp.QuoteMeta(n)
+		}
+		m.Value = strings.Join(quoted, "|")
+	}
+	return []alertapi.SilenceMatcher{m}
 }
 
 // maySend says whether a request may bring alerts, each of which opens an incident and pages people.

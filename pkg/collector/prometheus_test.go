@@ -3,6 +3,7 @@ package collector
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"xunjian/pkg/access"
 	"xunjian/pkg/check"
+	"xunjian/pkg/incident"
 )
 
 // get asks without the command line's token.
@@ -114,5 +116,46 @@ checks: [{name: balance, service: sms, kind: http, target: 'http://user:secret@1
 	want := map[string]string{"agent": "host-1", "check": "balance", "instance": "http://127.0.0.1:1/balance", "job": "probe", "service": "sms"}
 	if d := cmp.Diff(want, target.Labels); d != "" || target.Health != "down" || target.LastError != "refused" || target.ScrapePool != "probe" {
 		t.Errorf("%+v (-want +got labels) %s", target, d)
+	}
+}
+
+// The planned windows are silences to Alertmanager's tools, each with a scope that they can read; one that was taken back before
+// it began does not end before its beginning.
+func TestWindowsAsSilences(t *testing.T) {
+	r := newRig(t, plain("")).start()
+	now := time.Now()
+	for _, w := range []incident.Window{
+		{Services: []string{"sms"}, Hosts: []string{"web-1"}}, {Hosts: []string{"web-1", "web.2"}}, {Checks: []string{"login"}}, {},
+	} {
+		w.From, w.To, w.Reason, w.PartyA = now.Add(time.Hour), now.Add(2*time.Hour), "升级", "王处长"
+		if _, err := r.desk.Plan(incident.Act{Person: "张工", At: now}, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := r.silences(now)
+	var got []string
+	for _, s := range all {
+		got = append(got, s.Matchers[0].Name+"=~"+s.Matchers[0].Value)
+	}
+	slices.Sort(got)
+	if want := []string{`check=~login`, `instance=~web-1|web\.2`, `service=~.*`, `service=~sms`}; !slices.Equal(got, want) {
+		t.Errorf("scopes %q, want %q", got, want)
+	}
+	if _, err := r.desk.CancelWindow(all[0].ID, incident.Act{Person: "张工", Note: "不做了", At: now}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range r.silences(now) {
+		if s.To.Before(s.From) {
+			t.Errorf("silence %s ends at %v, before it begins at %v", s.ID, s.To, s.From)
+		}
+	}
+	// Grafana asks whether this is a Mimir before it takes it for an Alertmanager.
+	resp, err := http.Get("http://" + r.doors.http.Addr().String() + "/alertmanager/api/v2/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("Mimir's path: %s", resp.Status)
 	}
 }
