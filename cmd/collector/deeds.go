@@ -114,7 +114,7 @@ type (
 	resolveCmd struct {
 		deedCmd
 		Cause      string `help:"${f_cause}" json:"cause"`
-		Category   string `help:"${f_category}" enum:"software,configuration,hardware,network,upstream,third_party,operation,security,unclear," default:"" json:"category"`
+		Category   string `help:"${f_category}" enum:"software,configuration,hardware,network,upstream,third_party,operation,security,unclear,not_reproduced," default:"" json:"category"`
 		Handling   string `help:"${f_handling}" json:"handling"`
 		Prevention string `help:"${f_prevention}" json:"prevention"`
 		Declare    bool   `help:"${f_declare}" json:"declare"`
@@ -122,7 +122,7 @@ type (
 	archiveCmd struct {
 		deedCmd
 		Cause      string `help:"${f_cause}" json:"cause"`
-		Category   string `help:"${f_category}" enum:"software,configuration,hardware,network,upstream,third_party,operation,security,unclear," default:"" json:"category"`
+		Category   string `help:"${f_category}" enum:"software,configuration,hardware,network,upstream,third_party,operation,security,unclear,not_reproduced," default:"" json:"category"`
 		Handling   string `help:"${f_handling}" json:"handling"`
 		Prevention string `help:"${f_prevention}" json:"prevention"`
 		PartyA     string `help:"${f_party_a}" json:"party_a"`
@@ -141,6 +141,7 @@ type (
 		deedCmd
 		Reporter   string    `help:"${f_reporter}" json:"reporter"`
 		ReportedAt time.Time `help:"${f_reported_at}" format:"2006-01-02T15:04:05Z07:00" json:"reported_at"`
+		PartyA     string    `help:"${f_party_a}" json:"party_a"`
 	}
 	impactCmd struct {
 		deedCmd
@@ -171,7 +172,7 @@ type (
 	upholdCmd struct{ deedCmd }
 	excuseCmd struct {
 		deedCmd
-		Why    string `help:"${f_why}" required:"" enum:"false_alarm,planned,outside" json:"why"`
+		Why    string `help:"${f_why}" required:"" enum:"false_alarm,planned,upstream,network,third_party,waived" json:"why"`
 		PartyA string `help:"${f_party_a}" json:"party_a"`
 	}
 )

@@ -103,7 +103,7 @@ func DefaultConfig() Config {
 		Inspect: inspect.DefaultConfig(), Rules: rule.DefaultConfig(), Fleet: fleet.DefaultConfig(), Pages: pager.DefaultConfig(),
 		Alerts: alertapi.DefaultConfig(),
 	}
-	c.Report.Office = c.Contract.Office
+	c.contracted()
 	return c
 }
 
@@ -116,7 +116,8 @@ func LoadConfig(file string) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Data, c.Report.Office = c.path(c.Data), c.Contract.Office
+	c.Data = c.path(c.Data)
+	c.contracted()
 	for i := range c.Rules.Files {
 		c.Rules.Files[i] = c.path(c.Rules.Files[i])
 	}

@@ -39,6 +39,11 @@ func (c *Config) readContract(named string) {
 	c.Contract = read
 }
 
+// contracted gives the report what the contract says.
+func (c *Config) contracted() {
+	c.Report.Office, c.Report.Period, c.Report.Assessment = c.Contract.Office, c.Contract.Period, c.Contract.Assessment
+}
+
 // calendar is the one that comes with the program with the operator's notices laid over it.
 func (c *Config) calendar() (*contract.Calendar, error) {
 	var over []fs.FS

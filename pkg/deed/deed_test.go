@@ -78,7 +78,7 @@ var full = map[string]Values{
 	"pause": {"why": "third_party"}, "resume": {"why": "third_party"}, "extend": {"approver": "王处"},
 	"resolve": {"cause": "a", "category": "software", "handling": "b", "declare": "true"}, "archive": {"cause": "a", "category": "software", "handling": "b", "party_a": "王处"},
 	"confirm": {"party_a": "王处"}, "refuse": {"party_a": "王处"}, "report": {"reporter": "李科"}, "impact": {"people": "3"},
-	"level": {"level": "general", "party_a": "王处"}, "merge": {}, "excuse": {"why": "outside", "party_a": "王处"},
+	"level": {"level": "general", "party_a": "王处"}, "merge": {}, "excuse": {"why": "upstream", "party_a": "王处"},
 }
 
 func (l *life) do(name, person string) (incident.Record, error) {

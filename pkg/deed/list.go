@@ -141,9 +141,9 @@ var Deeds = []Deed{
 
 	{Name: "note", Rule: access.Handle, Why: Needed, May: always, do: plain(Desk.Note)},
 	{
-		Name: "report", Rule: access.Handle, Fields: []Field{reporter, {Name: "reported_at", Kind: Time}}, May: unfiled,
+		Name: "report", Rule: access.Handle, Fields: []Field{reporter, {Name: "reported_at", Kind: Time}, {Name: "party_a", Kind: Name}}, May: unfiled,
 		do: func(d Desk, id string, a incident.Act, v Values) (incident.Record, error) {
-			return d.Report(id, a, incident.Report{Reporter: v["reporter"], ReportedAt: v.time("reported_at")})
+			return d.Report(id, a, incident.Report{Reporter: v["reporter"], ReportedAt: v.time("reported_at"), PartyA: v["party_a"]})
 		},
 	},
 	{

@@ -31,10 +31,12 @@ type Opening struct {
 	Separate   bool      // open it beside an incident that the service already has
 }
 
-// Report is a user's call about an incident that is already open; it can only move the clocks' start earlier.
+// Report is a user's call about an incident that is already open. It can only move the clocks' start earlier, unless party A
+// agrees to the time, with a reason in Act.Note: then it takes the place of the calls before (R2).
 type Report struct {
 	Reporter   string
 	ReportedAt time.Time
+	PartyA     string // who of party A agreed to it
 }
 
 // Grading sets a level; Act.Note holds the reason.

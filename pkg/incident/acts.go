@@ -243,7 +243,9 @@ func (d *Desk) Report(id string, a Act, rep Report) (Record, error) {
 		if err := w.in(unsigned...); err != nil {
 			return err
 		}
-		if err := need(field{"reporter", rep.Reporter, maxName, true}); err != nil {
+		if err := need(
+			field{"reporter", rep.Reporter, maxName, true}, field{"party_a", rep.PartyA, maxName, false}, field{"note", a.Note, maxText, rep.PartyA != ""},
+		); err != nil {
 			return err
 		}
 		at, err := backdated(a, w.now, w.own(rep.ReportedAt), w.rec.Terms.Backdate)
@@ -251,7 +253,7 @@ func (d *Desk) Report(id string, a Act, rep Report) (Record, error) {
 			return err
 		}
 		e := w.act(EventReported, a)
-		e.Of, e.Reporter = at, rep.Reporter
+		e.Of, e.Reporter, e.PartyA = at, rep.Reporter, rep.PartyA
 		w.add(e)
 		return nil
 	})

@@ -228,6 +228,13 @@ func TestReport(t *testing.T) {
 	if !r.SLAStart.Equal(after(-7)) || r.Reporter != "陈" {
 		t.Errorf("a later call moved the start: %+v", r)
 	}
+	if _, err := h.Report(r.ID, by("驻点", 6.5, ""), Report{Reporter: "陈", PartyA: "王主任"}); !errors.Is(err, ErrBadAct) {
+		t.Errorf("corrected without a reason: %v", err)
+	}
+	r = must(t)(h.Report(r.ID, by("驻点", 6.6, "陈记错了时间"), Report{Reporter: "陈", ReportedAt: after(-2), PartyA: "王主任"}))
+	if !r.SLAStart.Equal(after(-2)) || !r.ReportedAt.Equal(after(-2)) || len(r.Breaches) != 0 {
+		t.Errorf("party A agreed to a later time: start %v, %+v", r.SLAStart, r.Breaches)
+	}
 	o := phoned(contract.Urgent)
 	o.Separate = true
 	if other := must(t)(h.Open(by("驻点", 7, ""), o)); other.ID == r.ID {

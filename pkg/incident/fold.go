@@ -84,7 +84,7 @@ var applies = map[EventKind]func(r *Record, e Event){
 	EventDoubted:      (*Record).doubt,
 	EventUpheld:       func(r *Record, _ Event) { r.Doubt = nil },
 	EventFalse:        (*Record).dismiss,
-	EventExcused:      func(r *Record, e Event) { r.Excused, r.ExcusedBy = e.Excused, e.PartyA },
+	EventExcused:      func(r *Record, e Event) { r.Excused, r.ExcusedBy, r.ExcusedOn = e.Excused, e.PartyA, e.Text },
 	EventMerged:       (*Record).merge,
 	EventSplit:        (*Record).split,
 	EventJoined:       (*Record).join,
@@ -186,6 +186,14 @@ func (r *Record) grade(e Event) {
 }
 
 func (r *Record) report(e Event) {
+	if e.PartyA != "" { // all calls before were wrong
+		if !r.Linked && r.FaultStart.Equal(r.ReportedAt) { // nobody but the caller knew of it
+			r.FaultStart, r.History.FaultStart = e.Of, e.Of
+		}
+		r.ReportedAt, r.Reporter = e.Of, e.Reporter
+		r.History.Reported = earlier(r.CarriedCall, e.Of)
+		return
+	}
 	if r.ReportedAt.IsZero() || e.Of.Before(r.ReportedAt) {
 		r.ReportedAt, r.Reporter = e.Of, e.Reporter
 	}
@@ -263,7 +271,7 @@ func (r *Record) reopen(e Event) {
 	r.ConfirmDue, r.ConfirmFrom, r.ConfirmedAt, r.ConfirmedBy = time.Time{}, time.Time{}, time.Time{}, ""
 	r.Muted, r.Workaround, r.Doubt = false, nil, nil
 	if r.Excused == ExcusedFalse {
-		r.Excused, r.ExcusedBy = "", ""
+		r.Excused, r.ExcusedBy, r.ExcusedOn = "", "", ""
 	}
 	r.State = r.working()
 	if e.Person != "" {

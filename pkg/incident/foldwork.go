@@ -100,7 +100,7 @@ func (r *Record) dismiss(e Event) {
 	}
 	r.State, r.ClosedAt, r.ClosedBy = FalseAlarm, e.At, e.Person
 	if by := cmp.Or(e.PartyA, r.Doubt.PartyA); by != "" {
-		r.Excused, r.ExcusedBy = ExcusedFalse, by
+		r.Excused, r.ExcusedBy, r.ExcusedOn = ExcusedFalse, by, r.Doubt.Reason
 	}
 }
 
@@ -133,6 +133,7 @@ func (r *Record) join(e Event) {
 	}
 	r.History.Detected = earlier(r.History.Detected, c.DetectedAt)
 	r.History.Reported = earlier(r.History.Reported, c.ReportedAt)
+	r.CarriedCall = earlier(r.CarriedCall, c.ReportedAt)
 	if r.AckAt.IsZero() && !c.AckAt.IsZero() {
 		r.taken(*c)
 	}

@@ -95,7 +95,7 @@ func moves(t *rapid.T) move {
 		}),
 		act("uphold", func(h *house, id string, a Act) (Record, error) { return h.Uphold(id, a) }),
 		act("excuse", func(h *house, id string, a Act) (Record, error) {
-			return h.Excuse(id, a, Excuse{ExcusedOutside, "王处"})
+			return h.Excuse(id, a, Excuse{ExcusedUpstream, "王处"})
 		}),
 		act("reopen", func(h *house, id string, a Act) (Record, error) { return h.Reopen(id, a) }),
 	}).Draw(t, "move")

@@ -40,7 +40,7 @@ func (s *State) UnmarshalText(b []byte) error {
 // Category is the kind of a cause (原因分类).
 type Category string
 
-// The categories: 软件 配置 硬件 网络 上级平台 第三方 操作 安全 不明.
+// The categories: 软件 配置 硬件 网络 上级平台 第三方 操作 安全 不明 未复现.
 const (
 	Software      Category = "software"
 	Configuration Category = "configuration"
@@ -51,10 +51,11 @@ const (
 	Operation     Category = "operation"
 	Security      Category = "security"
 	Unclear       Category = "unclear"
+	NotReproduced Category = "not_reproduced" // 未复现: a user told of it, and nobody could see it again
 )
 
 // Categories lists all of them.
-var Categories = []Category{Software, Configuration, Hardware, Network, UpstreamCause, ThirdParty, Operation, Security, Unclear}
+var Categories = []Category{Software, Configuration, Hardware, Network, UpstreamCause, ThirdParty, Operation, Security, Unclear, NotReproduced}
 
 // Excused says why an incident is not counted against the contractor (4.4).
 type Excused string
@@ -63,11 +64,18 @@ type Excused string
 const (
 	ExcusedFalse   Excused = "false_alarm"
 	ExcusedPlanned Excused = "planned" // a planned window
-	ExcusedOutside Excused = "outside" // outside of the contractor's responsibility: 上级平台, network
+
+	// Outside of the contractor's responsibility: the platform of the level above (上级平台), the network, a third party.
+	ExcusedUpstream Excused = "upstream"
+	ExcusedNetwork  Excused = "network"
+	ExcusedThird    Excused = "third_party"
+	ExcusedOutside  Excused = "outside" // what earlier versions wrote for these
+
+	ExcusedWaived Excused = "waived" // party A takes no points although it could: counted all the same
 )
 
-// Excuses lists all of them.
-var Excuses = []Excused{ExcusedFalse, ExcusedPlanned, ExcusedOutside}
+// Excuses lists those that may be given.
+var Excuses = []Excused{ExcusedFalse, ExcusedPlanned, ExcusedUpstream, ExcusedNetwork, ExcusedThird, ExcusedWaived}
 
 // Handled is what people have done about a fault.
 type Handled struct {

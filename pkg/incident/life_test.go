@@ -301,7 +301,7 @@ func TestSmallActs(t *testing.T) {
 	if r.Impact.People != 40 {
 		t.Errorf("impact %+v", r.Impact)
 	}
-	if r = must(t)(h.Excuse(id, by("驻点", 32, "上级平台故障"), Excuse{ExcusedOutside, "王处"})); r.Counts() {
+	if r = must(t)(h.Excuse(id, by("驻点", 32, "上级平台故障"), Excuse{ExcusedUpstream, "王处"})); r.Counts() {
 		t.Error("excused and counted")
 	}
 }

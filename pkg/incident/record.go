@@ -36,6 +36,7 @@ type Record struct {
 	DetectedAt     time.Time `json:"detected_at,omitzero"` // confirmed by us
 	ReportedAt     time.Time `json:"reported_at,omitzero"` // told by a user
 	Reporter       string    `json:"reporter,omitempty"`
+	CarriedCall    time.Time `json:"carried_call,omitzero"` // the first call about an incident that is listed under this one
 	SLAStart       time.Time `json:"sla_start"`
 	OpenedAt       time.Time `json:"opened_at"`
 	OpenedBy       string    `json:"opened_by,omitempty"` // empty: found by monitoring
@@ -61,6 +62,7 @@ type Record struct {
 	Muted     bool    `json:"muted,omitempty"`   // its watcher still fails as it did when people said that it was over: no news until that ends or grows
 	Excused   Excused `json:"excused,omitempty"` // why it is not counted, as party A agreed (4.4)
 	ExcusedBy string  `json:"excused_by,omitempty"`
+	ExcusedOn string  `json:"excused_on,omitempty"` // the reason in words
 
 	Breaches     []contract.Breach  `json:"breaches,omitempty"`
 	Warned       []contract.Warning `json:"warned,omitempty"` // shares of the recovery time that were told
@@ -113,7 +115,35 @@ func (r Record) Filed() bool {
 }
 
 // Counts says that it counts for the contract's figures: not if another stands for the same fault, nor if party A agreed.
-func (r Record) Counts() bool { return r.Parent == "" && r.Excused == "" }
+func (r Record) Counts() bool {
+	return r.Parent == "" && (r.Excused == "" || r.Excused == ExcusedWaived)
+}
+
+// Exclusion is what the contract calls the reason for which party A agreed that the incident does not count, empty when
+// there is none; whether it spares anything is for the contract to say.
+func (r Record) Exclusion() contract.Exclusion {
+	switch r.Excused {
+	case ExcusedFalse:
+		return contract.FalseAlarm
+	case ExcusedPlanned:
+		return contract.PlannedWork
+	case ExcusedUpstream:
+		return contract.UpstreamFault
+	case ExcusedNetwork:
+		return contract.NetworkFault
+	case ExcusedThird:
+		return contract.ThirdPartyFault
+	case ExcusedOutside: // whose it was its category may say
+		switch r.Category {
+		case Network:
+			return contract.NetworkFault
+		case ThirdParty:
+			return contract.ThirdPartyFault
+		}
+		return contract.UpstreamFault
+	}
+	return ""
+}
 
 // Finding is the symptom behind a linked incident as its source would tell it: what a source that starts anew must know
 // to tell its end. Its key is the incident's.

@@ -59,6 +59,8 @@ func (b *builder) build(ctx context.Context) (*Model, error) {
 	m.Faults, m.Warnings = apart(b.faults(b.month))
 	m.Watched = watched(m.Services, m.Faults)
 	m.Levels = levels(m.Faults)
+	m.Score = b.score(b.month)
+	m.Guessed = m.Score.Provisional || slices.ContainsFunc(m.Faults, func(f Fault) bool { return f.Provisional })
 	old, _ := apart(b.faults(b.month.Previous()))
 	m.Summary = b.summary(m, before, old)
 	return m, nil

@@ -25,7 +25,10 @@ type Config struct {
 	GapLimit      float64   `yaml:"gap_limit"`      // share of unknown time above which the verdict mentions it
 	Planned       []Planned `yaml:"planned"`        // planned windows, in no figure but their own
 
-	Office contract.Office `yaml:"-"` // the contract's
+	// The contract's.
+	Office     contract.Office     `yaml:"-"`
+	Period     contract.Period     `yaml:"-"`
+	Assessment contract.Assessment `yaml:"-"`
 }
 
 // Planned is a planned window (计划维护): agreed beforehand, it counts neither as up nor as down.
@@ -66,6 +69,10 @@ func DefaultConfig() Config {
 		Hold:          3,
 		GapLimit:      0.01,
 		Office:        contract.Office{Hours: contract.Hours{"08:00-12:00", "14:30-17:30"}},
+		Assessment: contract.Assessment{
+			Rows:       []contract.Row{{ID: contract.ResponseRow, No: "4", Name: "故障响应与解决时间", Points: 1000}},
+			Deductions: contract.Deductions{Urgent: 100, General: 50, Minor: 20, Excluded: contract.Exclusions},
+		},
 	}
 }
 

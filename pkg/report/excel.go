@@ -170,6 +170,9 @@ func (x *book) top(name string, t table) error {
 	if x.m.Unfinished {
 		about += "　" + x.t("unfinished")
 	}
+	if x.m.Guessed || x.m.Provisional {
+		about += "　" + x.t("guessed_note")
+	}
 	if err := x.across(name, titleRow, len(t.columns), x.t("sheet."+t.key)+"　"+x.month(x.m), "title", "center"); err != nil {
 		return err
 	}

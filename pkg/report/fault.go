@@ -21,6 +21,7 @@ func (b *builder) faults(m Month) (out []Fault) {
 		}
 		f := faultOf(r, b.asOf)
 		f.CarriedIn = carried
+		f.Spared = r.ExcusedBy != "" && slices.Contains(b.cfg.Assessment.Deductions.Excluded, r.Exclusion())
 		out = append(out, f)
 	}
 	slices.SortFunc(out, func(a, b Fault) int {
@@ -39,8 +40,9 @@ func faultOf(r incident.Record, asOf time.Time) Fault {
 		Responded: until(r.AckAt, asOf), Recovered: until(r.RecoveredAt, asOf), Confirmed: until(cmp.Or(r.ConfirmedAt, r.ClosedAt), asOf),
 		Paused: c.Recovery.Paused, Breaches: c.Breaches, Parent: r.Parent, Excused: r.Excused, Cause: r.Cause, Handling: r.Handling,
 		Limited: !c.ResponseDue.IsZero() || !c.RecoveryDue.IsZero() || len(c.Breaches) > 0,
-		Settled: !c.Response.Open && !c.Recovery.Open,
+		Settled: !c.Response.Open && !c.Recovery.Open, Provisional: c.Provisional,
 	}
+	f.ByDefault = !f.Confirmed.IsZero() && !r.ConfirmedAt.IsZero() && r.ConfirmedBy == ""
 	if !f.Responded.IsZero() {
 		f.Responder, f.Response = r.AckBy, measure.Known(c.Response.Elapsed)
 	}
@@ -80,7 +82,7 @@ func (f Fault) Late() Lateness {
 	switch {
 	case f.Parent != "":
 		return Joined
-	case f.Excused != "":
+	case f.Spared:
 		return Excused
 	case !f.Limited:
 		return NoLimit
@@ -114,10 +116,11 @@ func sum(l contract.Level, faults []Fault) LevelSum {
 	s := LevelSum{Level: l}
 	var response, recovery mean
 	for _, f := range faults {
-		if f.CarriedIn || f.Parent != "" || f.Excused != "" || l != "" && f.Level != l {
+		if f.CarriedIn || f.Parent != "" || f.Spared || l != "" && f.Level != l {
 			continue
 		}
 		s.Count++
+		s.Provisional = s.Provisional || f.Provisional && f.Limited
 		response.add(f.Response)
 		recovery.add(f.Net)
 		if f.Recurrence {

@@ -201,7 +201,7 @@ func TestExcelReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	want := []string{"本月概况", "关键服务巡检", "速度与稳定性", "核心功能巡检", "服务器巡检", "证书与额度", "故障清单", "故障统计", "预警", "数据说明"}
+	want := []string{"本月概况", "关键服务巡检", "速度与稳定性", "核心功能巡检", "服务器巡检", "证书与额度", "故障清单", "故障统计", "预警", "考核扣分测算", "数据说明"}
 	if got := x.GetSheetList(); !slices.Equal(got, want) {
 		t.Fatalf("sheets %v", got)
 	}
@@ -236,6 +236,10 @@ func TestExcelReadBack(t *testing.T) {
 	is("关键服务巡检", "B4", "86,400")
 	is("关键服务巡检", "E5", "99.537%")
 	is("核心功能巡检", "B4", "登录签章平台")
+	is("考核扣分测算", "C4", "紧急响应时间（至 2026-11-12 02:10:31）")
+	is("考核扣分测算", "E4", "1")
+	is("考核扣分测算", "A7", "本月扣分合计")
+	is("考核扣分测算", "E9", "7.5")
 	is("核心功能巡检", "H5", "6（最多）")
 	is("速度与稳定性", "B5", "5×8")
 	if panes, err := x.GetPanes("故障清单"); err != nil || !panes.Freeze || panes.YSplit != headRow {
@@ -267,6 +271,7 @@ func TestEmptyMonthInWords(t *testing.T) {
 		"services": none(13),
 		"hosts":    none(13),
 		"levels":   none(6 * 4),
+		"score":    strings.Repeat("— — — 无数据 — ", 3),
 
 		"stability": "7×24 " + none(12) + "5×8 " + none(12),
 	}

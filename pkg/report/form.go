@@ -160,7 +160,14 @@ func (f form) incidents() string {
 	cols = []int{2000, 1800, 1800, 1800, 2700, 2700, 1770}
 	lk := []string{"level", "count", "met", "breached", "response", "recovery", "repeats"}
 	return out + para("Heading2", f.t("form.h32")) + para("Caption", f.t("form.c32")) + table1("levels", cols, f.heads("levels", lk), lk, 0) +
-		para("Note", f.t("form.n32")) + f.warnings() + `<w:p><w:pPr><w:pStyle w:val="Note"/>` + section(true, false) + `</w:pPr>` + run(f.t("form.n33")) + `</w:p>`
+		para("Note", f.t("form.n32")) + f.warnings() + para("Note", f.t("form.n33")) + f.score() + `<w:p><w:pPr><w:pStyle w:val="Note"/>` + section(true, false) + `</w:pPr>` + run(f.t("form.n34")) + `</w:p>`
+}
+
+// score is what missed deadlines come to in the yearly assessment.
+func (f form) score() string {
+	cols := []int{3170, 2000, 4200, 1000, 1200, 3000}
+	keys := []string{"id", "start", "missed", "level", "points", "remark"}
+	return para("Heading2", f.t("form.h34")) + para("Caption", f.t("form.c34")) + table1("score", cols, f.heads("score", keys), keys, 0)
 }
 
 // rules are the sentences on how the figures were made, under report.form.rule_<key>.

@@ -21,9 +21,10 @@ type Model struct {
 	To          time.Time `json:"to"`
 	AsOf        time.Time `json:"as_of"` // up to when records were seen; the report's own time
 	Zone        string    `json:"zone"`
-	Unfinished  bool      `json:"unfinished"`  // the month was not over at AsOf
-	Watched     bool      `json:"watched"`     // anything at all was recorded in the month
-	Provisional bool      `json:"provisional"` // no holiday notice covers the month: working days are guessed
+	Unfinished  bool      `json:"unfinished"`        // the month was not over at AsOf
+	Watched     bool      `json:"watched"`           // anything at all was recorded in the month
+	Provisional bool      `json:"provisional"`       // no holiday notice covers the month: working days are guessed
+	Guessed     bool      `json:"guessed,omitempty"` // so are they in the clocks of a fault
 
 	Rules    Rules         `json:"rules"`
 	Summary  []Headline    `json:"summary"`
@@ -34,6 +35,7 @@ type Model struct {
 	Faults   []Fault       `json:"faults"`
 	Warnings []Fault       `json:"warnings"` // early warnings and gaps in monitoring: no faults of a service
 	Levels   []LevelSum    `json:"levels"`   // one for each level, then their total
+	Score    Score         `json:"score"`    // of the row of the assessment that incidents decide
 
 	loc *time.Location
 }
@@ -79,6 +81,8 @@ type Headline struct {
 	Previous measure.Maybe[float64] `json:"previous"`
 	Target   measure.Maybe[float64] `json:"target"`
 	Verdict  Verdict                `json:"verdict"`
+
+	Provisional bool `json:"provisional,omitempty"` // Now rests on working days that nobody has announced
 }
 
 // Unit says how a headline's figures are written.
@@ -128,6 +132,8 @@ type ServiceLine struct {
 	MTTR    measure.Maybe[time.Duration] `json:"mttr"`    // of the outages that ended
 	Lasting bool                         `json:"lasting"` // the last outage had not ended
 	Verdict Verdict                      `json:"verdict"`
+
+	OfficeGuessed bool `json:"office_guessed,omitempty"` // office hours rest on working days that nobody has announced
 
 	Detail       Stability `json:"detail"`        // 7×24
 	OfficeDetail Stability `json:"detail_office"` // 5×8
@@ -194,6 +200,10 @@ type Fault struct {
 	Settled  bool                         `json:"settled"`           // both clocks have stopped
 	Parent   string                       `json:"parent,omitempty"`  // the incident that stands for the same fault and counts in its place
 	Excused  incident.Excused             `json:"excused,omitempty"` // why party A agreed that it is not counted
+	Spared   bool                         `json:"spared,omitempty"`  // it is not: the contract spares what is excused so
+
+	Provisional bool `json:"provisional,omitempty"` // its clocks rest on working days that nobody has announced
+	ByDefault   bool `json:"by_default,omitempty"`  // confirmed since nobody objected (默认确认)
 
 	Cause    string `json:"cause,omitempty"`
 	Handling string `json:"handling,omitempty"`
@@ -209,6 +219,8 @@ type LevelSum struct {
 	Response measure.Maybe[time.Duration] `json:"response"` // mean of those responded to
 	Recovery measure.Maybe[time.Duration] `json:"recovery"` // mean net time of those recovered
 	Repeats  int64                        `json:"repeats"`
+
+	Provisional bool `json:"provisional,omitempty"` // one of them is
 }
 
 // Digest is the SHA-256 of the model's JSON.

@@ -56,6 +56,7 @@ func (b *builder) line(s check.Service, sheet *measure.Sheet) ServiceLine {
 		line.Outages = measure.Known(int64(len(always.Interruptions())))
 		line.Longest, line.MTTR, line.Lasting = always.Longest(), always.MTTR(), always.Lasting()
 	}
+	line.OfficeGuessed = sheet.Provisional
 	line.Detail, line.OfficeDetail = stability(always), stability(office)
 	line.Verdict = b.verdict(&line)
 	return line

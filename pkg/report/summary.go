@@ -25,7 +25,7 @@ func (b *builder) summary(m *Model, before []ServiceLine, old []Fault) (out []He
 		})
 	}
 	last := len(sums) - 1
-	sla := Headline{Key: "sla", Unit: Share, Now: kept(m.Levels[last]), Previous: kept(sums[last]), Target: measure.Known(1.0)}
+	sla := Headline{Key: "sla", Unit: Share, Now: kept(m.Levels[last]), Previous: kept(sums[last]), Target: measure.Known(1.0), Provisional: m.Levels[last].Provisional}
 	sla.Verdict = reach(sla.Now, sla.Target)
 	return append(out, sla)
 }

@@ -53,7 +53,7 @@ func integer(n int64) cell { return number(whole(n), float64(n), "#,##0") }
 // tables puts the model into words.
 func tables(m *Model, p *i18n.Printer, loc *time.Location) []table {
 	w := writer{p, loc}
-	return []table{w.summary(m), w.services(m), w.stability(m), w.steps(m), w.hosts(m), w.expiries(m), w.faults(m), w.levels(m), w.warnings(m)}
+	return []table{w.summary(m), w.services(m), w.stability(m), w.steps(m), w.hosts(m), w.expiries(m), w.faults(m), w.levels(m), w.warnings(m), w.score(m)}
 }
 
 func (w writer) missing() cell { return cell{text: w.nodata(), missing: true} }
@@ -92,7 +92,7 @@ func (w writer) summary(m *Model) table {
 			subject = w.T("common.level." + h.Subject)
 		}
 		t.rows = append(t.rows, []cell{
-			words(w.t("metric."+h.Key, "subject", subject)), w.figure(h.Unit, h.Now), w.figure(h.Unit, h.Previous),
+			words(w.t("metric."+h.Key, "subject", subject)), w.mark(w.figure(h.Unit, h.Now), h.Provisional), w.figure(h.Unit, h.Previous),
 			w.change(h), w.target(h), words(w.verdict(h.Verdict)),
 		})
 	}
@@ -161,7 +161,7 @@ func (w writer) services(m *Model) table {
 			planned, done, unknown = w.missing(), w.missing(), w.missing()
 		}
 		t.rows = append(t.rows, []cell{
-			words(w.title(s.Name, s.ZH, s.EN)), planned, done, w.share(s.Success), w.share(s.Always), w.share(s.Office),
+			words(w.title(s.Name, s.ZH, s.EN)), planned, done, w.share(s.Success), w.share(s.Always), w.mark(w.share(s.Office), s.OfficeGuessed),
 			w.latency(s.P50), w.latency(s.P95), w.latency(s.Max), count,
 			words(w.maybeDuration(s.Longest, longest)), words(w.maybeDuration(s.MTTR, mttr)),
 			unknown, words(w.verdict(s.Verdict)),
@@ -247,8 +247,8 @@ func (w writer) faults(m *Model) table {
 		t.rows = append(t.rows, []cell{
 			words(f.ID), words(w.T("common.level." + string(f.Level))), words(w.symptom(f)), words(w.t(foundBy(f))),
 			stacked(w.time(f.Start)), stacked(w.foundAt(f)), stacked(w.responded(f)), stacked(w.pending(f.Recovered, "not_recovered")),
-			stacked(w.pending(f.Confirmed, "not_confirmed")), words(w.maybeDuration(f.Response, w.t("not_responded"))),
-			words(w.recovery(f)), words(w.paused(f)), words(w.t("late." + string(f.Late()))),
+			stacked(w.confirmed(f)), words(w.guessed(w.maybeDuration(f.Response, w.t("not_responded")), f.Provisional)),
+			words(w.guessed(w.recovery(f), f.Provisional)), words(w.paused(f)), words(w.guessed(w.late(f), f.Provisional)),
 			words(w.or(short(f.Cause))), words(w.or(short(f.Handling))), words(w.nodata()),
 		})
 	}
@@ -292,6 +292,32 @@ func (w writer) pending(t time.Time, key string) string {
 	return w.time(t)
 }
 
+// confirmed is when a recovery was confirmed, and whether by nobody's objection.
+func (w writer) confirmed(f Fault) string {
+	s := w.pending(f.Confirmed, "not_confirmed")
+	if f.ByDefault {
+		s += "\n" + w.T("incident.default_confirmed")
+	}
+	return s
+}
+
+// late is how a fault kept its deadlines; why it is not counted; and what somebody agreed to in vain.
+func (w writer) late(f Fault) string {
+	s := w.t("late." + string(f.Late()))
+	if f.Excused != "" && f.Parent == "" {
+		s += w.t("in_brackets", "text", w.T("incident.excused."+string(f.Excused)))
+	}
+	return s
+}
+
+// mark makes a figure that rests on guessed days a text that says so.
+func (w writer) mark(c cell, guessed bool) cell {
+	if !guessed || c.missing {
+		return c
+	}
+	return words(w.guessed(c.text, true))
+}
+
 func (w writer) recovery(f Fault) string {
 	if !f.Net.Known {
 		return w.t("not_recovered")
@@ -324,7 +350,7 @@ func (w writer) level(l LevelSum, watched bool) []cell {
 	if l.Level != "" {
 		name = w.T("common.level." + string(l.Level))
 	}
-	row := []cell{words(name)}
+	row := []cell{words(w.guessed(name, l.Provisional))}
 	if !watched {
 		return append(row, w.missing(), w.missing(), w.missing(), w.missing(), w.missing(), w.missing())
 	}

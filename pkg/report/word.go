@@ -64,6 +64,7 @@ func (w writer) texts(m *Model) (map[string]string, error) {
 		"confirm": strconv.Itoa(r.Confirm), "hold": strconv.Itoa(r.Hold), "gap_limit": share(r.GapLimit),
 		"workdays": strconv.Itoa(r.Workdays), "office_hours": w.officeHours(m),
 		"unfinished": w.onlyIf(m.Unfinished, "unfinished"), "provisional": w.onlyIf(m.Provisional, "provisional"),
+		"guessed": w.onlyIf(m.Guessed || m.Provisional, "guessed_note"),
 	}, nil
 }
 
@@ -119,6 +120,9 @@ func (w writer) summaryText(m *Model) string {
 	}
 	if m.Provisional {
 		out = append(out, w.t("provisional"))
+	}
+	if m.Guessed {
+		out = append(out, w.t("guessed_note"))
 	}
 	return w.join(out)
 }
