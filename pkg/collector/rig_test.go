@@ -24,7 +24,14 @@ import (
 	"xunjian/pkg/incident"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if blankDir != "" {
+			os.RemoveAll(blankDir)
+		}
+		os.Exit(code)
+	}))
+}
 
 // patience bounds every wait; it is generous, for a busy machine must not fail a test.
 const patience = time.Minute

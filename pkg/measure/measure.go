@@ -140,7 +140,7 @@ func (m *Maker) day(ctx context.Context, service string, day, asOf time.Time, ex
 	if kept.Provisional && err == nil {
 		s = kept.announced(s)
 	}
-	if err == nil && done {
+	if err == nil && done && s.Whole().Always.Due > 0 { // of a day on which nothing was looked at there is nothing to keep
 		err = m.Kept.Keep(service, day, s)
 	}
 	return s, err

@@ -76,9 +76,9 @@ func (b *builder) expiry(s metric.Series, kind string) Expiry {
 }
 
 // warns says that an incident is an early warning or a gap in monitoring (预警, 监测), which is no fault of the service while
-// nobody has graded it higher.
+// nobody has graded it higher; or that it was a false alarm (误报), and the contract spares those.
 func warns(f Fault) bool {
-	return f.Excused == incident.ExcusedFalse || f.Level == contract.Minor && (f.Class == symptom.Warning || f.Class == symptom.Unknown)
+	return f.Spared && f.Excused == incident.ExcusedFalse || f.Level == contract.Minor && (f.Class == symptom.Warning || f.Class == symptom.Unknown)
 }
 
 // apart parts the warnings from the faults.

@@ -38,7 +38,7 @@ func faultOf(r incident.Record, asOf time.Time) Fault {
 		Class: r.Class, Detail: r.Detail, ByUser: r.Source == symptom.FromPerson, Recurrence: r.RecurrenceOf != "",
 		SLAStart: r.SLAStart.UTC(), Start: until(r.FaultStart, asOf), Detected: until(r.DetectedAt, asOf), Reported: until(r.ReportedAt, asOf),
 		Responded: until(r.AckAt, asOf), Recovered: until(r.RecoveredAt, asOf), Confirmed: until(cmp.Or(r.ConfirmedAt, r.ClosedAt), asOf),
-		Paused: c.Recovery.Paused, Breaches: c.Breaches, Parent: r.Parent, Excused: r.Excused, Cause: r.Cause, Handling: r.Handling,
+		Paused: c.Recovery.Paused, Breaches: c.Breaches, Parent: r.Parent, Excused: r.Excused, Agreed: r.ExcusedBy, Why: r.ExcusedOn, Cause: r.Cause, Handling: r.Handling,
 		Limited: !c.ResponseDue.IsZero() || !c.RecoveryDue.IsZero() || len(c.Breaches) > 0,
 		Settled: !c.Response.Open && !c.Recovery.Open, Provisional: c.Provisional,
 	}

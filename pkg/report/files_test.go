@@ -201,7 +201,7 @@ func TestExcelReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	want := []string{"本月概况", "关键服务巡检", "速度与稳定性", "核心功能巡检", "服务器巡检", "证书与额度", "故障清单", "故障统计", "预警", "考核扣分测算", "数据说明"}
+	want := []string{"本月概况", "关键服务巡检", "速度与稳定性", "核心功能巡检", "服务器巡检", "证书与额度", "故障清单", "故障统计", "预警与误报", "考核扣分测算", "数据说明"}
 	if got := x.GetSheetList(); !slices.Equal(got, want) {
 		t.Fatalf("sheets %v", got)
 	}

@@ -201,6 +201,8 @@ type Fault struct {
 	Parent   string                       `json:"parent,omitempty"`  // the incident that stands for the same fault and counts in its place
 	Excused  incident.Excused             `json:"excused,omitempty"` // why party A agreed that it is not counted
 	Spared   bool                         `json:"spared,omitempty"`  // it is not: the contract spares what is excused so
+	Agreed   string                       `json:"agreed,omitempty"`  // who of party A agreed
+	Why      string                       `json:"why,omitempty"`     // to what, in words
 
 	Provisional bool `json:"provisional,omitempty"` // its clocks rest on working days that nobody has announced
 	ByDefault   bool `json:"by_default,omitempty"`  // confirmed since nobody objected (默认确认)

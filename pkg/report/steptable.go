@@ -1,6 +1,10 @@
 package report
 
-import "fmt"
+import (
+	"fmt"
+
+	"xunjian/pkg/incident"
+)
 
 // stability is the second table of 2.1: speed and steadiness, around the clock and in office hours.
 func (w writer) stability(m *Model) table {
@@ -116,8 +120,12 @@ func (w writer) warnings(m *Model) table {
 		if handling == "" && !f.Recovered.IsZero() {
 			handling = w.t("by_itself", "time", w.time(f.Recovered))
 		}
+		kind := w.T("common.class." + string(f.Class))
+		if f.Excused == incident.ExcusedFalse && f.Spared {
+			kind, handling = w.T("incident.excused."+string(f.Excused)), w.t("false_alarm", "why", short(f.Why), "person", f.Agreed)
+		}
 		t.rows = append(t.rows, []cell{
-			words(f.ID), words(w.T("common.class." + string(f.Class))), words(w.time(f.SLAStart)), words(w.symptom(f)), words(w.or(handling)),
+			words(f.ID), words(kind), words(w.time(f.SLAStart)), words(w.symptom(f)), words(w.or(handling)),
 		})
 	}
 	return t
