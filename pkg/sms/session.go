@@ -48,17 +48,16 @@ func (s *Session) Run(ctx context.Context) error {
 	s.conn.SetDeadline(time.Time{})
 	kept := make(chan error, 1)
 	go func() { kept <- s.keep(ctx) }()
-	err := s.listen()
+	end := s.listen()
 	s.conn.Close()
 	close(s.over)
-	why := <-kept
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case why != nil: // it has closed the connection
-		return why
+	if why := <-kept; why != nil { // it has closed the connection
+		end = why
 	}
-	return err
+	if ctx.Err() == nil {
+		return end
+	}
+	return nil
 }
 
 // keep shows the platform that somebody is there, and closes the connection when the platform is not, or when ctx ends.
