@@ -74,6 +74,7 @@ func main() {
 	flag.DurationVar(&o.scale.every, "every", 15*time.Second, "tsdb-scale: between an agent's reports; 0 is full speed")
 	flag.IntVar(&o.scale.inflight, "inflight", 8, "tsdb-scale: at full speed, an agent's reports that wait for their acknowledgement")
 	flag.IntVar(&o.scale.before, "before", 0, "tsdb-scale: reports that each agent sends first, as fast as it can, to fill the collector's heads")
+	flag.Float64Var(&o.scale.fill, "fill", 0, "tsdb-scale: of those, reports of all agents a second; 0 is as fast as they can")
 	flag.StringVar(&o.scale.config, "config", "", "tsdb-scale: further lines of the collector's configuration")
 	flag.StringVar(&o.scale.keep, "dir", "", "tsdb-scale: empty folder to work in, which is kept; default: a temporary one")
 	flag.IntVar(&o.year.hosts, "hosts", 100, "tsdb-year: hosts")

@@ -15,6 +15,7 @@ type scaleOptions struct {
 	every    time.Duration // 0: full speed
 	inflight int           // at full speed, reports of an agent under way
 	before   int           // reports of each agent that fill the heads first
+	fill     float64       // of those, reports of all agents a second; 0: full speed
 	config   string        // further lines for the collector's configuration
 	keep     string        // folder to work in, which stays
 }
@@ -73,7 +74,7 @@ func playAgents(ctx context.Context, o options, s scaleOptions) (r load.Result, 
 		defer os.RemoveAll(dir)
 	}
 	return load.Run(ctx, load.Options{
-		Bin: o.bin, Dir: dir, Agents: s.agents, Every: s.every, Window: s.inflight, Before: s.before, Warm: o.warm, For: o.window,
+		Bin: o.bin, Dir: dir, Agents: s.agents, Every: s.every, Window: s.inflight, Before: s.before, Fill: s.fill, Warm: o.warm, For: o.window,
 		Series: rec.series, Row: rec.turn, Config: s.config,
 	})
 }

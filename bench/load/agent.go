@@ -44,8 +44,14 @@ func (a *agent) talk(ctx context.Context) {
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	phase := a.Every * time.Duration(a.i) / time.Duration(a.Options.Agents)
+	if a.Fill > 0 { // so that nothing is to be caught up with when the heads are full
+		phase += time.Duration(float64(a.Before*a.Options.Agents) / a.Fill * float64(time.Second))
+	}
 	begin := time.Now().Truncate(time.Millisecond).Add(phase)
 	for tick := 0; ; tick++ {
+		if tick < a.Before && a.filler.Wait(ctx) != nil {
+			return
+		}
 		at := a.First.Add(time.Duration(tick) * a.Step)
 		if a.Every > 0 {
 			at = begin.Add(time.Duration(tick-a.Before) * a.Every)

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"xunjian/pkg/metric"
 	"xunjian/pkg/uplink"
 )
@@ -26,6 +28,7 @@ type Options struct {
 	Agents int
 	Every  time.Duration // between an agent's reports; 0: full speed
 	Before int           // reports that each agent sends first as fast as it can, as if they had been read before; they fill the heads
+	Fill   float64       // of those, reports of all agents a second [as many as they can]
 	Window int           // at full speed, reports of an agent that wait for their acknowledgement [8]
 	Warm   time.Duration // from when all agents are connected until counting begins
 	For    time.Duration // how long is counted
@@ -42,6 +45,7 @@ type Options struct {
 // Result is what was counted. CPU and Written are the collector's within the window.
 type Result struct {
 	Connect  time.Duration // until all agents were connected
+	Filled   time.Duration // until all that each sends first was acknowledged
 	Window   time.Duration
 	Reports  int // acknowledged within the window
 	Samples  int
@@ -64,8 +68,8 @@ func (r Result) CPUPerSample() float64 {
 }
 
 func (r Result) String() string {
-	return fmt.Sprintf("%d reports in %v (%.0f/s, connected in %v): ack p50 %v p99 %v max %v, %.3f cores, %.3f µs/sample, %.0f B written/report, RSS %d MB (peak %d), %d refused, %d streams broke",
-		r.Reports, r.Window.Round(time.Millisecond), float64(r.Reports)/r.Window.Seconds(), r.Connect.Round(time.Millisecond), r.P50, r.P99, r.Max.Round(time.Millisecond),
+	return fmt.Sprintf("%d reports in %v (%.0f/s, connected in %v, heads filled in %v): ack p50 %v p99 %v max %v, %.3f cores, %.3f µs/sample, %.0f B written/report, RSS %d MB (peak %d), %d refused, %d streams broke",
+		r.Reports, r.Window.Round(time.Millisecond), float64(r.Reports)/r.Window.Seconds(), r.Connect.Round(time.Millisecond), r.Filled.Round(time.Millisecond), r.P50, r.P99, r.Max.Round(time.Millisecond),
 		r.Cores(), r.CPUPerSample()/1e3, float64(r.Written)/float64(max(r.Reports, 1)), r.RSS>>20, r.Peak>>20, r.Refused, r.Lost)
 }
 
@@ -79,7 +83,10 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	begin := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := &crowd{Options: s.Options, server: s, send: make(chan struct{})}
+	c := &crowd{Options: s.Options, server: s, send: make(chan struct{}), filler: rate.NewLimiter(rate.Inf, 1)}
+	if c.Fill > 0 {
+		c.filler = rate.NewLimiter(rate.Limit(c.Fill), 1)
+	}
 	if c.Window == 0 {
 		c.Window = 8
 	}
@@ -91,11 +98,19 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	}
 	defer c.wait.Wait()
 	defer cancel()
+	if c.Every > 0 { // as after a restart: who is in sends; thousands that idle until all are in would be none the wiser
+		close(c.send)
+	}
 	if err := c.connect(ctx); err != nil {
 		return r, err
 	}
 	r.Connect = time.Since(begin)
-	close(c.send)
+	if c.Every == 0 {
+		close(c.send)
+	} else if err := c.fill(ctx); err != nil {
+		return r, err
+	}
+	r.Filled = time.Since(begin)
 	return r, c.measure(ctx, &r)
 }
 
@@ -211,16 +226,17 @@ func freeAddr() (string, error) {
 type crowd struct {
 	Options
 	server *Server
-	send   chan struct{} // closed when all are connected
+	send   chan struct{} // closed when agents may send
 	wait   sync.WaitGroup
 	agents []*uplink.Bare
+	filler *rate.Limiter
 
 	latency         histogram
 	acked           atomic.Int64
 	refused, broken atomic.Int64
 }
 
-// connect opens the agents' streams, so many at a time, and starts them; they wait for send.
+// connect opens the agents' streams, so many at a time, and starts them; they wait for send to be closed.
 func (c *crowd) connect(ctx context.Context) error {
 	const atOnce = 16
 	c.agents = make([]*uplink.Bare, c.Options.Agents)
@@ -246,6 +262,22 @@ func (c *crowd) connect(ctx context.Context) error {
 		err = errors.Join(err, <-errs)
 	}
 	return err
+}
+
+// fill waits until what each agent sends first is acknowledged.
+func (c *crowd) fill(ctx context.Context) error {
+	for {
+		broken := int(c.broken.Load())
+		if broken > c.Options.Agents/100 {
+			return fmt.Errorf("%d of %d streams broke while heads were filled", broken, c.Options.Agents)
+		}
+		if c.acked.Load() >= int64(c.Before*(c.Options.Agents-broken)) {
+			return nil
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // dial tries again while the collector admits no more agents a second.
