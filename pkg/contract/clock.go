@@ -126,10 +126,8 @@ func (t Terms) guessed(h History, c Clocks, now time.Time) bool {
 	}
 	last := latest(now, latest(c.ResponseDue, c.RecoveryDue))
 	if end, open, _ := h.recoveryEnd(now); !open {
-		last = end
-		if at, ok := h.acknowledged(); ok {
-			last = latest(end, at)
-		} else {
+		at, answered := h.acknowledged()
+		if last = latest(end, at); !answered {
 			last = latest(now, c.ResponseDue)
 		}
 	}
