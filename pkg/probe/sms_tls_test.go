@@ -46,7 +46,7 @@ func TestSessionOverTLS(t *testing.T) {
 					level = f.Level
 				}
 			}
-			if level != tc.level || (a.CertExpiry.IsZero()) != (level == "none") {
+			if level != tc.level || a.CertExpiry.IsZero() != (level == "none") {
 				t.Errorf("finding %q, want %q; expiry %v", level, tc.level, a.CertExpiry)
 			}
 			if tc.outcome == check.OK && stepNamed(a, "terminate").Outcome != check.OK {
