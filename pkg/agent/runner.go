@@ -150,6 +150,7 @@ func (r *runner) now(ctx context.Context, request string) {
 	if ctx.Err() != nil {
 		return
 	}
+	r.unwell(result)
 	result.Request = request
 	r.agent.client.Send(uplink.Batch{Results: []check.Result{result}}, true)
 }
@@ -182,9 +183,21 @@ func (r *runner) control(ctx context.Context) {
 // wellAgain is how often it is told that what a finding is about is still well.
 const wellAgain = 10 * time.Minute
 
+// unwell notes what a round is to tell, in whichever attempt it was noticed: its end is told as soon as it is well again.
+func (r *runner) unwell(result check.Result) {
+	for _, a := range result.Attempts {
+		for _, f := range a.Findings {
+			if f.Level != "" {
+				delete(r.well, f.Name)
+			}
+		}
+	}
+}
+
 // thin leaves out of a good round what was well the last time too. It is told again now and then, for what the collector
 // was told while it was away did not count.
 func (r *runner) thin(result check.Result) check.Result {
+	r.unwell(result)
 	a := result.First()
 	if len(a.Findings) == 0 {
 		return result
@@ -192,11 +205,10 @@ func (r *runner) thin(result check.Result) check.Result {
 	now := time.Now()
 	kept := make([]check.Finding, 0, len(a.Findings))
 	for _, f := range a.Findings {
-		if f.Level != "" {
-			delete(r.well, f.Name)
-		} else if told, ok := r.well[f.Name]; ok && now.Sub(told) < wellAgain {
-			continue
-		} else {
+		if f.Level == "" {
+			if told, ok := r.well[f.Name]; ok && now.Sub(told) < wellAgain {
+				continue
+			}
 			r.well[f.Name] = now
 		}
 		kept = append(kept, f)

@@ -402,3 +402,18 @@ func TestLedgerForgets(t *testing.T) {
 		t.Errorf("%d are given although they cannot be kept", n)
 	}
 }
+
+// What only a second attempt noticed ends as soon as it is well, too.
+func TestFindingOfASecondAttemptEnds(t *testing.T) {
+	well, bad := check.Finding{Name: "account"}, check.Finding{Name: "account", Level: "general"}
+	r := &runner{well: map[string]time.Time{}}
+	good := check.Result{Attempts: []check.Attempt{{Outcome: check.OK, Findings: []check.Finding{well}}}}
+	told := func() int { return len(r.thin(good).First().Findings) }
+	if a, b := told(), told(); a != 1 || b != 0 {
+		t.Fatalf("well: told %d times, then %d times, want once", a, b)
+	}
+	r.thin(check.Result{Attempts: []check.Attempt{{Outcome: check.Fail}, {Outcome: check.Fail, Findings: []check.Finding{bad}}}})
+	if told() != 1 {
+		t.Error("its end is not told")
+	}
+}
