@@ -2,6 +2,8 @@ package collector
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/config"
 	"xunjian/pkg/fleet"
 	"xunjian/pkg/i18n"
 )
@@ -99,5 +102,30 @@ func TestAccountsApartAreWarnedOf(t *testing.T) {
 				t.Error("not the same twice")
 			}
 		})
+	}
+}
+
+// The shipped checks of accounts are made by one agent each, so that collector check has nothing to warn of.
+func TestShippedChecksShowNoAccountFromSeveralPlaces(t *testing.T) {
+	files, err := filepath.Glob("../../configs/services/*.yml")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("shipped: %v %v", files, err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shipped, err := config.Parse(file, b, struct {
+			Services []check.Service `yaml:"services"`
+			Checks   []check.Spec    `yaml:"checks"`
+		}{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := Config{Checks: shipped.Checks}
+		for _, w := range c.accountsApart(i18n.For("en")) {
+			t.Errorf("%s: %s", file, w)
+		}
 	}
 }
