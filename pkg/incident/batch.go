@@ -39,7 +39,7 @@ func (d *Desk) blankBatch(now time.Time) *batch {
 	return &batch{d: d, now: now, drafts: map[string]*draft{}, keys: map[string]string{}, opened: map[string]int{}, places: map[string][]string{}, held: map[string]*held{}}
 }
 
-// draft is an incident's draft in this batch, begun when it is first asked for. Time has passed for it up to now.
+// draft is an incident's draft in this batch, begun when it is first asked for.
 func (b *batch) draft(id string) (*draft, error) {
 	if w := b.drafts[id]; w != nil {
 		return w, nil

@@ -112,17 +112,23 @@ func explains(c, v Record) bool {
 	return apart.Abs() <= GroupWithin || apart > 0 && slices.Contains(outages, c.LastClass)
 }
 
-// relate lets incidents take notice of what has happened to others, until nothing more follows from it.
+// relate lets incidents take notice of what has happened to others, until nothing more follows from it. Time passes for each
+// that changes: what was due before a change would else not be looked for after it.
 func (b *batch) relate() error {
 	for again := true; again; {
 		again = false
 		for i := 0; i < len(b.order); i++ {
-			for w := b.order[i]; w.related < len(w.events); w.related++ {
-				again = true
+			w := b.order[i]
+			if w.related == len(w.events) {
+				continue
+			}
+			again = true
+			for ; w.related < len(w.events); w.related++ {
 				if err := b.notice(w, w.events[w.related]); err != nil {
 					return err
 				}
 			}
+			w.settle(w.now)
 		}
 	}
 	return nil

@@ -272,3 +272,26 @@ func TestMergeAndSplit(t *testing.T) {
 		folded(t, h, id)
 	}
 }
+
+// A deadline that passed while the desk stood still is written down though the first thing after it is done to another incident:
+// what is listed under this one is taken away from it.
+func TestSplitHidesNoMissedDeadline(t *testing.T) {
+	h := townHouse(t)
+	for _, s := range []symptom.Symptom{fails("gateway", 0, 0), fails("oa", 0.1, 1)} {
+		if _, _, err := h.Observe(after(2), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failing, err := h.List(Filter{State: "failing"})
+	i := slices.IndexFunc(failing, func(r Record) bool { return r.Parent != "" })
+	if err != nil || i < 0 {
+		t.Fatalf("nothing is listed under another: %v %+v", err, failing)
+	}
+	oa, gateway := failing[i], failing[i].Parent
+	must(t)(h.Split(oa.ID, by("驻点", 90, "另有原因")))
+	h.tick(91)
+	r, es := h.get(gateway)
+	if len(r.Breaches) != 1 || r.Breaches[0].Clock != contract.Response {
+		t.Errorf("missed by %s: %+v, %d events", gateway, r.Breaches, len(es))
+	}
+}
