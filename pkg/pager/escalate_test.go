@@ -378,11 +378,31 @@ func TestPersonIsNotDrowned(t *testing.T) {
 		sms := &gateway{name: "sms"}
 		h := newDuty(t, []Step{{After: "0s", Who: []string{whoDuty}}}, sms)
 		start := time.Now()
-		var ids []string
-		for i := range 50 {
-			ids = append(ids, h.tellOf(fmt.Sprintf("s%02d", i), contract.General, true).ID)
+		for i := range perPerson { // one by one, as many as a minute takes
+			h.tellOf(fmt.Sprintf("s%02d", i), contract.General, true)
+			synctest.Wait()
 		}
-		h.tellOf("gravest", contract.Urgent, true)
+		var burst []symptom.Symptom // and the others at once
+		for i := range 45 {
+			s := symptom.Symptom{Source: symptom.FromProbe, Service: fmt.Sprintf("b%02d", i), Class: symptom.Partial, Level: contract.General, Firing: true, Since: start, At: start}
+			if i == 44 {
+				s.Service, s.Level = "gravest", contract.Urgent
+			}
+			burst = append(burst, s)
+		}
+		if _, err := h.desk.ObserveAll(start, burst); err != nil {
+			t.Fatal(err)
+		}
+		open, err := h.desk.List(incident.Filter{State: "open"})
+		if err != nil || len(open) != 51 {
+			t.Fatalf("%d incidents, %v", len(open), err)
+		}
+		var ids []string
+		for _, r := range open {
+			if r.Level == contract.General {
+				ids = append(ids, r.ID)
+			}
+		}
 		time.Sleep(90 * time.Second)
 		all := sms.all()
 		if len(all) != perPerson+1 {
@@ -407,8 +427,8 @@ func TestPersonIsNotDrowned(t *testing.T) {
 				t.Errorf("%s: %+v, %v", id, calls, err)
 			}
 		}
-		if i := slices.IndexFunc(sms.all(), func(r ring) bool { return r.m.Level == contract.Urgent }); i < 0 {
-			t.Errorf("the urgent one is number %d", i)
+		if first := last.m.Payload.Alerts[0].Labels; last.m.Level != contract.Urgent || first["service"] != "gravest" {
+			t.Errorf("a message of level %s begins with %v", last.m.Level, first)
 		}
 		for _, id := range ids {
 			h.ack(id, "驻")

@@ -90,12 +90,15 @@ func (h *house) remember(keys []string) []string {
 func complete(t *testing.T, calls []call, pages []string) {
 	t.Helper()
 	last := map[string]int{} // of each incident, the page that went last
-	came := map[string]bool{}
+	came := map[string][]string{}
 	for _, c := range calls {
-		if came[c.key] {
-			continue // the same message again: whoever has it drops it by its key
+		if was, again := came[c.key]; again { // whoever has it drops it by its key
+			if !slices.Equal(was, c.pages()) {
+				t.Fatalf("%s came with %v, and again with %v", c.key, was, c.pages())
+			}
+			continue
 		}
-		came[c.key] = true
+		came[c.key] = c.pages()
 		if strings.HasPrefix(c.key, "digest.") && slices.ContainsFunc(calls, func(d call) bool { return d.key == c.key && d.refused }) {
 			continue // what a digest held that was refused may go one by one
 		}
