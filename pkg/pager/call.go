@@ -48,6 +48,9 @@ func (c Call) waiting() bool { return c.SentAt.IsZero() && c.FailedAt.IsZero() &
 // ends says that it tells of an end.
 func (c Call) ends() bool { return c.Kind.Ends() }
 
+// urgent says that it goes before everything else, with places of its own (pace).
+func (c Call) urgent() bool { return c.Level == contract.Urgent }
+
 // urges says whether people must hear of a page by name at once, whatever the escalation does: whoever is on the incident of
 // what changes it and of the recovery time that is used up; those who answer for it of each deadline that was missed.
 func urges(page incident.Page) bool {

@@ -19,8 +19,9 @@ import (
 // others from being called.
 const atOnce = 4
 
-// Most messages to one person over one channel within a minute. When more are at hand than may go, one holds them all.
-const perPerson = 6
+// Most messages to one person over one channel within a minute: six at once, of which three are for urgent calls alone, then
+// one every ten seconds. When more are at hand than may go, one holds them all.
+const perPerson = 12
 
 // caller sends the calls of one channel, the gravest first, one try each: what follows a refusal is the escalation's to say.
 // What is more than one person may be sent becomes one message (together).
@@ -32,19 +33,20 @@ type caller struct {
 	log     *slog.Logger
 	more    chan struct{} // holds one
 
-	mu   sync.Mutex
-	jobs []Call
-	sent map[string][]time.Time // to each person in the last minute
+	mu     sync.Mutex
+	jobs   []Call           // the gravest and oldest first
+	person map[string]*pace // of each who was called
 }
 
 func newCaller(e *escalator, c personal) *caller {
-	return &caller{e: e, channel: c, terms: channel.TermsOf(c), pace: e.p.paces[c.Name()], log: e.log.With("channel", c.Name()), more: make(chan struct{}, 1), sent: map[string][]time.Time{}}
+	return &caller{e: e, channel: c, terms: channel.TermsOf(c), pace: e.p.paces[c.Name()], log: e.log.With("channel", c.Name()), more: make(chan struct{}, 1), person: map[string]*pace{}}
 }
 
 func (c *caller) queue(some ...Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.jobs = append(c.jobs, some...)
+	slices.SortStableFunc(c.jobs, before)
 	c.kick()
 }
 
@@ -98,61 +100,50 @@ func (c *caller) await(ctx context.Context) ([]Call, bool) {
 
 var weights = map[contract.Level]int{contract.Urgent: 0, contract.General: 1, contract.Minor: 2}
 
-// pick takes the gravest and oldest call whose person has not been sent too much of late, or says how long to wait.
+// pick takes the gravest and oldest call that may go now, or says how long to wait. No call goes before a graver one to the same
+// person: it will be in one message with it, or behind it.
 func (c *caller) pick(now time.Time) (some []Call, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n, w := c.pace.room(now); n == 0 && len(c.jobs) > 0 {
-		return nil, w
-	}
-	best := -1
-	for i, j := range c.jobs {
-		if left, w := c.room(now, j.Person); left == 0 {
-			if wait == 0 || w < wait {
-				wait = w
-			}
+	waits := map[string]bool{}
+	for _, job := range c.jobs {
+		if waits[job.Person] {
 			continue
 		}
-		if best < 0 || before(j, c.jobs[best]) < 0 {
-			best = i
+		person := c.paceOf(job.Person)
+		_, w := c.pace.room(now, job.urgent())
+		left, own := person.room(now, job.urgent())
+		if w = max(w, own); w == 0 {
+			person.spend(now)
+			return c.together(job, left), 0
+		}
+		waits[job.Person] = true
+		if wait == 0 || w < wait {
+			wait = w
 		}
 	}
-	if best < 0 {
-		return nil, wait
+	return nil, wait
+}
+
+// paceOf is what keeps a person from being drowned. The caller holds mu.
+func (c *caller) paceOf(person string) *pace {
+	p := c.person[person]
+	if p == nil {
+		p = newPace(perPerson)
+		c.person[person] = p
 	}
-	job := c.jobs[best]
-	left, _ := c.room(now, job.Person)
-	some = c.together(job, left)
-	c.sent[job.Person] = append(c.sent[job.Person], now)
-	return some, 0
+	return p
 }
 
 func before(a, b Call) int {
 	return cmp.Or(cmp.Compare(weights[a.Level], weights[b.Level]), a.At.Compare(b.At))
 }
 
-// room is how many messages a person may be sent now, and when there is none how long until there is; it forgets what is over
-// a minute ago.
-func (c *caller) room(now time.Time, person string) (left int, wait time.Duration) {
-	past := slices.DeleteFunc(c.sent[person], func(t time.Time) bool { return now.Sub(t) >= time.Minute })
-	if len(past) == 0 {
-		delete(c.sent, person)
-		return perPerson, 0
-	}
-	c.sent[person] = past
-	if len(past) < perPerson {
-		return perPerson - len(past), 0
-	}
-	return 0, past[0].Add(time.Minute).Sub(now)
-}
-
-// unused gives a place in the minute back that was not needed after all.
+// unused gives a person's place back that was not needed after all.
 func (c *caller) unused(person string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.sent[person]; len(s) > 0 {
-		c.sent[person] = s[:len(s)-1]
-	}
+	c.paceOf(person).unspent()
 	c.kick()
 }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -369,111 +368,6 @@ func (h *house) tellOf(service string, level contract.Level, firing bool) incide
 		h.t.Fatal(err)
 	}
 	return r
-}
-
-// A storm does not drown a person: few messages a minute, what is more is one message, and
-// none for what is acknowledged meanwhile.
-func TestPersonIsNotDrowned(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		sms := &gateway{name: "sms"}
-		h := newDuty(t, []Step{{After: "0s", Who: []string{whoDuty}}}, sms)
-		start := time.Now()
-		for i := range perPerson { // one by one, as many as a minute takes
-			h.tellOf(fmt.Sprintf("s%02d", i), contract.General, true)
-			synctest.Wait()
-		}
-		var burst []symptom.Symptom // and the others at once
-		for i := range 45 {
-			s := symptom.Symptom{Source: symptom.FromProbe, Service: fmt.Sprintf("b%02d", i), Class: symptom.Partial, Level: contract.General, Firing: true, Since: start, At: start}
-			if i == 44 {
-				s.Service, s.Level = "gravest", contract.Urgent
-			}
-			burst = append(burst, s)
-		}
-		if _, err := h.desk.ObserveAll(start, burst); err != nil {
-			t.Fatal(err)
-		}
-		open, err := h.desk.List(incident.Filter{State: "open"})
-		if err != nil || len(open) != 51 {
-			t.Fatalf("%d incidents, %v", len(open), err)
-		}
-		var ids []string
-		for _, r := range open {
-			if r.Level == contract.General {
-				ids = append(ids, r.ID)
-			}
-		}
-		time.Sleep(90 * time.Second)
-		all := sms.all()
-		if len(all) != perPerson+1 {
-			t.Fatalf("%d messages in 90 s", len(all))
-		}
-		last := all[perPerson]
-		told := map[string]bool{}
-		for _, r := range all {
-			for _, a := range r.m.Payload.Alerts {
-				told[a.Labels["incident"]] = true
-			}
-		}
-		if len(told) != 51 || last.at.Sub(start) > time.Minute {
-			t.Errorf("%d incidents told, the last after %v", len(told), last.at.Sub(start))
-		}
-		if m := last.m; m.To[0].Name != "驻" || !strings.HasPrefix(m.Key, "digest.") || len([]rune(m.Short)) > channel.MaxShort || m.Code == "" || !strings.Contains(m.Short, m.Code) || strings.Count(m.Text, LinkPath) != maxListed {
-			t.Errorf("%s: %s\n%s\n%s", m.Key, m.Title, m.Text, m.Short)
-		}
-		for _, id := range ids {
-			calls, err := h.pager.Calls(id)
-			if err != nil || len(calls) != 1 || calls[0].SentAt.IsZero() || !slices.ContainsFunc(all, func(r ring) bool { return r.m.Key == calls[0].Key() }) {
-				t.Errorf("%s: %+v, %v", id, calls, err)
-			}
-		}
-		if first := last.m.Payload.Alerts[0].Labels; last.m.Level != contract.Urgent || first["service"] != "gravest" {
-			t.Errorf("a message of level %s begins with %v", last.m.Level, first)
-		}
-		for _, id := range ids {
-			h.ack(id, "驻")
-		}
-		time.Sleep(time.Hour)
-		if n := len(sms.all()); n != perPerson+1 {
-			t.Errorf("%d messages after all was acknowledged, the last after %v", n, sms.all()[n-1].at.Sub(start))
-		}
-	})
-}
-
-// A digest for a person that may have arrived when the program died goes again whole and under its own key; of one that the
-// receiver has refused each call takes its own way.
-func TestPersonsDigestAfterAKill(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		var h *house
-		var killed atomic.Bool
-		sms := &gateway{name: "sms"}
-		sms.does = func(n int, _ string) error {
-			if n == 0 && killed.CompareAndSwap(false, true) {
-				h.db.Close() // nothing can be written any more
-			}
-			return nil
-		}
-		h = newDuty(t, []Step{{After: "0s", Who: []string{whoDuty}}}, sms)
-		var burst []symptom.Symptom
-		for i := range 20 {
-			burst = append(burst, symptom.Symptom{Source: symptom.FromRule, Service: fmt.Sprintf("s%02d", i), Class: symptom.Down, Level: contract.General, Firing: true, Since: time.Now(), At: time.Now()})
-		}
-		if _, err := h.desk.ObserveAll(time.Now(), burst); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(30 * time.Second)
-		first := sms.all()[0].m
-		h.halt()
-		h.start()
-		time.Sleep(10 * time.Minute)
-		all := sms.all()
-		if len(all) != 2 {
-			t.Fatalf("%d messages", len(all))
-		}
-		if again := all[1].m; again.Key != first.Key || again.Text != first.Text || !strings.HasPrefix(first.Key, "digest.") || len(first.Payload.Alerts) != 20 {
-			t.Errorf("%s with %d, then %s with %d", first.Key, len(first.Payload.Alerts), again.Key, len(again.Payload.Alerts))
-		}
-	})
 }
 
 // Who leaves the configuration is not called any more; the one who comes is.

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// pace keeps a channel to so many messages a minute, whoever sends them, with half of them at once after a quiet time: the
-// other half is spread over the minute, so that what is urgent never waits for a whole one.
+// pace keeps a channel, or a person over a channel, to so many messages a minute. Half of them may go at once after a quiet
+// time, the other half is spread over the minute. The last half of those at once is for what is urgent alone: it goes at once
+// though lighter messages have used up all that they may, and when that is used up, too, it has the next place.
 type pace struct {
 	mu    sync.Mutex
 	most  float64 // at once; 0: no limit
+	kept  float64 // of them for what is urgent
 	every time.Duration
 	left  float64
 	since time.Time // left was true then
@@ -20,24 +22,28 @@ func newPace(perMinute int) *pace {
 		return &pace{}
 	}
 	most := max(perMinute/2, 1)
-	return &pace{most: float64(most), every: time.Minute / time.Duration(max(perMinute-most, 1)), left: float64(most)}
+	return &pace{most: float64(most), kept: float64(most / 2), every: time.Minute / time.Duration(max(perMinute-most, 1)), left: float64(most)}
 }
 
 // plenty is the room of a channel without a limit.
 const plenty = 1 << 30
 
 // room is how many messages may go now, and how long until there is one more; 0 when some may.
-func (p *pace) room(now time.Time) (int, time.Duration) {
+func (p *pace) room(now time.Time, urgent bool) (int, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.most == 0 {
 		return plenty, 0
 	}
 	p.fill(now)
-	if p.left >= 1 {
-		return int(p.left), 0
+	left := p.left
+	if !urgent {
+		left -= p.kept
 	}
-	return 0, time.Duration((1-p.left)*float64(p.every)) + time.Millisecond
+	if left >= 1 {
+		return int(left), 0
+	}
+	return 0, time.Duration((1-left)*float64(p.every)) + time.Millisecond
 }
 
 // spend takes the room of one message, though there be none: a person who waits for the outcome of a test is not kept.
@@ -48,6 +54,13 @@ func (p *pace) spend(now time.Time) {
 		p.fill(now)
 		p.left--
 	}
+}
+
+// unspent gives a place back that was not needed after all.
+func (p *pace) unspent() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = min(p.left+1, p.most)
 }
 
 // fill lets a clock that was set back cost nothing but a moment.

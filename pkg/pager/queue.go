@@ -69,11 +69,23 @@ func (w *worker) away(now time.Time) bool {
 	return !w.awaySince.IsZero() && now.Sub(w.awaySince) >= absence
 }
 
-// batch is what the next message holds: one page, or several when there are more than may go one by one, or when the
+// foremost are the ready pages of urgent incidents, which come first, or else all: those that go one by one when there is room.
+func foremost(ready []*item) (front []*item, urgent bool) {
+	n := len(ready)
+	for n > 0 && ready[n-1].level != contract.Urgent {
+		n--
+	}
+	if n == 0 {
+		return ready, false
+	}
+	return ready[:n], true
+}
+
+// batch is what the next message holds: one page, or several when there are too many to go one by one, or when the
 // receiver was away. A page that may have arrived goes again by itself, under its own key.
-func (w *worker) batch(ready []*item, room int, now time.Time) []*item {
+func (w *worker) batch(ready []*item, few bool, now time.Time) []*item {
 	missed := len(ready) >= absentee && (w.away(now) || ready[0].seq <= w.missedTo)
-	if ready[0].Unsure || !missed && len(ready) <= min(room, storm) {
+	if ready[0].Unsure || !missed && few {
 		return ready[:1]
 	}
 	var out []*item

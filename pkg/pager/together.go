@@ -20,11 +20,11 @@ type asked struct {
 }
 
 // together takes a call out of the queue, and with it those to the same person that go in one message with it: those that
-// were in one before, else all when they are more than may go one by one. The caller holds mu.
+// were in one before, else all when those as urgent as it are more than may go one by one. The caller holds mu.
 func (c *caller) together(job Call, left int) (some []Call) {
 	mine := 0
 	for _, j := range c.jobs {
-		if j.Person == job.Person && j.Digest == "" {
+		if j.Person == job.Person && j.Digest == "" && j.urgent() == job.urgent() {
 			mine++
 		}
 	}
@@ -37,7 +37,6 @@ func (c *caller) together(job Call, left int) (some []Call) {
 		}
 		return mine > left || j.Incident == job.Incident && j.N == job.N
 	}
-	slices.SortStableFunc(c.jobs, before)
 	c.jobs = slices.DeleteFunc(c.jobs, func(j Call) bool {
 		if len(some) < maxDigest && with(j) {
 			some = append(some, j)

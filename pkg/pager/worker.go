@@ -89,7 +89,8 @@ func (w *worker) step(ctx context.Context, now time.Time) (wait time.Duration, d
 	if len(ready) == 0 {
 		return wait, false
 	}
-	room, until := w.pace.room(now)
+	front, urgent := foremost(ready)
+	room, until := w.pace.room(now, urgent)
 	if room == 0 {
 		return until, false
 	}
@@ -98,7 +99,7 @@ func (w *worker) step(ctx context.Context, now time.Time) (wait time.Duration, d
 		its = ready[:1] // what was under way when the process died goes by itself, under its own key
 	}
 	if its == nil {
-		its = w.batch(ready, room, now)
+		its = w.batch(ready, len(front) <= min(room, storm), now)
 	}
 	w.first = false
 	w.try(ctx, its)
