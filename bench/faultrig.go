@@ -39,7 +39,7 @@ type door struct {
 
 // hurried makes a fault that is over be over at once, so that the next one is a new incident.
 const hurried = `
-contract: {verify: 0s, verify_urgent: 0s, relapse: 0s, recurrence: 0s}
+contract: {verify: 0s, verify_urgent: 0s, verify_samples: 0, relapse: 0s, recurrence: 0s}
 inspect: {slow_hold: 5s}
 `
 

@@ -81,7 +81,7 @@ func write(s *agentRig, name, text string) (string, error) {
 const fastChecks = "every: 1s, timeout: 800ms, slow: 400ms, "
 
 // hurriedClocks are for one fault of a service after the other: a recovery stands at once, and what comes after it is new.
-const hurriedClocks = "contract: {verify: 0s, verify_urgent: 0s, relapse: 0s, recurrence: 0s}\n"
+const hurriedClocks = "contract: {verify: 0s, verify_urgent: 0s, verify_samples: 0, relapse: 0s, recurrence: 0s}\n"
 
 // startOurs starts a collector and its agents; keys stand in each check, more at the end of the configuration.
 func (r *pageRig) startOurs(ctx context.Context, watcher, keys, more string, services []string, agents int) error {

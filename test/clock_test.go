@@ -14,7 +14,7 @@ var steps = []time.Duration{
 }
 
 // shortVerify lets a recovery be told while the test still looks, and a busy machine be slow for a moment.
-const shortVerify = "contract: {verify: 2s, verify_urgent: 2s}\ninspect: {slow_hold: 2s}\n"
+const shortVerify = "contract: {verify: 2s, verify_urgent: 2s, verify_samples: 2}\ninspect: {slow_hold: 2s}\n"
 
 // stepRig is a rig with a fault that lasts while clocks are set.
 type stepRig struct {

@@ -14,7 +14,7 @@ var pageKills = flag.Int("kills", 8, "how often the collector is killed around a
 // killLimits leave a fault of the kill loop time for its whole escalation, between a kill and the next but few.
 var killLimits = limits{"urgent": {6 * time.Second, 4 * time.Hour}, "general": {6 * time.Second, 8 * time.Hour}}
 
-const killTerms = `contract: {urgent: {respond: 6s}, general: {respond: 6s}, verify: 2s, verify_urgent: 2s, relapse: 20s}
+const killTerms = `contract: {urgent: {respond: 6s}, general: {respond: 6s}, verify: 2s, verify_urgent: 2s, verify_samples: 2, relapse: 20s}
 inspect: {slow_hold: 2s}
 people:
 - {name: tester}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -91,7 +92,9 @@ func show(p *i18n.Printer, i api.Incident, whole bool) {
 		line("acked", i.AckBy+" "+stamp(i.AckAt))
 	}
 	line("recovery_due", stamp(i.RecoveryDue))
-	line("verifying", stamp(i.Verifying))
+	if i.Verification != nil {
+		line("verification", i.Verification.Tell(p, time.Local))
+	}
 	line("recovered_at", stamp(i.RecoveredAt))
 	line("cause", i.Cause)
 	line("handling", i.Handling)
@@ -106,6 +109,9 @@ func show(p *i18n.Printer, i api.Incident, whole bool) {
 		text := e.Text
 		if e.Symptom != nil {
 			text = cmp.Or(text, e.Symptom.Detail)
+		}
+		if e.Run != nil {
+			text = p.T("incident.samples", "good", strconv.Itoa(e.Run.Good), "checks", strings.Join(e.Run.Of, ", "))
 		}
 		if e.Recount != nil {
 			text = strings.Join(e.Recount.Tell(p, time.Local), "; ")

@@ -16,46 +16,47 @@ const maxList = 5_000
 
 // Incident is a record as the API tells it. Times are UTC; what is absent is left out.
 type Incident struct {
-	ID           string            `json:"id"`
-	Version      int               `json:"version"`
-	State        incident.State    `json:"state"`
-	Level        contract.Level    `json:"level"`
-	Proposed     contract.Level    `json:"proposed,omitempty"`
-	Service      string            `json:"service"`
-	ServiceTitle string            `json:"service_title"`
-	Component    string            `json:"component,omitempty"`
-	Class        symptom.Class     `json:"class"`
-	Rule         string            `json:"rule,omitempty"`
-	Source       symptom.Source    `json:"source"`
-	Title        string            `json:"title"`
-	Detail       string            `json:"detail"`
-	FaultStart   time.Time         `json:"fault_start"`
-	DetectedAt   time.Time         `json:"detected_at,omitzero"`
-	ReportedAt   time.Time         `json:"reported_at,omitzero"`
-	Reporter     string            `json:"reporter,omitempty"`
-	SLAStart     time.Time         `json:"sla_start"`
-	OpenedAt     time.Time         `json:"opened_at"`
-	OpenedBy     string            `json:"opened_by,omitempty"`
-	ResponseDue  time.Time         `json:"response_due,omitzero"`
-	RecoveryDue  time.Time         `json:"recovery_due,omitzero"`
-	AckAt        time.Time         `json:"ack_at,omitzero"`
-	AckBy        string            `json:"ack_by,omitempty"`
-	AckVia       string            `json:"ack_via,omitempty"`
-	Verifying    time.Time         `json:"verifying_since,omitzero"`
-	RecoveredAt  time.Time         `json:"recovered_at,omitzero"`
-	Provisional  bool              `json:"provisional,omitempty"`
-	ResolvedBy   string            `json:"resolved_by,omitempty"`
-	ClosedAt     time.Time         `json:"closed_at,omitzero"`
-	ClosedBy     string            `json:"closed_by,omitempty"`
-	ConfirmDue   time.Time         `json:"confirm_due,omitzero"` // when the recovery counts as confirmed if nobody objects
-	ConfirmedAt  time.Time         `json:"confirmed_at,omitzero"`
-	ConfirmedBy  string            `json:"confirmed_by,omitempty"` // of party A; empty: nobody objected in time
-	Excused      string            `json:"excused,omitempty"`
-	ExcusedBy    string            `json:"excused_by,omitempty"`
-	Breaches     []contract.Breach `json:"breaches,omitempty"`
-	Relapses     int               `json:"relapses,omitempty"`
-	RecurrenceOf string            `json:"recurrence_of,omitempty"`
-	UpdatedAt    time.Time         `json:"updated_at"`
+	ID           string                 `json:"id"`
+	Version      int                    `json:"version"`
+	State        incident.State         `json:"state"`
+	Level        contract.Level         `json:"level"`
+	Proposed     contract.Level         `json:"proposed,omitempty"`
+	Service      string                 `json:"service"`
+	ServiceTitle string                 `json:"service_title"`
+	Component    string                 `json:"component,omitempty"`
+	Class        symptom.Class          `json:"class"`
+	Rule         string                 `json:"rule,omitempty"`
+	Source       symptom.Source         `json:"source"`
+	Title        string                 `json:"title"`
+	Detail       string                 `json:"detail"`
+	FaultStart   time.Time              `json:"fault_start"`
+	DetectedAt   time.Time              `json:"detected_at,omitzero"`
+	ReportedAt   time.Time              `json:"reported_at,omitzero"`
+	Reporter     string                 `json:"reporter,omitempty"`
+	SLAStart     time.Time              `json:"sla_start"`
+	OpenedAt     time.Time              `json:"opened_at"`
+	OpenedBy     string                 `json:"opened_by,omitempty"`
+	ResponseDue  time.Time              `json:"response_due,omitzero"`
+	RecoveryDue  time.Time              `json:"recovery_due,omitzero"`
+	AckAt        time.Time              `json:"ack_at,omitzero"`
+	AckBy        string                 `json:"ack_by,omitempty"`
+	AckVia       string                 `json:"ack_via,omitempty"`
+	Verifying    time.Time              `json:"verifying_since,omitzero"`
+	Verification *incident.Verification `json:"verification,omitempty"` // what a recovery that is being verified waits for
+	RecoveredAt  time.Time              `json:"recovered_at,omitzero"`
+	Provisional  bool                   `json:"provisional,omitempty"`
+	ResolvedBy   string                 `json:"resolved_by,omitempty"`
+	ClosedAt     time.Time              `json:"closed_at,omitzero"`
+	ClosedBy     string                 `json:"closed_by,omitempty"`
+	ConfirmDue   time.Time              `json:"confirm_due,omitzero"` // when the recovery counts as confirmed if nobody objects
+	ConfirmedAt  time.Time              `json:"confirmed_at,omitzero"`
+	ConfirmedBy  string                 `json:"confirmed_by,omitempty"` // of party A; empty: nobody objected in time
+	Excused      string                 `json:"excused,omitempty"`
+	ExcusedBy    string                 `json:"excused_by,omitempty"`
+	Breaches     []contract.Breach      `json:"breaches,omitempty"`
+	Relapses     int                    `json:"relapses,omitempty"`
+	RecurrenceOf string                 `json:"recurrence_of,omitempty"`
+	UpdatedAt    time.Time              `json:"updated_at"`
 	incident.Handled
 	incident.Together
 	Clocks  []Clock `json:"clocks,omitempty"`  // those that have not stopped for good
@@ -86,7 +87,7 @@ func (s *server) tell(r incident.Record, c *call) Incident {
 		FaultStart: r.FaultStart.UTC(), DetectedAt: r.DetectedAt.UTC(), ReportedAt: r.ReportedAt.UTC(), Reporter: r.Reporter,
 		SLAStart: r.SLAStart.UTC(), OpenedAt: r.OpenedAt.UTC(), OpenedBy: r.OpenedBy,
 		ResponseDue: r.ResponseDue.UTC(), RecoveryDue: r.RecoveryDue.UTC(),
-		AckAt: r.AckAt.UTC(), AckBy: r.AckBy, AckVia: r.AckVia, Verifying: r.VerifyingSince.UTC(),
+		AckAt: r.AckAt.UTC(), AckBy: r.AckBy, AckVia: r.AckVia, Verifying: r.VerifyingSince.UTC(), Verification: r.Verification(),
 		RecoveredAt: r.RecoveredAt.UTC(), Provisional: r.Provisional, ResolvedBy: r.ResolvedBy,
 		ConfirmDue: r.ConfirmDue.UTC(), ConfirmedAt: r.ConfirmedAt.UTC(), ConfirmedBy: r.ConfirmedBy, ClosedAt: r.ClosedAt.UTC(), ClosedBy: r.ClosedBy,
 		Excused: string(r.Excused), ExcusedBy: r.ExcusedBy, Handled: r.Handled, Together: r.Together, Clocks: s.clocks(r, c.now), Guessed: r.Guesses(c.now),

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -210,11 +211,15 @@ func (c *Collector) openJudges() error {
 	if err != nil {
 		return err
 	}
+	ended, err := verifying(c.desk)
+	if err != nil {
+		return err
+	}
 	c.board = inspect.New(c.cfg.Language, c.cfg.Inspect, c.cfg.Services, c.cfg.Checks)
 	c.board.With(c.askOther, c.cfg.location())
 	c.board.Silence(c.silent)
 	c.board.Worked(worked...)
-	for _, s := range before {
+	for _, s := range slices.Concat(before, ended) {
 		c.board.Restore(s)
 	}
 	c.strain = newStrain(c.series, i18n.For(c.cfg.Language))

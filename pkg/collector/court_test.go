@@ -213,13 +213,28 @@ func (c *court) fails(clock, service string) incident.Record {
 	return c.newest(service)
 }
 
-// works sees it work from a time on, in two rounds.
+// works sees it work from a time on, in as many rounds as a recovery wants.
 func (c *court) works(clock, service string) {
 	c.Helper()
 	c.until(clock)
-	c.round(service, check.OK, time.Millisecond)
-	time.Sleep(time.Second)
-	c.round(service, check.OK, time.Millisecond)
+	c.good(service, 5)
+}
+
+// blip is a round that was good only when it was asked again.
+func (c *court) blip(service string) {
+	now := time.Now()
+	fail := check.Attempt{Start: now, Duration: time.Millisecond, Outcome: check.Fail, Class: check.ClassConnect, Reason: "refused"}
+	fine := check.Attempt{Start: now, Duration: time.Millisecond, Outcome: check.OK}
+	res := check.Result{Check: service, Service: service, Target: "x", At: now, Attempts: []check.Attempt{fail, fine, fine}}
+	c.teller.tell(c.Context(), c.board.Observe(now, "host-1", res))
+}
+
+// good sees so many good rounds, a second apart.
+func (c *court) good(service string, rounds int) {
+	for range rounds {
+		c.round(service, check.OK, time.Millisecond)
+		time.Sleep(time.Second)
+	}
 	synctest.Wait()
 }
 

@@ -146,9 +146,82 @@ var rulings = map[string]ruling{
 			return c.newest("oa").RecoveredAt.In(beijing).Format("15:04 ") + c.kinds(id)
 		},
 		map[string]string{
-			"":            "oa general no | 09:20 opened acknowledged verifying recovered reopened verifying recovered",
-			"verify: 10m": "oa general no | 09:20 opened acknowledged verifying relapsed verifying recovered",
+			"":            "oa general no | 09:20 opened acknowledged verifying sampled recovered reopened verifying sampled recovered",
+			"verify: 10m": "oa general no | 09:20 opened acknowledged verifying sampled relapsed verifying sampled recovered",
 		},
+	},
+	"R5 samples": {
+		func(c *court) string { // of a check that is made every 20 minutes; the verification runs over the recovery's deadline
+			id := c.fails("09:00", "oa").ID
+			c.ack("09:05", id)
+			c.until("16:50")
+			c.good("oa", 2)
+			shown := ""
+			for _, clock := range []string{"17:10", "17:30", "17:50"} {
+				c.until(clock)
+				if v := c.newest("oa").Verification(); v != nil {
+					shown += fmt.Sprintf("%d/%d ", v.Good, v.Of)
+				}
+				c.good("oa", 1)
+			}
+			c.until("18:30")
+			return shown + c.newest("oa").RecoveredAt.In(beijing).Format("15:04 ") + c.kinds(id)
+		},
+		map[string]string{
+			"":                  "oa general no | 2/5 3/5 4/5 16:50 opened acknowledged verifying sampled sampled sampled recovered",
+			"verify_samples: 3": "oa general no | 2/3 16:50 opened acknowledged verifying sampled recovered",
+			"verify_samples: 0": "oa general no | 16:50 opened acknowledged verifying recovered",
+		},
+	},
+	"R5 a bad sample": { // and the clock runs on to the first good one after it
+		func(c *court) string {
+			id := c.fails("09:00", "oa").ID
+			c.ack("09:05", id)
+			c.until("16:58")
+			c.good("oa", 4)
+			c.until("17:01")
+			c.blip("oa")
+			c.until("17:02")
+			c.good("oa", 4)
+			c.until("17:30")
+			still := c.newest("oa").Open()
+			c.good("oa", 1)
+			return fmt.Sprint(still, c.newest("oa").RecoveredAt.In(beijing).Format(" 15:04 ")) + c.kinds(id)
+		},
+		map[string]string{
+			"":                  "oa urgent recovery costs 0.5 | true 17:02 opened acknowledged verifying broken breached escalated verifying sampled recovered",
+			"verify_samples: 0": "oa general no | false 16:58 opened acknowledged verifying recovered",
+		},
+	},
+	"R5 another process": { // counts on, and waits for nothing that its configuration does not have
+		func(c *court) string {
+			id := c.fails("09:00", "oa").ID
+			c.ack("09:05", id)
+			c.until("09:10")
+			c.good("oa", 3)
+			c.restart("09:10:30")
+			c.until("09:20")
+			still := c.newest("oa").Open()
+			c.good("oa", 3)
+			return fmt.Sprint(still, c.newest("oa").RecoveredAt.In(beijing).Format(" 15:04 ")) + c.kinds(id)
+		},
+		map[string]string{"": "oa general no | true 09:10 opened acknowledged verifying sampled sampled recovered", "verify_samples: 0": "oa general no | false 09:10 opened acknowledged verifying recovered"},
+	},
+	"R5 a check is gone": {
+		func(c *court) string {
+			id := c.fails("09:00", "oa").ID
+			c.ack("09:05", id)
+			c.until("09:10")
+			c.good("oa", 3)
+			c.write("collector.yml", strings.Replace(courtConfig, "- {name: oa, service: oa, kind: tcp, target: '192.0.2.1:4', slow: 1s}\n", "", 1))
+			if err := c.reload(); err != nil {
+				c.Fatal(err)
+			}
+			c.teller.tell(c.Context(), c.board.Tick(time.Now()))
+			c.until("09:20")
+			return c.newest("oa").RecoveredAt.In(beijing).Format("15:04 ") + c.kinds(id)
+		},
+		map[string]string{"": "oa general no | 09:10 opened acknowledged verifying sampled recovered", "verify_samples: 10": "oa general no | 09:10 opened acknowledged verifying sampled recovered"},
 	},
 	"R5 verification of urgent": {
 		func(c *court) string {

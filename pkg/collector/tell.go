@@ -126,6 +126,22 @@ func firing(desk *incident.Desk) ([]symptom.Symptom, error) {
 	return out, nil
 }
 
+// verifying are those that have ended and whose end is not proven yet: who counts their good samples must go on.
+func verifying(desk *incident.Desk) (out []symptom.Symptom, err error) {
+	records, err := desk.List(incident.Filter{State: "failing"})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		if v := r.Verification(); r.Linked && v != nil && v.Of > 0 {
+			s := r.Finding()
+			s.Since, s.At = v.Since, v.Since
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
 // observeAll is the sink of those who tell many at once, and again what was not taken.
 func (t *teller) observeAll(now time.Time, all []symptom.Symptom) ([]error, error) {
 	seen, err := t.desk.ObserveAll(now, all)

@@ -85,7 +85,7 @@ func (c *Console) card(f frame, r incident.Record) card {
 		v.AtRisk = v.AtRisk || o.AtRisk
 	}
 	if v.Recovery.Standing {
-		v.Recovery.Why = why(f.P, r)
+		v.Recovery.Why = c.why(f.P, r)
 	}
 	for _, e := range r.Evidence {
 		v.Evidence = append(v.Evidence, observation{e.At.In(loc), plain(strings.TrimSpace(e.Agent + " " + e.Text))})
@@ -369,6 +369,9 @@ func (c *Console) lines(p *i18n.Printer, e incident.Event) (out []string) {
 		for _, line := range e.Recount.Tell(p, c.o.Location) {
 			add(line)
 		}
+	}
+	if e.Run != nil {
+		add(p.T("incident.samples", "good", strconv.Itoa(e.Run.Good), "checks", strings.Join(e.Run.Of, ", ")))
 	}
 	if e.Excused != "" {
 		add(p.T("incident.excused." + string(e.Excused)))

@@ -78,10 +78,10 @@ func (k *clock) outlook(p *i18n.Printer, o contract.Outlook) {
 }
 
 // why says what a recovery clock that stands is waiting for.
-func why(p *i18n.Printer, r incident.Record) string {
+func (c *Console) why(p *i18n.Printer, r incident.Record) string {
 	switch {
 	case !r.VerifyingSince.IsZero():
-		return p.T("console.verifying")
+		return r.Verification().Tell(p, c.o.Location)
 	case r.State == incident.Awaiting:
 		return p.T("incident.pause.")
 	}

@@ -201,11 +201,11 @@ func TestTermsValidate(t *testing.T) {
 		t.Errorf("defaults: %v", paths)
 	}
 	bad := DefaultTerms()
-	bad.Urgent.Respond, bad.General.Recover, bad.Verify = 0, -time.Hour, -1
+	bad.Urgent.Respond, bad.General.Recover, bad.Verify, bad.Samples = 0, -time.Hour, -1, MaxSamples+1
 	bad.Minor = Limits{Respond: time.Hour, Recover: time.Minute}
 	bad.Validate(fail)
 	slices.Sort(paths)
-	if diff := cmp.Diff([]string{"general.recover", "minor.respond", "urgent", "urgent.respond", "verify"}, paths); diff != "" {
+	if diff := cmp.Diff([]string{"general.recover", "minor.respond", "urgent", "urgent.respond", "verify", "verify_samples"}, paths); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -260,7 +260,7 @@ func TestStoredTerms(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := DefaultTerms()
-	want.EscalateOverdue, want.ConfirmDays = false, 0 // there was neither
+	want.EscalateOverdue, want.ConfirmDays, want.Samples = false, 0, 0 // there was none of them
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("old terms (-want +got):\n%s", diff)
 	}

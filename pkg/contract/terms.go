@@ -24,6 +24,7 @@ type Terms struct {
 
 	Verify       time.Duration `yaml:"verify" json:"verify"`                                 // unbroken good time that makes a recovery
 	VerifyUrgent time.Duration `yaml:"verify_urgent" json:"verify_urgent"`                   // the same for urgent faults
+	Samples      int           `yaml:"verify_samples" json:"verify_samples,omitempty"`       // good samples in a row that it takes besides, where the watcher counts them (R5); 0: time alone
 	Relapse      time.Duration `yaml:"relapse" json:"relapse"`                               // a fault back within it is the same incident
 	Recurrence   time.Duration `yaml:"recurrence" json:"recurrence"`                         // a fault back within it names its forerunner
 	Backdate     time.Duration `yaml:"backdate" json:"backdate"`                             // how far back a person may date a report
@@ -31,6 +32,9 @@ type Terms struct {
 
 	Working *Working `yaml:"-" json:"working,omitempty"` // when the customer works; nil: nobody knew
 }
+
+// MaxSamples bounds the good samples that a contract may ask for.
+const MaxSamples = 20
 
 // DefaultTerms are those of the service requirement.
 func DefaultTerms() Terms {
@@ -40,6 +44,7 @@ func DefaultTerms() Terms {
 		EscalateOverdue: true,
 		Verify:          5 * time.Minute,
 		VerifyUrgent:    10 * time.Minute,
+		Samples:         5,
 		Relapse:         30 * time.Minute,
 		Recurrence:      30 * 24 * time.Hour,
 		Backdate:        24 * time.Hour,
@@ -69,6 +74,9 @@ func (t Terms) Validate(fail func(path, format string, args ...any)) {
 		if d < 0 || d > 366*24*time.Hour {
 			fail(path, "%v is outside 0s to 8784h", d)
 		}
+	}
+	if t.Samples < 0 || t.Samples > MaxSamples {
+		fail("verify_samples", "%d: want 1 to %d good samples in a row, or 0 for time alone", t.Samples, MaxSamples)
 	}
 	if t.ConfirmDays < 0 || t.ConfirmDays > 60 {
 		fail("confirm_days", "%d: want 1 to 60 working days, or 0 for never", t.ConfirmDays)

@@ -106,7 +106,7 @@ func brief(r Record) Record {
 // and breaches that do not stand because a fact from before them came late.
 func (w *draft) settle(at time.Time) {
 	w.recount()
-	if v := w.rec.VerifyingSince; !v.IsZero() && !at.Before(v.Add(w.rec.Terms.VerifyTime(w.rec.Level))) {
+	if v := w.rec.VerifyingSince; !v.IsZero() && !w.rec.Unproven() && !at.Before(v.Add(w.rec.Terms.VerifyTime(w.rec.Level))) {
 		w.recovered(Event{Of: v})
 	}
 	w.warn()
@@ -168,7 +168,7 @@ func next(r Record) time.Time {
 	if !at.IsZero() {
 		at = at.Add(time.Millisecond) // limits are inclusive
 	}
-	if !r.VerifyingSince.IsZero() {
+	if !r.VerifyingSince.IsZero() && !r.Unproven() {
 		at = earlier(at, r.VerifyingSince.Add(r.Terms.VerifyTime(r.Level)))
 	}
 	if r.State == Recovered && r.Doubt == nil {
@@ -209,10 +209,27 @@ func (w *draft) news(s symptom.Symptom) bool {
 	return r.Seen < MaxSeen && (s.Class != r.LastClass || s.Detail != r.Detail)
 }
 
-// good takes in that the symptom ended: recovery starts to be verified from the first good sample (R5).
+// sampledEvery is how often the good samples of a slow check are written down as they come; what is enough is at once.
+const sampledEvery = time.Minute
+
+// good takes in that the symptom ended: recovery starts to be verified from the first good sample (R5), and how many samples
+// have been good since then.
 func (w *draft) good(s symptom.Symptom) {
-	if w.rec.VerifyingSince.IsZero() {
-		w.add(Event{Kind: EventVerifying, Of: later(s.Since, w.rec.FaultStart), Symptom: &s})
+	have, enough := w.rec.Samples, w.rec.Terms.Samples
+	switch {
+	case w.rec.VerifyingSince.IsZero():
+		if s.Run == nil || s.Run.Good > 0 || !w.rec.Blind { // the row that a bad sample broke has not begun yet
+			w.add(Event{Kind: EventVerifying, Of: later(s.Since, w.rec.FaultStart), Symptom: &s})
+		}
+	case s.Run == nil || have == nil || enough == 0:
+	case s.Run.Good < have.Good:
+		if w.settle(s.At); !w.rec.VerifyingSince.IsZero() { // else it had held until then
+			w.add(Event{Kind: EventBroken, Of: s.At, Text: s.Detail})
+		}
+	case s.Run.Good > have.Good && have.Good < enough:
+		if s.Run.Good >= enough || have.Good == 0 || w.now.Sub(w.rec.UpdatedAt) >= sampledEvery {
+			w.add(Event{Kind: EventSampled, Run: s.Run})
+		}
 	}
 }
 

@@ -33,6 +33,8 @@ const (
 	EventImpact       EventKind = "impact"   // whom it has hit
 
 	EventVerifying EventKind = "verifying" // the first good sample; recovery is not sure yet
+	EventSampled   EventKind = "sampled"   // so many good samples in a row by now
+	EventBroken    EventKind = "broken"    // a sample was bad, and no fault: the good run begins anew with the next
 	EventRelapsed  EventKind = "relapsed"  // the good run broke before it counted
 	EventGap       EventKind = "gap"       // nobody watched for a while, so the good run does not count
 	EventRecovered EventKind = "recovered"
@@ -68,7 +70,7 @@ var EventKinds = []EventKind{
 	EventOpened, EventSeen, EventEscalated, EventProposed, EventGraded, EventReported,
 	EventAcknowledged, EventNoted, EventDiagnosed, EventArrived, EventAsked, EventDecided, EventActed, EventBypassed,
 	EventPaused, EventResumed, EventExtended, EventImpact,
-	EventVerifying, EventRelapsed, EventGap, EventRecovered, EventReopened, EventResolved, EventConfirmed, EventRefused, EventArchived, EventClosed,
+	EventVerifying, EventSampled, EventBroken, EventRelapsed, EventGap, EventRecovered, EventReopened, EventResolved, EventConfirmed, EventRefused, EventArchived, EventClosed,
 	EventDoubted, EventFalse, EventUpheld, EventExcused, EventMerged, EventSplit, EventJoined, EventLeft, EventOrphaned, EventEnded,
 	EventEvidence, EventTold, EventWarned, EventBreached, EventCorrected, EventStepped, EventRecounted,
 }
@@ -113,6 +115,7 @@ type Event struct {
 	Skew       time.Duration     `json:"skew,omitempty"`
 	Warning    *contract.Warning `json:"warning,omitempty"`
 	Recount    *Recount          `json:"recount,omitempty"`
+	Run        *symptom.Run      `json:"run,omitempty"` // of sampled
 }
 
 // Opened is what only the first event says.

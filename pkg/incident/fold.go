@@ -72,6 +72,8 @@ var applies = map[EventKind]func(r *Record, e Event){
 	EventExtended:     (*Record).extend,
 	EventImpact:       func(r *Record, e Event) { r.Impact = *e.Impact },
 	EventVerifying:    (*Record).verify,
+	EventSampled:      func(r *Record, e Event) { r.Samples = e.Run },
+	EventBroken:       (*Record).relapse,
 	EventRelapsed:     (*Record).relapse,
 	EventGap:          (*Record).relapse,
 	EventRecovered:    (*Record).recover,
@@ -226,6 +228,9 @@ func (r *Record) working() State {
 
 func (r *Record) verify(e Event) {
 	r.VerifyingSince, r.Blind = e.Of, false
+	if e.Symptom != nil && e.Symptom.Run != nil {
+		r.Samples = e.Symptom.Run
+	}
 	r.step(contract.Good, e.Of)
 }
 
@@ -234,7 +239,10 @@ func (r *Record) relapse(e Event) {
 	if e.Kind == EventRelapsed {
 		r.Relapses++
 	}
-	r.VerifyingSince, r.Blind = time.Time{}, e.Kind == EventGap
+	r.VerifyingSince, r.Blind = time.Time{}, e.Kind != EventRelapsed
+	if r.Samples != nil { // that they are counted holds
+		r.Samples = &symptom.Run{Of: r.Samples.Of}
+	}
 	r.unstep(contract.Good)
 }
 
@@ -249,7 +257,7 @@ func (r *Record) recover(e Event) {
 
 // over ends the fault, and all waiting with it.
 func (r *Record) over(at time.Time) {
-	r.RecoveredAt, r.VerifyingSince, r.Blind = at, time.Time{}, false
+	r.RecoveredAt, r.VerifyingSince, r.Blind, r.Samples = at, time.Time{}, false, nil
 	r.unstep(contract.Good)
 	if c := r.waiting(); c != nil {
 		asked := c.At

@@ -46,6 +46,12 @@ func moves(t *rapid.T) move {
 		{"fail", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, true)); return err }},
 		{"good", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, false)); return err }},
 		{"good", func(h *house, now time.Time) error { _, _, err := h.Observe(now, symptomAt(now, false)); return err }},
+		{"samples", func(h *house, now time.Time) error {
+			s := symptomAt(now, false)
+			s.Run = &symptom.Run{Good: int(ago/time.Second) % 7, Of: []string{"sign", "seal"}[:1+nth%2]}
+			_, _, err := h.Observe(now, s)
+			return err
+		}},
 		{"blind", func(h *house, now time.Time) error {
 			s := symptomAt(now, nth > 1)
 			s.Source, s.Class, s.Level = symptom.FromFleet, symptom.Unknown, contract.Minor

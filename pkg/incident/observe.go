@@ -2,6 +2,7 @@ package incident
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"xunjian/pkg/symptom"
@@ -153,7 +154,7 @@ func (b *batch) blind(s symptom.Symptom) error {
 		return nil
 	}
 	w, err := b.latest(key)
-	if err != nil || w == nil || !w.rec.Failing() || s.Component != "" && s.Component != w.rec.Component {
+	if err != nil || w == nil || !w.rec.Failing() || s.Component != "" && !w.rec.watchedBy(s.Component) {
 		return err // nobody looks at another check, which says nothing of this fault
 	}
 	s = w.local(s)
@@ -168,6 +169,11 @@ func (b *batch) blind(s symptom.Symptom) error {
 	}
 	w.settle(w.now)
 	return nil
+}
+
+// watchedBy says that a check took part in the fault.
+func (r Record) watchedBy(check string) bool {
+	return check == r.Component || r.Samples != nil && slices.Contains(r.Samples.Of, check)
 }
 
 func serviceKey(service string) string {

@@ -2,6 +2,7 @@
 package incident
 
 import (
+	"strconv"
 	"time"
 
 	"xunjian/pkg/contract"
@@ -32,30 +33,31 @@ type Record struct {
 	PersonLevel bool           `json:"person_level,omitempty"` // a person has set the level: machines only propose
 	Proposed    contract.Level `json:"proposed,omitempty"`     // a graver level that a machine proposes
 
-	FaultStart     time.Time `json:"fault_start"`          // first failing sample (R1)
-	DetectedAt     time.Time `json:"detected_at,omitzero"` // confirmed by us
-	ReportedAt     time.Time `json:"reported_at,omitzero"` // told by a user
-	Reporter       string    `json:"reporter,omitempty"`
-	CarriedCall    time.Time `json:"carried_call,omitzero"` // the first call about an incident that is listed under this one
-	SLAStart       time.Time `json:"sla_start"`
-	OpenedAt       time.Time `json:"opened_at"`
-	OpenedBy       string    `json:"opened_by,omitempty"` // empty: found by monitoring
-	AckAt          time.Time `json:"ack_at,omitzero"`
-	AckBy          string    `json:"ack_by,omitempty"`
-	AckVia         string    `json:"ack_via,omitempty"`
-	ResponseDue    time.Time `json:"response_due,omitzero"` // zero: no limit
-	RecoveryDue    time.Time `json:"recovery_due,omitzero"`
-	VerifyingSince time.Time `json:"verifying_since,omitzero"` // first good sample of a run that has not held long enough yet
-	Blind          bool      `json:"blind,omitempty"`          // the good run was lost to a gap in watching
-	RecoveredAt    time.Time `json:"recovered_at,omitzero"`    // first good sample of the run that held (R5)
-	Provisional    bool      `json:"provisional,omitempty"`    // the recovery is a person's declaration
-	ResolvedBy     string    `json:"resolved_by,omitempty"`
-	ConfirmDue     time.Time `json:"confirm_due,omitzero"`  // when the recovery counts as confirmed if nobody objects (R10)
-	ConfirmFrom    time.Time `json:"confirm_from,omitzero"` // when it was written down: working days count from there
-	ConfirmedAt    time.Time `json:"confirmed_at,omitzero"`
-	ConfirmedBy    string    `json:"confirmed_by,omitempty"` // of party A; empty: nobody objected in time (默认确认)
-	ClosedAt       time.Time `json:"closed_at,omitzero"`     // when it was archived, or found a false alarm
-	ClosedBy       string    `json:"closed_by,omitempty"`
+	FaultStart     time.Time    `json:"fault_start"`          // first failing sample (R1)
+	DetectedAt     time.Time    `json:"detected_at,omitzero"` // confirmed by us
+	ReportedAt     time.Time    `json:"reported_at,omitzero"` // told by a user
+	Reporter       string       `json:"reporter,omitempty"`
+	CarriedCall    time.Time    `json:"carried_call,omitzero"` // the first call about an incident that is listed under this one
+	SLAStart       time.Time    `json:"sla_start"`
+	OpenedAt       time.Time    `json:"opened_at"`
+	OpenedBy       string       `json:"opened_by,omitempty"` // empty: found by monitoring
+	AckAt          time.Time    `json:"ack_at,omitzero"`
+	AckBy          string       `json:"ack_by,omitempty"`
+	AckVia         string       `json:"ack_via,omitempty"`
+	ResponseDue    time.Time    `json:"response_due,omitzero"` // zero: no limit
+	RecoveryDue    time.Time    `json:"recovery_due,omitzero"`
+	VerifyingSince time.Time    `json:"verifying_since,omitzero"` // first good sample of a run that has not held long enough yet
+	Samples        *symptom.Run `json:"samples,omitempty"`        // good ones in a row, where the watcher counts them (R5); nil: time alone proves a recovery
+	Blind          bool         `json:"blind,omitempty"`          // the good run was lost to a gap in watching, or to a single bad sample
+	RecoveredAt    time.Time    `json:"recovered_at,omitzero"`    // first good sample of the run that held (R5)
+	Provisional    bool         `json:"provisional,omitempty"`    // the recovery is a person's declaration
+	ResolvedBy     string       `json:"resolved_by,omitempty"`
+	ConfirmDue     time.Time    `json:"confirm_due,omitzero"`  // when the recovery counts as confirmed if nobody objects (R10)
+	ConfirmFrom    time.Time    `json:"confirm_from,omitzero"` // when it was written down: working days count from there
+	ConfirmedAt    time.Time    `json:"confirmed_at,omitzero"`
+	ConfirmedBy    string       `json:"confirmed_by,omitempty"` // of party A; empty: nobody objected in time (默认确认)
+	ClosedAt       time.Time    `json:"closed_at,omitzero"`     // when it was archived, or found a false alarm
+	ClosedBy       string       `json:"closed_by,omitempty"`
 
 	Handled           // what people have done about it
 	Together          // how it stands to other incidents
@@ -150,8 +152,44 @@ func (r Record) Exclusion() contract.Exclusion {
 func (r Record) Finding() symptom.Symptom {
 	return symptom.Symptom{
 		Source: r.Watcher, Service: r.Service, Component: r.Component, Class: r.Class, Level: r.Level, Rule: r.Rule,
-		Detail: r.Detail, Firing: true, Since: r.FaultStart, At: r.DetectedAt,
+		Detail: r.Detail, Firing: r.VerifyingSince.IsZero(), Since: r.FaultStart, At: r.DetectedAt, Run: r.Samples,
 	}
+}
+
+// Unproven says that the recovery is being verified and waits for more good samples.
+func (r Record) Unproven() bool {
+	return !r.VerifyingSince.IsZero() && r.Samples != nil && r.Samples.Good < r.Terms.Samples
+}
+
+// Verification is what a recovery that is being verified waits for (R5).
+type Verification struct {
+	Since  time.Time `json:"since"`            // the first good sample: the recovery's time if it is proven
+	Until  time.Time `json:"until"`            // it must stay good until then at least
+	Good   int       `json:"good"`             // samples in a row
+	Of     int       `json:"of,omitempty"`     // so many are wanted; 0: time alone
+	Checks []string  `json:"checks,omitempty"` // of each of these
+}
+
+// Verification is nil where nothing is being verified.
+func (r Record) Verification() *Verification {
+	if r.VerifyingSince.IsZero() {
+		return nil
+	}
+	v := &Verification{Since: r.VerifyingSince.UTC(), Until: r.VerifyingSince.Add(r.Terms.VerifyTime(r.Level)).UTC()}
+	if r.Samples != nil && r.Terms.Samples > 0 {
+		v.Good, v.Of, v.Checks = min(r.Samples.Good, r.Terms.Samples), r.Terms.Samples, r.Samples.Of
+	}
+	return v
+}
+
+// Tell says it in a line: how many of how many samples, since when, until when.
+func (v Verification) Tell(p *i18n.Printer, loc *time.Location) string {
+	key := "incident.verification"
+	if v.Of > 0 {
+		key = "incident.verification.samples"
+	}
+	clock := func(t time.Time) string { return t.In(loc).Format("15:04") }
+	return p.T(key, "good", strconv.Itoa(v.Good), "of", strconv.Itoa(v.Of), "since", clock(v.Since), "until", clock(v.Until))
 }
 
 // Breached says that a deadline was missed.

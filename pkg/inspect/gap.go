@@ -9,7 +9,8 @@ import (
 	"xunjian/pkg/symptom"
 )
 
-// verifying is how long after its end a fault may still be under verification: then nobody looking is told too.
+// verifying is how long after its end a fault may still be under verification, however many samples have been good: then
+// nobody looking is told too.
 const verifying = 30 * time.Minute
 
 // tellGap reports a gap when every vantage that still speaks says that it cannot look. Silent agents are fleet's to tell,
@@ -19,7 +20,7 @@ func (b *Board) tellGap(now time.Time, s *service) []symptom.Symptom {
 	if s.gap {
 		return nil
 	}
-	blind := !s.endedAt.IsZero() && now.Sub(s.endedAt) < verifying
+	blind := s.proving(now) && now.Sub(s.endedAt) > b.longest(now, s)
 	for _, v := range s.vantages {
 		blind = blind || v.gaps >= b.cfg.StaleAfter && !b.stale(now, v) && !b.lost(v.agent)
 	}
@@ -27,6 +28,7 @@ func (b *Board) tellGap(now time.Time, s *service) []symptom.Symptom {
 		return nil
 	}
 	s.gap = true
+	s.unprove("")
 	return []symptom.Symptom{b.gapSymptom(now, s, true)}
 }
 
@@ -99,6 +101,7 @@ func (b *Board) watch(now time.Time, s *service) (out []symptom.Symptom) {
 		}
 		if u.due && s.state != Unknown {
 			u.told = true
+			s.unprove(name)
 			out = append(out, b.unseenSymptom(now, s, name, *u, true))
 		}
 	}

@@ -53,6 +53,9 @@ type service struct {
 	names    []string            // of its checks, in order
 	unseen   map[string]*unseen  // by check: those at which nobody looks
 	endedAt  time.Time           // when the last fault was told to have ended
+	over     symptom.Symptom     // as which
+	proofs   map[string]*proof   // by check: of those that took part in it, until its end is proven
+	proven   int                 // good samples in a row that were last told
 	state    State
 	since    time.Time
 }
@@ -83,7 +86,7 @@ func (b *Board) Configure(cfg Config, services []check.Service, specs []check.Sp
 		b.specs[s.Name] = s
 	}
 	for _, s := range services {
-		next := &service{Service: s, vantages: map[string]*vantage{}, unseen: map[string]*unseen{}, state: Unknown}
+		next := &service{Service: s, vantages: map[string]*vantage{}, unseen: map[string]*unseen{}, proofs: map[string]*proof{}, state: Unknown}
 		if i := slices.IndexFunc(old, func(o *service) bool { return o.Name == s.Name }); i >= 0 {
 			next = old[i]
 			next.Service = s
@@ -96,11 +99,13 @@ func (b *Board) Configure(cfg Config, services []check.Service, specs []check.Sp
 			}
 		}
 		b.recount(next)
+		b.prune(next, true)
 		b.services = append(b.services, next)
 	}
 	for _, s := range old {
 		if !slices.Contains(b.services, s) {
 			b.recount(s) // none of its checks is left
+			b.prune(s, false)
 			if s.gap {
 				b.ended = append(b.ended, b.gapSymptom(time.Time{}, s, false))
 			}
@@ -117,7 +122,8 @@ func (b *Board) Configure(cfg Config, services []check.Service, specs []check.Sp
 	}
 }
 
-// Restore tells the board of a symptom that was firing before a restart, so that its end is told too.
+// Restore tells the board of a symptom that was firing before a restart, so that its end is told too, or of one that had ended
+// and whose end was not proven yet.
 func (b *Board) Restore(s symptom.Symptom) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -132,9 +138,12 @@ func (b *Board) Restore(s symptom.Symptom) {
 		} else {
 			b.ended = append(b.ended, s)
 		}
-	case svc != nil && s.Source == symptom.FromProbe:
-		svc.firing = s
-		b.worked[s.Component] = true // a fault is told only of what had worked
+	case s.Source == symptom.FromProbe:
+		b.resume(svc, s)
+		if svc != nil && s.Firing {
+			svc.firing = s
+			b.worked[s.Component] = true // a fault is told only of what had worked
+		}
 	}
 }
 
@@ -183,6 +192,7 @@ func (b *Board) Observe(now time.Time, agent string, r check.Result) []symptom.S
 	was := v.bad
 	b.heed(now, v, r)
 	out := b.warn(now, spec, agent, r)
+	b.count(now, svc, v)
 	sight := b.lookAround(now, svc, v)
 	b.question(now, svc, v, was)
 	if len(sight) > 0 { // what an agent says of all services counts otherwise now
@@ -241,7 +251,8 @@ func (b *Board) Tick(now time.Time) (out []symptom.Symptom) {
 
 // tell settles the service's state and reports the difference to what was told before.
 func (b *Board) tell(now time.Time, s *service) (out []symptom.Symptom) {
-	worst, state := b.weigh(now, s)
+	worst, state, bad := b.weigh(now, s)
+	s.doubt(bad)
 	if state != s.state {
 		s.state, s.since = state, now
 	}
@@ -260,9 +271,11 @@ func (b *Board) tell(now time.Time, s *service) (out []symptom.Symptom) {
 	case worst == nil && s.firing.Firing:
 		end := s.firing
 		end.Firing, end.At, end.Since = false, now, s.goodSince(now)
-		end.Detail, end.Evidence = b.text.T("inspect.again"), s.evidence(b.text)
-		s.firing, s.endedAt = symptom.Symptom{}, now
-		out = append(out, end)
+		end.Detail, end.Evidence = b.text.T("inspect.again"), nil
+		s.firing, s.endedAt, s.over = symptom.Symptom{}, now, end
+		end.Evidence, end.Run = s.evidence(b.text), b.samples(now, s)
+		s.proven = end.Run.Good
+		return append(out, end)
 	}
-	return out
+	return append(out, b.prove(now, s)...)
 }

@@ -42,7 +42,7 @@ func (b *Board) Services(now time.Time) []Status {
 	defer b.mu.Unlock()
 	out := make([]Status, 0, len(b.services))
 	for _, s := range b.services {
-		worst, state := b.weigh(now, s)
+		worst, state, _ := b.weigh(now, s)
 		st := Status{Service: s.Service, State: state, Since: s.since, Unseen: b.unseenNow(now, s)}
 		if worst != nil {
 			st.Detail = worst.Detail

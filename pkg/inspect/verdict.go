@@ -10,9 +10,8 @@ import (
 	"xunjian/pkg/symptom"
 )
 
-// weigh is the gravest trouble of a service's checks, nil when there is none.
-func (b *Board) weigh(now time.Time, s *service) (*symptom.Symptom, State) {
-	var worst *symptom.Symptom
+// weigh is the gravest trouble of a service's checks, nil when there is none, and which of them have one.
+func (b *Board) weigh(now time.Time, s *service) (worst *symptom.Symptom, state State, bad []string) {
 	known := false
 	for _, name := range s.checks() {
 		o := b.verdict(now, s, name)
@@ -20,6 +19,7 @@ func (b *Board) weigh(now time.Time, s *service) (*symptom.Symptom, State) {
 		if o.class == "" || b.elsewhere(now, s, name, o.class) {
 			continue
 		}
+		bad = append(bad, name)
 		next := &symptom.Symptom{
 			Source: symptom.FromProbe, Service: s.Name, Component: name, Class: o.class, Level: b.cfg.level(s.Service, b.specs[name], o.class),
 			Firing: true, Since: o.since, Detail: s.detail(name), Evidence: s.evidence(b.text),
@@ -30,11 +30,11 @@ func (b *Board) weigh(now time.Time, s *service) (*symptom.Symptom, State) {
 	}
 	switch {
 	case worst != nil:
-		return worst, stateOf(worst.Class)
+		return worst, stateOf(worst.Class), bad
 	case !known:
-		return nil, Unknown
+		return nil, Unknown, nil
 	}
-	return nil, OK
+	return nil, OK, nil
 }
 
 func graver(a, b *symptom.Symptom) bool {
@@ -196,10 +196,11 @@ func (v *vantage) stepEvidence(text *i18n.Printer, most int) (out []symptom.Evid
 	return out
 }
 
-// goodSince is when the last of the vantages began to be good (R5: the first good one of the unbroken run).
+// goodSince is when the last of the vantages of what took part in the fault began to be good (R5: the first good one of the
+// unbroken run).
 func (s *service) goodSince(now time.Time) (at time.Time) {
 	for _, v := range s.vantages {
-		if v.bad == "" && v.goodFrom.After(at) {
+		if v.bad == "" && v.goodFrom.After(at) && s.proofs[v.spec.Name] != nil {
 			at = v.goodFrom
 		}
 	}

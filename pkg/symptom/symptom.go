@@ -50,6 +50,13 @@ type Symptom struct {
 	Since     time.Time      `json:"since"` // first failing sample, or first good one when it ends (R1, R5)
 	At        time.Time      `json:"at"`    // when it was confirmed
 	Evidence  []Evidence     `json:"evidence,omitempty"`
+	Run       *Run           `json:"run,omitempty"` // of an end whose source counts samples, and tells again as they come
+}
+
+// Run is how many good samples in a row stand behind the end of a fault (R5).
+type Run struct {
+	Good int      `json:"good"`         // of the check that has fewest
+	Of   []string `json:"of,omitempty"` // the checks that took part in the fault
 }
 
 // Aside says that a check noticed it beside its verdict; Rule names it.
