@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,14 +17,11 @@ import (
 // TestReadOnlyForAWhile has the kernel answer every write of a running collector as a read-only file system does, and
 // then write again: nothing acknowledged is lost, what broke meanwhile is paged, and nobody has to do anything.
 func TestReadOnlyForAWhile(t *testing.T) {
-	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("no strace here, which answers in the kernel's place")
-	}
 	r := newKillRig(t)
 	r.startAgent()
 	stop := r.startSender()
 	eventually(t, "the first reports", func() error { return r.newest(1) })
-	writable := r.refuseWrites(syscall.EROFS)
+	writable := disktest.RefuseWrites(t, r.collector.Process.Pid, syscall.EROFS)
 	eventually(t, "reports that are refused", func() error { return r.atLeast("xunjian_uplink_withheld_total", 20) })
 	eventually(t, "the collector to be not ready", func() error {
 		if call("GET", r.url()+"/-/ready", "", nil, nil) == nil {
@@ -58,38 +54,6 @@ func TestReadOnlyForAWhile(t *testing.T) {
 	r.collector.stop(t)
 	r.eachOnce(sent)
 	t.Logf("%d reports, none stored after number %v until there were writes again", sent, last)
-}
-
-// refuseWrites has every write into the collector's files fail until the returned function is called.
-func (r *killRig) refuseWrites(no syscall.Errno) (end func()) {
-	t := r.t
-	t.Helper()
-	names := map[syscall.Errno]string{syscall.EROFS: "EROFS", syscall.ENOSPC: "ENOSPC"}
-	log := filepath.Join(r.dir, "strace.log")
-	cmd := exec.Command("strace", "-f", "-o", log, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error="+names[no], "-p", strconv.Itoa(r.collector.Process.Pid))
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := false
-	end = func() {
-		if !ended {
-			ended = true
-			_ = cmd.Process.Signal(syscall.SIGTERM) // it lets go of the collector
-			_ = cmd.Wait()
-		}
-	}
-	t.Cleanup(end)
-	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(50 * time.Millisecond) {
-		if b, err := os.ReadFile(log); err == nil && strings.Contains(string(b), "(INJECTED)") {
-			return end
-		}
-		if cmd.ProcessState != nil {
-			break
-		}
-	}
-	end()
-	t.Skip("strace cannot attach to the collector here")
-	return nil
 }
 
 // TestReadOnlyFileSystem: a file system that turns read-only under the collector, as ext4 does after an error, and one

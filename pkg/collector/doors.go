@@ -25,7 +25,7 @@ func (c *Collector) handler() (http.Handler, error) {
 	pages, err := console.New(console.Options{
 		Desk: people, People: c.access, Links: &c.pages, Services: c.board.Services, Agents: c.fleet.Agents,
 		Undelivered: c.pages.Undelivered, Duty: c.roster, Pages: &c.pages, Calls: c.pages.Calls, Windows: c.desk, Forecast: c.desk.Forecast, Emergency: c.emergency,
-		Warnings: c.warnings, Hearts: c.hearts,
+		Warnings: c.advice, Ill: c.ill, Hearts: c.hearts,
 		Query: c.engine, Sessions: c.records, Location: c.cfg.location(), Now: c.clock.Now,
 		Title: c.cfg.Report.Project, Version: c.o.Version, Secure: c.cfg.secure(), Logger: c.log,
 	})
@@ -60,8 +60,8 @@ func (c *Collector) ready() error {
 			return err
 		}
 	}
-	if waiting := c.teller.waiting(); waiting > 0 {
-		return fmt.Errorf("%d symptoms wait to be written", waiting)
+	if stuck := c.teller.stuck(); stuck > 0 {
+		return fmt.Errorf("%d symptoms wait to be written", stuck)
 	}
 	return nil
 }

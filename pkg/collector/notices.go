@@ -2,6 +2,7 @@ package collector
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,17 +83,42 @@ func (n *notices) tick(now time.Time) []symptom.Symptom {
 	return []symptom.Symptom{s}
 }
 
-// warnings are what people should know of the collector itself, for the console and the status.
+// warnings are what people should know of the collector itself, the gravest first.
 func (c *Collector) warnings(now time.Time, text *i18n.Printer) (out []string) {
+	if ill := c.ill(text); ill != "" {
+		out = append(out, ill)
+	}
+	return append(out, c.advice(now, text)...)
+}
+
+// ill says that the collector is not well, so that what it shows and tells cannot be relied on; empty when it is.
+func (c *Collector) ill(text *i18n.Printer) string {
+	err := c.healthy()
+	if err == nil {
+		return ""
+	}
+	var names []string
+	for _, s := range c.hearts.States() {
+		if s.Withheld {
+			names = append(names, s.Name)
+		}
+	}
+	hearts := ""
+	if len(names) > 0 {
+		hearts = text.T("collector.ill_withheld", "names", strings.Join(names, text.T("collector.comma")))
+	}
+	first, _, _ := strings.Cut(err.Error(), "\n") // of two files that are full, one is enough
+	return text.T("collector.ill", "hearts", hearts, "error", first)
+}
+
+// advice is what can wait for the morning.
+func (c *Collector) advice(now time.Time, text *i18n.Printer) (out []string) {
 	if note := c.notices.missing(now, text); note != "" {
 		out = append(out, note)
 	}
 	for _, s := range c.hearts.States() {
-		switch {
-		case s.Withheld:
-			out = append(out, text.T("collector.heart_withheld", "name", s.Name, "error", s.Error))
-		case s.Error != "":
-			out = append(out, text.T("collector.heart_failing", "name", s.Name, "error", s.Error))
+		if s.Error != "" && !s.Withheld {
+			out = append(out, text.T("collector.heart_failing", "name", s.Name, "why", s.Explain(text)))
 		}
 	}
 	return out

@@ -27,8 +27,10 @@ type teller struct {
 
 	mu      sync.Mutex
 	untold  []symptom.Symptom
-	writing int  // of those that somebody is writing
-	busy    bool // somebody is writing, and takes along what comes meanwhile
+	writing int       // of those that somebody is writing
+	busy    bool      // somebody is writing, and takes along what comes meanwhile
+	began   time.Time // of the write that is under way
+	failed  bool      // not everything was taken the last time
 }
 
 // atOnce is how many symptoms one transaction takes in.
@@ -57,6 +59,20 @@ func (t *teller) waiting() int {
 	return len(t.untold) + t.writing
 }
 
+// slowWrite is how long a write takes that no longer counts as one that goes on.
+const slowWrite = 5 * time.Second
+
+// stuck is how many symptoms wait because the desk does not take them, or does not come back from a write. What waits for the
+// next write, as always in a storm, is not stuck.
+func (t *teller) stuck() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed || t.busy && time.Since(t.began) > slowWrite {
+		return len(t.untold) + t.writing
+	}
+	return 0
+}
+
 // flush tells what waits. What the desk refuses stays, to be told again with all that was found of it later; when it cannot
 // write, everything stays. The caller holds mu, which is let go during each write.
 func (t *teller) flush(now time.Time) {
@@ -66,7 +82,7 @@ func (t *teller) flush(now time.Time) {
 	for len(t.untold) > 0 {
 		n := min(atOnce, len(t.untold))
 		some := t.untold[:n:n]
-		t.untold, t.writing = t.untold[n:], n+len(kept)
+		t.untold, t.writing, t.began = t.untold[n:], n+len(kept), time.Now()
 		t.mu.Unlock()
 		refused, err := t.observeAll(now, some)
 		t.mu.Lock()
@@ -85,7 +101,7 @@ func (t *teller) flush(now time.Time) {
 			}
 		}
 	}
-	t.untold, t.writing, t.busy = slices.Concat(kept, t.untold), 0, false
+	t.untold, t.writing, t.busy, t.failed = slices.Concat(kept, t.untold), 0, false, len(kept) > 0
 }
 
 // observe is the sink of those who tell again what was not taken.

@@ -113,6 +113,19 @@ func TestTellerIsBounded(t *testing.T) {
 	}
 }
 
+// What is being written is no reason to withhold a heartbeat, unless the write does not come back.
+func TestWritingIsNotStuck(t *testing.T) {
+	tl := newTeller(t)
+	tl.busy, tl.writing, tl.began = true, 3, time.Now()
+	if n := tl.stuck(); n != 0 {
+		t.Errorf("%d are stuck while they are written", n)
+	}
+	tl.began = time.Now().Add(-slowWrite - time.Second)
+	if n := tl.stuck(); n != 3 {
+		t.Errorf("%d are stuck in a write that hangs", n)
+	}
+}
+
 // While findings wait, the collector is alive and not ready, and says why.
 func TestNotReadyWhileWaiting(t *testing.T) {
 	r := newRig(t, plain("")).start()

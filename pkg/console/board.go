@@ -31,6 +31,7 @@ type board struct {
 	Duty        []onDuty // on the lines, now
 	Gap         string   // of the roster, within a week: the first, and how many more
 	Warnings    []string // what everybody should know
+	Ill         string   // why nothing here can be relied on
 	Storm       string   // how many opened within five minutes, if so many that one cause is likely; else empty
 }
 
@@ -111,6 +112,9 @@ func (c *Console) board(r *http.Request, who access.Identity, now time.Time) (*b
 		if more += len(gaps) - 1; more > 0 {
 			v.Gap += " · " + v.P.T("roster.gap_more", "n", strconv.Itoa(more))
 		}
+	}
+	if c.o.Ill != nil {
+		v.Ill = c.o.Ill(v.P)
 	}
 	if c.o.Warnings != nil {
 		v.Warnings = c.o.Warnings(now, v.P)

@@ -115,7 +115,7 @@ func (c *Console) channelsPage(f frame) (*channelsPage, error) {
 	for _, t := range c.lastTest.tests {
 		one := testedView{Channel: t.Channel, Person: plain(t.Person), Text: plain(t.Answer), Took: fmt.Sprintf("%.1f s", t.Took.Seconds()), OK: t.Error == ""}
 		if !one.OK {
-			one.Text = plain(t.Error)
+			one.Text = plain(t.Explain(f.P))
 		}
 		v.Tests = append(v.Tests, one)
 	}

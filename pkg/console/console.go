@@ -61,6 +61,7 @@ type Options struct {
 	Forecast    func(r incident.Record, now time.Time) []contract.Outlook // nil: without what is known of similar incidents
 	Emergency   func() []string                                           // actions approved beforehand
 	Warnings    func(now time.Time, p *i18n.Printer) []string             // what everybody should know: a missing calendar, a heartbeat that fails
+	Ill         func(p *i18n.Printer) string                              // why what is shown cannot be relied on; empty: it can
 	Sessions    *store.DB
 	Now         func() time.Time // the desk's; default time.Now
 	Location    *time.Location

@@ -23,7 +23,7 @@ type heartView struct {
 	State string // of the style sheet: ok, down, unknown
 	Word  string
 	Taken string // when it was last taken; empty: not since the start
-	Error string
+	Why   string // it was not taken
 }
 
 func (c *Console) heartViews(p *i18n.Printer, now time.Time) (out []heartView) {
@@ -31,7 +31,7 @@ func (c *Console) heartViews(p *i18n.Printer, now time.Time) (out []heartView) {
 		return nil
 	}
 	for _, s := range c.o.Hearts.States() {
-		v := heartView{Name: plain(s.Name), State: "ok", Word: p.T("console.heart." + s.Word()), Error: plain(s.Error)}
+		v := heartView{Name: plain(s.Name), State: "ok", Word: p.T("console.heart." + s.Word()), Why: plain(s.Explain(p))}
 		switch {
 		case s.At.IsZero():
 			v.State = "unknown"

@@ -59,10 +59,13 @@ func atNight(t *testing.T) (r *rig, id string) {
 		return roster.Person{Name: name, Duty: duty, Phone: phone}
 	}
 	var pending []pager.Pending
+	refused := heartbeat.State{
+		Name: "watch", Kind: heartbeat.HTTP, Every: time.Minute, At: night.Add(-20 * time.Second), Taken: night.Add(-26 * time.Minute), Error: "HTTP 503: upstream is away", Cause: heartbeat.Refused,
+	}
 	warnings := func(_ time.Time, p *i18n.Printer) []string {
 		return []string{
 			p.T("collector.no_notice", "year", "2027"),
-			p.T("collector.heart_failing", "name", "watch", "error", "answered 503 Service Unavailable: upstream is away"),
+			p.T("collector.heart_failing", "name", "watch", "why", refused.Explain(p)),
 		}
 	}
 	r = newRig(t, rostered(t, roster.Config{
@@ -78,10 +81,13 @@ func atNight(t *testing.T) (r *rig, id string) {
 			o.Windows = o.Desk.(*incident.Desk)
 			o.Pages = ways{[]string{"duty-desk", "old-robot"}, &pending}
 			o.Hearts = beats{
-				{Name: "watch", Kind: heartbeat.HTTP, Every: time.Minute, At: night.Add(-20 * time.Second), Taken: night.Add(-26 * time.Minute), Error: "answered 503 Service Unavailable: upstream is away"},
+				refused,
 				{Name: "alertmanager", Kind: heartbeat.Alertmanager, Every: time.Minute, At: night.Add(-20 * time.Second), Taken: night.Add(-20 * time.Second)},
 			}
 			o.Warnings = warnings
+			o.Ill = func(p *i18n.Printer) string {
+				return p.T("collector.ill", "hearts", p.T("collector.ill_withheld", "names", "watch"), "error", "no space left on device")
+			}
 		})
 	act := func(at time.Time, note string) incident.Act {
 		return incident.Act{Person: "王经理", Note: note, Via: "console", At: at}

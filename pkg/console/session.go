@@ -3,7 +3,10 @@ package console
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"maps"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -30,16 +33,24 @@ type kept struct {
 	Expires time.Time `json:"expires"`
 }
 
-// sessionStore is scs's Store over a table, so that a restart signs nobody out.
+// maxUnwritten bounds the sessions that are kept in memory while the store takes nothing.
+const maxUnwritten = 1000
+
+// sessionStore is scs's Store over a table, so that a restart signs nobody out. While nothing can be written (a full disk is when
+// people are needed), what was to be written is kept in memory, and goes with the next one that can.
 type sessionStore struct {
 	db    *store.DB
 	table store.Table[kept]
+	log   *slog.Logger
+
+	mu        sync.Mutex
+	unwritten map[string]*kept // without data: the session has ended
 }
 
 func newSessions(o Options) *scs.SessionManager {
 	m := &scs.SessionManager{Codec: scs.GobCodec{}} // scs.New would start a goroutine for a store in memory that nobody wants
 	m.Cookie.Path, m.Cookie.Persist = "/", true
-	m.Store = &sessionStore{o.Sessions, store.NewTable[kept]("console_sessions")}
+	m.Store = &sessionStore{db: o.Sessions, table: store.NewTable[kept]("console_sessions"), log: o.Logger, unwritten: map[string]*kept{}}
 	m.Lifetime = sessionLife
 	m.HashTokenInStore = true
 	m.Cookie.Name = "xunjian"
@@ -54,34 +65,75 @@ func newSessions(o Options) *scs.SessionManager {
 }
 
 func (s *sessionStore) Find(token string) ([]byte, bool, error) {
-	var k kept
-	err := s.db.View(func(tx *store.Tx) (err error) { k, err = s.table.Get(tx, token); return err })
-	if errors.Is(err, store.ErrNotFound) || err == nil && time.Now().After(k.Expires) {
+	s.mu.Lock()
+	k := s.unwritten[token]
+	s.mu.Unlock()
+	if k == nil {
+		k = &kept{}
+		err := s.db.View(func(tx *store.Tx) (err error) { *k, err = s.table.Get(tx, token); return err })
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, false, err
+		}
+	}
+	if k.Data == nil || time.Now().After(k.Expires) {
 		return nil, false, nil
 	}
-	return k.Data, err == nil, err
+	return k.Data, true, nil
 }
 
 // Commit also sweeps out what has expired, so that the table stays small.
 func (s *sessionStore) Commit(token string, b []byte, expires time.Time) error {
-	return s.db.Update(func(tx *store.Tx) error {
-		var old []string
-		for e, err := range s.table.Scan(tx, "") {
-			if err != nil || time.Now().After(e.Value.Expires) {
-				old = append(old, e.Key)
-			}
-		}
-		for _, k := range old {
-			if err := s.table.Delete(tx, k); err != nil {
-				return err
-			}
-		}
-		return s.table.Put(tx, token, kept{b, expires})
-	})
+	return s.write(token, &kept{b, expires})
 }
 
+// Delete ends a session.
 func (s *sessionStore) Delete(token string) error {
-	return s.db.Update(func(tx *store.Tx) error { return s.table.Delete(tx, token) })
+	return s.write(token, &kept{Expires: time.Now().Add(sessionLife)}) // of the one in the table, at the latest
+}
+
+// write writes what is new of a session, and whatever could not be written before.
+func (s *sessionStore) write(token string, k *kept) error {
+	s.mu.Lock()
+	maps.DeleteFunc(s.unwritten, func(_ string, k *kept) bool { return time.Now().After(k.Expires) })
+	full := len(s.unwritten) >= maxUnwritten
+	if !full {
+		s.unwritten[token] = k
+	}
+	all := maps.Clone(s.unwritten)
+	s.mu.Unlock()
+	all[token] = k
+	err := s.db.Update(func(tx *store.Tx) error { return s.put(tx, all) })
+	if err != nil {
+		s.log.Warn("sessions are kept in memory only", "sessions", len(all), "error", err)
+		if full {
+			return err
+		}
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.unwritten, func(token string, k *kept) bool { return all[token] == k })
+	return nil
+}
+
+func (s *sessionStore) put(tx *store.Tx, all map[string]*kept) error {
+	for e, err := range s.table.Scan(tx, "") {
+		if _, known := all[e.Key]; !known && (err != nil || time.Now().After(e.Value.Expires)) {
+			all[e.Key] = &kept{}
+		}
+	}
+	for token, k := range all {
+		if k.Data == nil {
+			if err := s.table.Delete(tx, token); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.table.Put(tx, token, *k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Reasons why a request is nobody's.

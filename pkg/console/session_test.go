@@ -2,14 +2,17 @@ package console
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"xunjian/pkg/access"
+	"xunjian/pkg/store"
 )
 
 func TestLoginLeadsBack(t *testing.T) {
@@ -180,4 +183,62 @@ func TestExpiredSessionsAreSwept(t *testing.T) {
 			t.Errorf("%d sessions are kept, want 1", n)
 		}
 	})
+}
+
+// On a disk that takes nothing people sign in, stay and sign out all the same; what could not be written is written later.
+func TestSessionsWithoutADisk(t *testing.T) {
+	frozen, thaw := frozenStore(t)
+	r := newRig(t, func(o *Options) { o.Sessions = frozen })
+	stays, goes := r.as(access.Engineer), r.as(access.Lead)
+	stays.sees("/", "签章服务")
+	goes.sees("/", "签章服务")
+	leads(t, goes.post("/logout"), "/login")
+	leads(t, goes.get("/"), loginAddress("/", false))
+
+	s := r.sessions.Store.(*sessionStore)
+	if n := len(s.unwritten); n != 2 {
+		t.Errorf("%d sessions are kept in memory", n)
+	}
+	s.db = thaw()
+	r.as(access.Viewer).sees("/", "签章服务")
+	if len(s.unwritten) != 0 {
+		t.Errorf("not written although it could be: %v", s.unwritten)
+	}
+	stays.sees("/", "签章服务")
+	leads(t, goes.get("/"), loginAddress("/", false))
+}
+
+// What is kept in memory is bounded: beyond that a person is told that it does not work.
+func TestUnwrittenSessionsAreBounded(t *testing.T) {
+	frozen, _ := frozenStore(t)
+	s := newSessions(Options{Sessions: frozen, Logger: slog.New(slog.DiscardHandler)}).Store
+	in := time.Now().Add(time.Hour)
+	for i := range maxUnwritten {
+		if err := s.Commit(fmt.Sprint(i), []byte("x"), in); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := s.Commit("more", []byte("x"), in); err == nil {
+		t.Error("one more than may be is kept")
+	}
+	if _, ok, err := s.Find("0"); !ok || err != nil {
+		t.Errorf("the first is lost: %v", err)
+	}
+}
+
+// frozenStore is a store that takes nothing until it is thawed.
+func frozenStore(t *testing.T) (db *store.DB, thaw func() *store.DB) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	open := func(o store.Options) *store.DB {
+		db, err := store.Open(path, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		return db
+	}
+	open(store.Options{}).Close()
+	db = open(store.Options{ReadOnly: true})
+	return db, func() *store.DB { db.Close(); return open(store.Options{}) }
 }

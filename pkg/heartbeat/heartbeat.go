@@ -214,7 +214,7 @@ func (h *Hearts) beat(ctx context.Context, client *http.Client, r Receiver) erro
 	if r.Token.Set() {
 		token, err := r.Token.Read()
 		if err != nil {
-			return err
+			return &fault{err, Unusable}
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -229,7 +229,8 @@ func (h *Hearts) beat(ctx context.Context, client *http.Client, r Receiver) erro
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // the status is the answer; the body only helps people
 	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("answered %s: %.200s", resp.Status, bytes.TrimSpace(answer))
+		said := strings.TrimSuffix(fmt.Sprintf("HTTP %d: %.200s", resp.StatusCode, bytes.TrimSpace(answer)), ": ")
+		return &fault{errors.New(said), Refused}
 	}
 	return nil
 }

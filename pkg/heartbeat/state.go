@@ -5,8 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
+
+	"xunjian/pkg/i18n"
 )
 
 // State is how one receiver's heart does.
@@ -19,6 +22,46 @@ type State struct {
 	Took     time.Duration
 	Withheld bool   // the last one was not sent, for the collector is not well
 	Error    string // why the last one was not taken, or not sent; empty: it was taken
+	Cause    Cause  // what is behind that
+}
+
+// Cause is what is behind a beat that was not taken.
+type Cause string
+
+// The causes.
+const (
+	Ill         Cause = "ill"         // the collector is not well
+	Refused     Cause = "refused"     // the receiver said no
+	Silent      Cause = "silent"      // nothing was answered in time
+	Unreachable Cause = "unreachable" // there is no way to it: address, network, proxy, certificate
+	Unusable    Cause = "unusable"    // something of the configuration cannot be used here: the token's file, the CA's
+)
+
+// fault is an error whose cause is known where it comes from.
+type fault struct {
+	error
+	cause Cause
+}
+
+func (f *fault) Unwrap() error { return f.error }
+
+func causeOf(err error) Cause {
+	if f, ok := errors.AsType[*fault](err); ok {
+		return f.cause
+	}
+	var slow interface{ Timeout() bool }
+	if errors.As(err, &slow) && slow.Timeout() {
+		return Silent
+	}
+	return Unreachable
+}
+
+// Explain says in a language of people why the last beat was not taken and what to look at; empty: it was taken.
+func (s State) Explain(p *i18n.Printer) string {
+	if s.Error == "" {
+		return ""
+	}
+	return p.T("heartbeat.cause."+string(s.Cause), "detail", s.Error, "seconds", strconv.FormatFloat(s.Took.Seconds(), 'f', 1, 64))
 }
 
 // Word is taken, refused, withheld or, before the first beat, waiting.
@@ -97,7 +140,10 @@ func (h *Hearts) Now(ctx context.Context, name, by string) ([]State, error) {
 
 // once is one beat with what comes of it; unusable is why there is no client.
 func (h *Hearts) once(ctx context.Context, client *http.Client, unusable error, r Receiver) State {
-	ill, err, begin := error(nil), unusable, time.Now()
+	ill, err, begin := error(nil), error(nil), time.Now()
+	if unusable != nil {
+		err = &fault{unusable, Unusable}
+	}
 	if err == nil {
 		if ill = h.o.Healthy(); ill == nil {
 			err = h.beat(ctx, client, r)
@@ -111,12 +157,12 @@ func (h *Hearts) once(ctx context.Context, client *http.Client, unusable error, 
 		return before
 	}
 	s := before
-	s.At, s.Took, s.Withheld, s.Error = begin, took, ill != nil, ""
+	s.At, s.Took, s.Withheld, s.Error, s.Cause = begin, took, ill != nil, "", ""
 	switch {
 	case ill != nil:
-		s.Error = ill.Error()
+		s.Error, s.Cause = ill.Error(), Ill
 	case err != nil:
-		s.Error = err.Error()
+		s.Error, s.Cause = err.Error(), causeOf(err)
 	default:
 		s.Taken = begin
 	}

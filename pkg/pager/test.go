@@ -25,6 +25,15 @@ type Tested struct {
 	Answer  string        `json:"answer,omitempty"` // the receiver's yes, in its own words
 	Error   string        `json:"error,omitempty"`  // empty: it has said yes
 	Took    time.Duration `json:"took"`
+	err     error
+}
+
+// Explain says in a language of people why the receiver did not say yes; empty: it did.
+func (t Tested) Explain(in *i18n.Printer) string {
+	if t.err == nil {
+		return t.Error
+	}
+	return channel.Explain(in, t.err)
 }
 
 // Test sends a message that is plainly a test over a channel, or over all with the name "", in the name of a person, at
@@ -57,7 +66,7 @@ func (p *Pager) Test(ctx context.Context, name, by string, to ...channel.Person)
 			receipt, err := send()
 			out[i].Took, out[i].Answer = time.Since(start), receipt.Answer
 			if err != nil {
-				out[i].Error = channel.Explain(p.printer, err)
+				out[i].err, out[i].Error = err, channel.Explain(p.printer, err)
 			} else {
 				p.answers(out[i].Channel)
 			}

@@ -16,11 +16,13 @@ import (
 	"time"
 )
 
-// desk is a collector with people, a roster and two channels, of which one refuses.
+// desk is a collector with people, a roster, two channels, of which one refuses, and two receivers of its heartbeat.
 type desk struct {
 	t                    *testing.T
 	b                    *driver
 	url, token, password string
+	process              *os.Process
+	watch                *watch
 }
 
 func startDesk(t *testing.T) *desk {
@@ -33,6 +35,7 @@ func startDesk(t *testing.T) *desk {
 	t.Cleanup(fine.Close)
 	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "robot was removed", http.StatusGone) }))
 	t.Cleanup(refuses.Close)
+	watch := newWatch(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -60,8 +63,16 @@ roster:
   important:
   - {name: 全省会议, from: %s, to: %s, people: [李工, 张工]}
 pages: {webhooks: [{name: duty-desk, url: '%s'}, {name: old-robot, url: '%s'}]}
-`, filepath.Join(dir, "data"), addr, now.Add(time.Hour).Format(time.RFC3339), now.Add(49*time.Hour).Format(time.RFC3339), fine.URL, refuses.URL)
+rules: {files: [always.yml], interval: 1s}
+heartbeat:
+- {name: watchtower, url: '%s', every: 1s, timeout: 500ms}
+- {name: second-site, url: '%s', every: 1s}
+`, filepath.Join(dir, "data"), addr, now.Add(time.Hour).Format(time.RFC3339), now.Add(49*time.Hour).Format(time.RFC3339), fine.URL, refuses.URL, watch.URL, fine.URL)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	always := "groups: [{name: always, rules: [{record: always, expr: vector(1)}]}]\n" // so that there is something to be written
+	if err := os.WriteFile(filepath.Join(dir, "always.yml"), []byte(always), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
@@ -71,7 +82,7 @@ pages: {webhooks: [{name: duty-desk, url: '%s'}, {name: old-robot, url: '%s'}]}
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Signal(syscall.SIGTERM); cmd.Wait() })
-	d := &desk{t: t, url: "http://" + addr}
+	d := &desk{t: t, url: "http://" + addr, process: cmd.Process, watch: watch}
 	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 		if resp, err := http.Get(d.url + "/-/ready"); err == nil {
 			resp.Body.Close()
@@ -97,7 +108,7 @@ pages: {webhooks: [{name: duty-desk, url: '%s'}, {name: old-robot, url: '%s'}]}
 }
 
 // TestLife takes an incident through its whole life by what a person sees: acknowledged, proposed, agreed, handled, recovered,
-// confirmed, archived. Then the roster and the channels.
+// confirmed, archived. Then the roster, the channels, and the collector's own heartbeat.
 func TestLife(t *testing.T) {
 	d := startDesk(t)
 	d.b = newDriver(t)
@@ -139,6 +150,7 @@ func TestLife(t *testing.T) {
 	d.english(id)
 	d.roster()
 	d.channels()
+	d.hearts()
 	if got := d.b.complaints(); len(got) != 0 {
 		t.Errorf("the browser complains:\n%s", strings.Join(got, "\n"))
 	}

@@ -2,11 +2,14 @@
 package disktest
 
 import (
+	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -98,6 +101,32 @@ func Device(t *testing.T, dir string) string {
 		t.Skipf("findmnt: %v", err)
 	}
 	return filepath.Base(strings.TrimSpace(string(out)))
+}
+
+// RefuseWrites has the kernel refuse every write into the files of a running process, with ENOSPC or EROFS, until the returned
+// function is called.
+func RefuseWrites(t *testing.T, pid int, no syscall.Errno) (end func()) {
+	t.Helper()
+	names := map[syscall.Errno]string{syscall.EROFS: "EROFS", syscall.ENOSPC: "ENOSPC"}
+	cmd := exec.Command("strace", "-f", "-o", os.DevNull, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error="+names[no], "-p", strconv.Itoa(pid))
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skipf("no strace here, which answers in the kernel's place: %v", err)
+	}
+	end = sync.OnceFunc(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it lets go of the process
+		_ = cmd.Wait()
+	})
+	t.Cleanup(end)
+	lines := bufio.NewScanner(said)
+	if !lines.Scan() || !strings.Contains(lines.Text(), "attached") {
+		t.Skipf("strace cannot attach to a process here: %s", lines.Text())
+	}
+	go io.Copy(io.Discard, said) // ends with strace
+	return end
 }
 
 // Fill writes a file until the disk has no more than so many bytes left, and returns its path.
