@@ -41,6 +41,7 @@ type Check struct {
 	Class      check.Class   `json:"class,omitempty"`
 	Reason     string        `json:"reason,omitempty"`
 	Seconds    float64       `json:"seconds"`
+	Usual      float64       `json:"usual_seconds,omitempty"` // the median of good answers at this hour; left out when too little is known
 	At         time.Time     `json:"at,omitzero"`
 	CertExpiry time.Time     `json:"cert_expiry,omitzero"`
 	Steps      []Step        `json:"steps,omitempty"`
@@ -151,7 +152,7 @@ func (s *server) listServices(c *call) (answer, error) {
 		for _, k := range st.Checks {
 			v.Checks = append(v.Checks, Check{
 				Check: k.Check, Agent: k.Agent, Target: k.Target, Outcome: k.Outcome, Class: k.Class, Reason: k.Reason,
-				Seconds: k.Duration.Seconds(), At: k.At.UTC(), CertExpiry: k.CertExpiry.UTC(), Steps: steps(k), Findings: findings(k),
+				Seconds: k.Duration.Seconds(), Usual: k.Usual.Seconds(), At: k.At.UTC(), CertExpiry: k.CertExpiry.UTC(), Steps: steps(k), Findings: findings(k),
 			})
 		}
 		for _, u := range st.Unseen {

@@ -30,6 +30,9 @@ type Spec struct {
 	Direct   string             `yaml:"direct,omitempty" json:"-"`                // the check of the same thing that does not go through the gateway: while that fails, this one's failure is not its own service's
 	Allow    []string           `yaml:"allow,omitempty" json:"allow,omitempty"`   // networks (CIDR) that are refused otherwise: link-local, metadata
 
+	// SlowUsual stands in place of inspect.slow_usual: an answer that takes so many times the usual is slow; 0: none is for that.
+	SlowUsual *float64 `yaml:"slow_usual,omitempty" json:"-"`
+
 	// Module is a module of blackbox_exporter that says how to ask; the collector writes it out in the sections below.
 	Module     string `yaml:"module,omitempty" json:"-"`
 	IPProtocol string `yaml:"preferred_ip_protocol,omitempty" json:"preferred_ip_protocol,omitempty"` // ip4 or ip6; default: the resolver's order

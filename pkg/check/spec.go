@@ -147,7 +147,16 @@ func (s Spec) validateTimes(fail func(path, format string, args ...any)) {
 	if s.Slow <= 0 || s.Slow > s.Timeout {
 		fail("slow", "%v: want more than 0 and at most the timeout (%v)", s.Slow, s.Timeout)
 	}
+	if s.SlowUsual != nil && !UsualFactor(*s.SlowUsual) {
+		fail("slow_usual", "%v: want more than 1, at most %d, or 0 for no threshold by what is usual", *s.SlowUsual, MaxUsualFactor)
+	}
 }
+
+// MaxUsualFactor bounds how many times the usual an answer may take until it is slow.
+const MaxUsualFactor = 100
+
+// UsualFactor says whether a number can say so; 0 says that nothing is slow by what is usual.
+func UsualFactor(f float64) bool { return f == 0 || f > 1 && f <= MaxUsualFactor }
 
 func (s Spec) validateURL(fail func(path, format string, args ...any)) {
 	u, err := url.Parse(s.Target)

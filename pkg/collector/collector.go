@@ -92,6 +92,9 @@ type Collector struct {
 
 	closers []closer
 	reloads chan struct{} // holds one: a reload asks for no second one while it waits
+
+	habitual   chan struct{} // holds one: the configuration may want to know more of what is usual
+	knowsUsual bool          // the board has been told what is; of the one who learns it
 }
 
 type closer struct {
@@ -119,7 +122,7 @@ func newCollector(o Options) *Collector {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), clock: clock.New(), hosts: newHosts(), reloads: make(chan struct{}, 1)}
+	c := &Collector{o: o, log: o.Logger, cfg: o.Config, registry: promapi.NewRegistry(), clock: clock.New(), hosts: newHosts(), reloads: make(chan struct{}, 1), habitual: make(chan struct{}, 1)}
 	c.plans = newPlanner(c.clock.Now)
 	c.pages.swapped = make(chan struct{}, 1)
 	c.metrics = newMetrics(c.registry, o.Version)
@@ -316,7 +319,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	g, parts := errgroup.WithContext(parts)
 	for name, run := range map[string]func(context.Context) error{
 		"series": c.series.Run, "incidents": c.desk.Run, "fleet": c.fleet.Run, "rules": c.rules.Run, "alerts": c.alerts.Run, "pages": c.pages.run,
-		"records": c.watchRecords, "disk": c.disk.Run, "backups": c.backups.wait, "figures": c.keepFigures, "heartbeat": c.hearts.Run,
+		"records": c.watchRecords, "disk": c.disk.Run, "backups": c.backups.wait, "figures": c.keepFigures, "usual": c.followUsual, "heartbeat": c.hearts.Run,
 		"board":   func(ctx context.Context) error { return c.teller.run(ctx, c.tick) },
 		"reloads": c.followReloads,
 		"uplink":  func(context.Context) error { return c.uplink.Serve(c.doors.grpc) },

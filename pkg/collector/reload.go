@@ -116,6 +116,10 @@ func (c *Collector) reload() error {
 	c.access.Admit(holders)
 	c.warn(next)
 	c.cfg = next
+	select {
+	case c.habitual <- struct{}{}:
+	default: // who looks will see this one too
+	}
 	return nil
 }
 

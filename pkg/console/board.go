@@ -159,6 +159,9 @@ func serviceOf(p *i18n.Printer, s inspect.Status) serviceView {
 		return v
 	}
 	v.Detail = p.T("console.response", "time", millis(worst.Duration))
+	if worst.Usual > 0 {
+		v.Detail = p.T("console.response_usual", "time", millis(worst.Duration), "usual", millis(worst.Usual))
+	}
 	if worst.Outcome == check.Fail {
 		v.Detail = p.T("inspect.class." + string(worst.Class))
 	}

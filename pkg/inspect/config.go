@@ -15,7 +15,13 @@ type Config struct {
 	RecoverAfter int           `yaml:"recover_after"` // good rounds in a row that end a fault
 	SlowRecover  float64       `yaml:"slow_recover"`  // slowness ends below this share of the threshold …
 	SlowHold     time.Duration `yaml:"slow_hold"`     // … kept for so long
-	StaleAfter   int           `yaml:"stale_after"`   // intervals without a result until a vantage is unknown
+	// Slowness by what is usual, beside the checks' own thresholds.
+	SlowUsual      float64       `yaml:"slow_usual"`       // so many times the median of good answers at that hour is slow; 0: none is
+	SlowUsualFloor time.Duration `yaml:"slow_usual_floor"` // and longer than this
+	SlowUsualDays  int           `yaml:"slow_usual_days"`  // the days that the median is of
+	SlowUsualLeast int           `yaml:"slow_usual_least"` // of them must have good answers in that hour, or else too little is known
+
+	StaleAfter int `yaml:"stale_after"` // intervals without a result until a vantage is unknown
 	// Levels gives each class of trouble its level; key services as written, other services one step milder.
 	Levels map[symptom.Class]contract.Level `yaml:"levels"`
 }
@@ -25,6 +31,7 @@ func DefaultConfig() Config {
 	return Config{
 		SporadicBad: 3, SporadicOf: 5, RecoverAfter: 2,
 		SlowRecover: 0.8, SlowHold: 10 * time.Minute, StaleAfter: 3,
+		SlowUsual: 3, SlowUsualFloor: time.Second, SlowUsualDays: 14, SlowUsualLeast: 7,
 		Levels: map[symptom.Class]contract.Level{
 			symptom.Down:     contract.Urgent,
 			symptom.Wrong:    contract.Urgent,
@@ -48,6 +55,7 @@ func (c Config) Validate(fail func(path, format string, args ...any)) {
 	if c.SlowRecover <= 0 || c.SlowRecover > 1 {
 		fail("slow_recover", "%v: want a share between 0 and 1", c.SlowRecover)
 	}
+	c.validateUsual(fail)
 	if c.StaleAfter < 2 {
 		fail("stale_after", "%d: want at least 2 intervals", c.StaleAfter)
 	}
@@ -60,6 +68,23 @@ func (c Config) Validate(fail func(path, format string, args ...any)) {
 		}
 	}
 }
+
+func (c Config) validateUsual(fail func(path, format string, args ...any)) {
+	if !check.UsualFactor(c.SlowUsual) {
+		fail("slow_usual", "%v: want more than 1, at most %d, or 0 for no threshold by what is usual", c.SlowUsual, check.MaxUsualFactor)
+	}
+	if c.SlowUsualFloor < 0 || c.SlowUsualFloor > time.Hour {
+		fail("slow_usual_floor", "%v: want 0s to 1h", c.SlowUsualFloor)
+	}
+	if c.SlowUsualDays < 1 || c.SlowUsualDays > maxDays {
+		fail("slow_usual_days", "%d: want 1 to %d", c.SlowUsualDays, maxDays)
+	} else if c.SlowUsualLeast < 1 || c.SlowUsualLeast > c.SlowUsualDays {
+		fail("slow_usual_least", "%d days: want 1 to slow_usual_days (%d)", c.SlowUsualLeast, c.SlowUsualDays)
+	}
+}
+
+// maxDays is how far back what is usual may be looked for: a season.
+const maxDays = 92
 
 func knownClass(c symptom.Class) bool {
 	_, ok := DefaultConfig().Levels[c]

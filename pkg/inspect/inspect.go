@@ -41,6 +41,7 @@ type Board struct {
 	warnings warnings
 	ended    []symptom.Symptom // what a new configuration ended, told with the next tick
 	silent   func(check string) bool
+	usual    Usual     // nil: not known yet
 	ticked   time.Time // when time last passed here
 	awake    time.Time // since when it has without a pause
 }
@@ -49,6 +50,7 @@ type service struct {
 	check.Service
 	vantages map[string]*vantage // check + " " + agent
 	firing   symptom.Symptom     // what was last told and has not ended
+	adopted  bool                // that was before a restart
 	gap      bool                // a gap was told and has not ended
 	names    []string            // of its checks, in order
 	unseen   map[string]*unseen  // by check: those at which nobody looks
@@ -141,7 +143,7 @@ func (b *Board) Restore(s symptom.Symptom) {
 	case s.Source == symptom.FromProbe:
 		b.resume(svc, s)
 		if svc != nil && s.Firing {
-			svc.firing = s
+			svc.firing, svc.adopted = s, true
 			b.worked[s.Component] = true // a fault is told only of what had worked
 		}
 	}
@@ -182,6 +184,7 @@ func (b *Board) Observe(now time.Time, agent string, r check.Result) []symptom.S
 	v := svc.vantages[key]
 	if v == nil {
 		v = &vantage{spec: spec, agent: agent}
+		svc.carryOn(v)
 		svc.vantages[key] = v
 		b.eye(agent).of = append(b.eye(agent).of, v)
 	}
@@ -221,7 +224,7 @@ func (b *Board) heed(now time.Time, v *vantage, r check.Result) {
 	case first.Outcome == check.OK || first.Outcome == check.Slow:
 		b.worked[r.Check] = true
 	}
-	v.judge(now, r, b.cfg, b.text)
+	v.judge(now, r, b.bar(v, r.Target, first.Start), b.cfg, b.text)
 }
 
 func orElse(s, other string) string {
@@ -272,7 +275,7 @@ func (b *Board) tell(now time.Time, s *service) (out []symptom.Symptom) {
 		end := s.firing
 		end.Firing, end.At, end.Since = false, now, s.goodSince(now)
 		end.Detail, end.Evidence = b.text.T("inspect.again"), nil
-		s.firing, s.endedAt, s.over = symptom.Symptom{}, now, end
+		s.firing, s.adopted, s.endedAt, s.over = symptom.Symptom{}, false, now, end
 		end.Evidence, end.Run = s.evidence(b.text), b.samples(now, s)
 		s.proven = end.Run.Good
 		return append(out, end)

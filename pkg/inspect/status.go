@@ -24,6 +24,7 @@ type CheckStatus struct {
 	Class        check.Class
 	Reason       string
 	Duration     time.Duration
+	Usual        time.Duration // of good answers at this hour, 0 when too little is known
 	At           time.Time
 	CertExpiry   time.Time
 	Steps        []check.Step // of the first attempt, in order; nil for checks of one step
@@ -63,6 +64,12 @@ func (b *Board) status(now time.Time, v *vantage) CheckStatus {
 	st := CheckStatus{
 		Check: v.spec.Name, Agent: v.agent, Target: v.spec.Target, Outcome: v.last.Outcome(), Class: a.Class,
 		Reason: a.Reason, Duration: a.Duration, At: v.last.At, CertExpiry: a.CertExpiry, Steps: a.Steps, Findings: b.warnings.of(v.spec.Name),
+	}
+	if usual, known := b.usualAt(v, v.last.Target, now); known {
+		st.Usual = usual
+	}
+	if v.wasLate() && st.Outcome == check.OK {
+		st.Outcome = check.Slow // by what is usual, which its agent does not know
 	}
 	switch {
 	case b.stale(now, v):

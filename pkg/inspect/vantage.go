@@ -17,11 +17,15 @@ type vantage struct {
 	spec  check.Spec
 	agent string
 
-	last      check.Result // newest round
-	heard     time.Time    // when it was judged, by the collector's clock
-	judged    time.Time    // when the newest one that said something of the service was
-	window    []seen       // first answers of the last rounds, newest last
-	runs      runs         // answers of the last minutes
+	last      check.Result  // newest round
+	heard     time.Time     // when it was judged, by the collector's clock
+	judged    time.Time     // when the newest one that said something of the service was
+	window    []seen        // first answers of the last rounds, newest last
+	runs      runs          // answers of the last minutes
+	lag       lag           // how those compare with what is usual
+	over      time.Duration // the last bar that was known
+	lateFrom  time.Time     // first late answer of those that may become a slowness
+	restored  bool          // it was told to be slow before a restart
 	bad       symptom.Class
 	badSince  time.Time // first bad answer of the fault, or of those that may become one
 	failFrom  time.Time // first bad answer since the last good one
@@ -39,6 +43,7 @@ type vantage struct {
 // seen is what a round's first answer was, and whether asking again could not show otherwise.
 type seen struct {
 	failed, slow bool
+	late, high   bool // by what is usual: over the bar, and over its share below which slowness ends
 	alone        bool // nothing was asked again, or not often enough: a budget, or again: 0
 }
 
@@ -49,7 +54,7 @@ func (v *vantage) skip(now time.Time, r check.Result, detail string) {
 }
 
 // judge takes one round and updates what the vantage says.
-func (v *vantage) judge(now time.Time, r check.Result, c Config, text *i18n.Printer) {
+func (v *vantage) judge(now time.Time, r check.Result, b bar, c Config, text *i18n.Printer) {
 	first := r.First()
 	if r.Outcome() == check.Unknown {
 		v.skip(now, r, first.Reason)
@@ -65,6 +70,7 @@ func (v *vantage) judge(now time.Time, r check.Result, c Config, text *i18n.Prin
 		v.window = v.window[len(v.window)-c.SporadicOf:]
 	}
 	v.runs.add(first, v.spec)
+	v.weigh(first, b, c)
 	if class, detail := v.finding(r, c, text); class != "" {
 		if v.bad == "" && r.Confirmed() {
 			v.badSince = v.failFrom // a blip with good answers after it was no part of this
@@ -72,7 +78,12 @@ func (v *vantage) judge(now time.Time, r check.Result, c Config, text *i18n.Prin
 		v.turnBad(now, class, first, detail)
 		return
 	}
-	v.turnGood(r, c)
+	if detail := v.lags(first, b, c, text); detail != "" {
+		v.badSince = v.lateFrom
+		v.turnBad(now, symptom.Slow, first, detail)
+		return
+	}
+	v.turnGood(r, b, c)
 }
 
 // uncontested says that a bad round was not asked again as often as it takes to confirm it, and that what was asked was bad.
@@ -162,7 +173,7 @@ func describe(a check.Attempt, text *i18n.Printer) string {
 }
 
 // turnGood counts the way back: rounds in a row for a fault, time below the threshold for slowness (R15).
-func (v *vantage) turnGood(r check.Result, c Config) {
+func (v *vantage) turnGood(r check.Result, b bar, c Config) {
 	first := r.First()
 	if first.Outcome == check.Fail { // a blip: good when asked again
 		if v.bad == "" && v.badSince.IsZero() {
@@ -180,8 +191,7 @@ func (v *vantage) turnGood(r check.Result, c Config) {
 	}
 	v.good++
 	switch {
-	case v.bad == symptom.Slow && first.Duration > time.Duration(float64(v.spec.Slow)*c.SlowRecover):
-		v.calmFrom = time.Time{}
+	case v.bad == symptom.Slow && v.stillSlow(first, b, c):
 		return
 	case v.bad == symptom.Slow && v.calmFrom.IsZero():
 		v.calmFrom = first.Start
@@ -202,7 +212,7 @@ func (v *vantage) turnGood(r check.Result, c Config) {
 // forget leaves nothing of a fault.
 func (v *vantage) forget() {
 	v.bad, v.badSince, v.failFrom, v.badAt, v.hold, v.asksAgain = "", time.Time{}, time.Time{}, time.Time{}, time.Time{}, false
-	v.window, v.runs = v.window[:0], runs{}
+	v.window, v.runs, v.lag, v.lateFrom, v.restored = v.window[:0], runs{}, lag{}, time.Time{}, false
 }
 
 // stale says that a vantage has not spoken for too long to know anything. Outside a check's hours nobody speaks, and what

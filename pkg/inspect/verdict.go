@@ -163,9 +163,12 @@ func (s *service) evidence(text *i18n.Printer) (out []symptom.Evidence) {
 	well := func(v *vantage) bool { return v.bad == "" }
 	bad := slices.DeleteFunc(slices.Clone(all), well)
 	for _, v := range append(bad, slices.DeleteFunc(slices.Clone(all), func(v *vantage) bool { return !well(v) })...) {
-		for _, a := range v.last.Attempts {
+		for i, a := range v.last.Attempts {
 			if len(out) == 20 {
 				return out
+			}
+			if i == 0 && a.Outcome == check.OK && v.wasLate() {
+				a.Outcome = check.Slow
 			}
 			line := v.spec.Name + " " + text.T("inspect.outcome."+string(a.Outcome))
 			if a.Outcome == check.Fail || a.Outcome == check.Unknown {
