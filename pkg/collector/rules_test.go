@@ -417,6 +417,7 @@ var rulings = map[string]ruling{
 		},
 		map[string]string{"": "oa general no | true 09:20"},
 	},
+	"R15 slower than usual": slowerThanUsual,
 	"R16 away": {
 		func(c *court) string {
 			id := c.fails("09:00", "oa").ID

@@ -197,7 +197,7 @@ func TestSlowerThanUsualAtASlowPace(t *testing.T) {
 		s.Detail != "slower than usual: took 1.6s, 4.0 times the usual 400ms (median of this hour over 14 days), over the limit of 1.2s" {
 		t.Errorf("since %v, told after %v: %s", s.Since, d, s.Detail)
 	}
-	if s := p.plays(90*time.Minute, always(usual)).turns("two good ones half an hour apart", false); s.At.Sub(s.Since).Round(time.Second) != p.every {
+	if s := p.plays(time.Hour, always(usual)).turns("two good ones half an hour apart", false); s.At.Sub(s.Since).Round(time.Second) != p.every {
 		t.Errorf("good from %v, told at %v", s.Since, s.At)
 	}
 }

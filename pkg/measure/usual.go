@@ -71,11 +71,13 @@ func (h Habit) day(ctx context.Context, from, to time.Time, labels map[string]st
 	passed := map[string][]int64{} // when, by series
 	err := h.Samples.Select(ctx, from, to, ofCheck.success, labels, func(s metric.Series, ts []int64, vals []float64) error {
 		key := metric.Series{Labels: s.Labels}.String()
+		good := slices.Grow(passed[key], len(ts))
 		for i, t := range ts {
 			if vals[i] > 0 {
-				passed[key] = append(passed[key], t)
+				good = append(good, t)
 			}
 		}
+		passed[key] = good
 		return nil
 	})
 	if err != nil || len(passed) == 0 {
