@@ -43,12 +43,13 @@ func TestServices(t *testing.T) {
 	now := time.Now()
 	bad := check.Attempt{Start: now, Duration: 1500 * time.Millisecond, Outcome: check.Fail, Class: check.ClassStatus, Reason: "HTTP 500"}
 	r.board.Observe(now, "web-1", check.Result{Check: "sign-up", Service: "signature", Target: "http://127.0.0.1/", At: now, Attempts: []check.Attempt{bad, bad, bad}})
+	r.board.Usual(func(string, string, string, time.Time) (time.Duration, bool) { return 250 * time.Millisecond, true })
 	got, err := r.client(access.Viewer).Services(t.Context())
 	if err != nil || len(got.Services) != 2 {
 		t.Fatalf("%+v %v", got, err)
 	}
 	s := got.Services[0]
-	if s.Name != "signature" || s.Title != "签章服务" || !s.Key || s.State != inspect.Down || len(s.Checks) != 1 || s.Checks[0].Seconds != 1.5 || s.Checks[0].Reason != "HTTP 500" || s.Checks[0].Agent != "web-1" {
+	if s.Name != "signature" || s.Title != "签章服务" || !s.Key || s.State != inspect.Down || len(s.Checks) != 1 || s.Checks[0].Seconds != 1.5 || s.Checks[0].Usual != 0.25 || s.Checks[0].Reason != "HTTP 500" || s.Checks[0].Agent != "web-1" {
 		t.Errorf("%+v", s)
 	}
 	if got.Services[1].State != inspect.Unknown {

@@ -112,6 +112,7 @@ func TestValidateNamesTheFault(t *testing.T) {
 		"timeout not below":     {func(s *Spec) { s.Every, s.Timeout = 5*time.Second, 5*time.Second }, []string{"timeout"}},
 		"negative timeout":      {func(s *Spec) { s.Timeout = -1 }, []string{"timeout", "slow"}},
 		"slow after timeout":    {func(s *Spec) { s.Timeout, s.Slow = time.Second, 2*time.Second }, []string{"slow"}},
+		"usual no multiple":     {func(s *Spec) { s.SlowUsual = new(1.0) }, []string{"slow_usual"}},
 		"method":                {func(s *Spec) { s.HTTP.Method = "get it" }, []string{"http.method"}},
 		"header splits":         {func(s *Spec) { s.HTTP.Headers = map[string]string{"A": "b\r\nC: d"} }, []string{"http.headers.A"}},
 		"header name":           {func(s *Spec) { s.HTTP.Headers = map[string]string{"A B": "c"} }, []string{"http.headers.A B"}},

@@ -184,6 +184,16 @@ func TestBoardShowsTheStorm(t *testing.T) {
 	viewer.sees("/", fmt.Sprintf(`id="storm">五分钟内新增 %d 起故障`, incident.StormOf))
 }
 
+func TestBoardShowsWhatIsUsual(t *testing.T) {
+	r := newRig(t)
+	r.round(time.Now(), "gateway", check.OK, "")
+	r.as(access.Viewer).sees("/", "<small>响应 12 ms</small>")
+	r.board.Usual(func(name, agent, _ string, _ time.Time) (time.Duration, bool) {
+		return 9 * time.Millisecond, name == "gateway-health" && agent == "vm"
+	})
+	r.as(access.Viewer).sees("/", "<small>响应 12 ms（此时段平时 9 ms）</small>")
+}
+
 func TestRecoveredWaitsForItsAccount(t *testing.T) {
 	r := newRig(t)
 	rec := r.breaks(time.Now(), "sms", "HTTP 500")

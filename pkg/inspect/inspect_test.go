@@ -279,12 +279,16 @@ func TestConfigureKeepsWhatIsKnown(t *testing.T) {
 
 func TestConfigValidate(t *testing.T) {
 	for name, change := range map[string]func(*Config){
-		"sporadic_bad":  func(c *Config) { c.SporadicBad = 9 },
-		"recover_after": func(c *Config) { c.RecoverAfter = 0 },
-		"slow_recover":  func(c *Config) { c.SlowRecover = 1.5 },
-		"stale_after":   func(c *Config) { c.StaleAfter = 1 },
-		"levels.down":   func(c *Config) { c.Levels = map[symptom.Class]contract.Level{"down": "grave"} },
-		"levels.x":      func(c *Config) { c.Levels = map[symptom.Class]contract.Level{"x": "minor"} },
+		"sporadic_bad":     func(c *Config) { c.SporadicBad = 9 },
+		"recover_after":    func(c *Config) { c.RecoverAfter = 0 },
+		"slow_recover":     func(c *Config) { c.SlowRecover = 1.5 },
+		"slow_usual":       func(c *Config) { c.SlowUsual = 0.5 },
+		"slow_usual_floor": func(c *Config) { c.SlowUsualFloor = -1 },
+		"slow_usual_days":  func(c *Config) { c.SlowUsualDays = 93 },
+		"slow_usual_least": func(c *Config) { c.SlowUsualLeast = 15 },
+		"stale_after":      func(c *Config) { c.StaleAfter = 1 },
+		"levels.down":      func(c *Config) { c.Levels = map[symptom.Class]contract.Level{"down": "grave"} },
+		"levels.x":         func(c *Config) { c.Levels = map[symptom.Class]contract.Level{"x": "minor"} },
 	} {
 		c := DefaultConfig()
 		change(&c)
