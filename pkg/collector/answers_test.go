@@ -200,6 +200,29 @@ func TestNoticeComesLate(t *testing.T) {
 	})
 }
 
+// A notice may rule the last days of the December before: until it has come, what was counted in office hours of those days is
+// provisional, though all of it is over, and the notice counts it anew.
+func TestNoticeRulesDecember(t *testing.T) {
+	lastDay := time.Date(2026, 12, 31, 0, 0, 0, 0, beijing)
+	holdOn(t, lastDay, "contract: {general_in_office: true, calendar_folder: days}\n", func(c *court) {
+		id := c.fails("09:00", "oa").ID
+		c.ack("09:10", id)
+		c.works("10:00", "oa")
+		c.until("12:00")
+		if r := c.newest("oa"); r.Open() || !c.told(id).Guessed {
+			t.Errorf("open %v, marked %v", r.Open(), c.told(id).Guessed)
+		}
+		c.write("days/2027.json", `{"year":2027,"days":[{"date":"2026-12-31","isOffDay":true},{"date":"2027-01-01","isOffDay":true},{"date":"2027-01-02","isOffDay":true}]}`)
+		if err := c.ReloadNow(c.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.until("12:01")
+		if f := c.record("2026-12").Faults[0]; f.Provisional || f.Net.Value != 0 || c.told(id).Guessed || !strings.HasSuffix(c.kinds(id), "recounted") {
+			t.Errorf("on a day off %v was used, marked %v: %s", f.Net.Value, f.Provisional, c.kinds(id))
+		}
+	})
+}
+
 // What the hosts of a service did around a fault is attached to it twice, as the agents' samples have it: soon after the
 // opening, from a quarter of an hour before the fault; and to a quarter of an hour after its end.
 func TestEvidenceCurves(t *testing.T) {

@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -57,10 +56,10 @@ func TestAnnounced(t *testing.T) {
 
 // Clocks that are counted anew are those of somebody who knew the notice from the start.
 func TestCountedAnew(t *testing.T) {
-	before, after := calendar(t), withNotice(t, strings.Replace(of2027, `{"date":"2026-12-31","isOffDay":true},`, "", 1))
+	before, after := calendar(t), withNotice(t, of2027)
 	rapid.Check(t, func(t *rapid.T) {
 		h := anyHistory(t)
-		from := time.Date(2026, 12, 28, 0, 0, 0, 0, shanghai).Add(time.Duration(rapid.IntRange(0, 9*24*3600).Draw(t, "from")) * time.Second)
+		from := time.Date(2026, 12, 24, 0, 0, 0, 0, shanghai).Add(time.Duration(rapid.IntRange(0, 12*24*3600).Draw(t, "from")) * time.Second)
 		h = moved(h, from.Sub(h.Detected))
 		terms := DefaultTerms()
 		terms.GeneralInOffice = true
@@ -108,13 +107,25 @@ func TestProvisional(t *testing.T) {
 	thursday := moment(t, "2026-12-31 09:00:00")
 	ack, over := Step{Kind: Acknowledged, At: thursday.Add(time.Minute)}, Step{Kind: Recovered, At: thursday.Add(time.Hour)}
 	late := Step{Kind: Graded, Level: General, At: thursday.Add(time.Minute)}
+	general := func(day string, then ...StepKind) History { // from 09:00 on, answered, an hour later what came then
+		at := moment(t, day+" 09:00:00")
+		h := History{Detected: at, Level: General, Steps: []Step{{Kind: Acknowledged, At: at.Add(time.Minute)}}}
+		for _, kind := range then {
+			h.Steps = append(h.Steps, Step{Kind: kind, At: at.Add(time.Hour)})
+		}
+		return h
+	}
 	for name, c := range map[string]struct {
 		h    History
 		now  string
 		want bool
 	}{
-		"deadline in the new year": {History{Detected: thursday, Level: General, Steps: []Step{ack}}, "2026-12-31 10:00:00", true}, // 8 h: half an hour of them in January
-		"over in the old year":     {History{Detected: thursday, Level: General, Steps: []Step{ack, over}}, "2027-02-01 10:00:00", false},
+		"deadline in the new year": {History{Detected: thursday, Level: General, Steps: []Step{ack}}, "2026-12-31 10:00:00", true},       // 8 h: half an hour of them in January
+		"over in the old year":     {History{Detected: thursday, Level: General, Steps: []Step{ack, over}}, "2027-02-01 10:00:00", true}, // the day itself may turn out to be off
+		"before Christmas":         {general("2026-12-24"), "2026-12-24 10:00:00", false},
+		"on the 25th":              {general("2026-12-25"), "2026-12-25 10:00:00", true}, // half an hour of its 8 h is on Monday the 28th
+		"on the 25th, over":        {general("2026-12-25", Recovered), "2027-02-01 10:00:00", false},
+		"of another year's end":    {general("2025-12-31", Recovered), "2027-02-01 10:00:00", false},
 		"nobody has answered":      {History{Detected: thursday, Level: General, Steps: []Step{over}}, "2027-02-01 10:00:00", true},
 		"urgent":                   {History{Detected: thursday, Level: Urgent, Steps: []Step{ack}}, "2027-02-01 10:00:00", false},
 		"urgent, then general":     {History{Detected: thursday, Level: Urgent, Steps: []Step{ack, late}}, "2027-02-01 10:00:00", true},

@@ -90,10 +90,22 @@ func (c *Calendar) add(b []byte) error {
 	return nil
 }
 
-// Workday answers for the day of t; known is false when no notice covers its year, and then it is Monday to Friday.
+// yearEnd is the day of December from which on the notice of the next year may rule. Of all notices since 2001 the earliest such
+// day was the 29th (a make-up day in 2001, 2007 and 2018), before days off on the 30th and 31st; three days more are for one on
+// the weekend before.
+const yearEnd = 26
+
+// ruled says whether all notices that may rule a day are there: that of its year, and for the last days of December that of
+// the next.
+func ruled(day time.Time, has func(year int) bool) bool {
+	return has(day.Year()) && (day.Month() != time.December || day.Day() < yearEnd || has(day.Year()+1))
+}
+
+// Workday answers for the day of t; known is false when a notice that may rule it is missing. What no notice names is Monday
+// to Friday.
 func (c *Calendar) Workday(t time.Time) (work, known bool) {
 	t = t.In(c.loc)
-	known = c.years[t.Year()]
+	known = ruled(t, func(year int) bool { return c.years[year] })
 	if off, ok := c.off[t.Format(time.DateOnly)]; ok {
 		return !off, known
 	}

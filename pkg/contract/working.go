@@ -20,11 +20,11 @@ type Working struct {
 // horizon bounds the search for working time where there is none.
 const horizon = 10 * 366
 
-// Workday answers for the day of t; known is false when no notice covers its year, and then it is Monday to Friday.
+// Workday answers as the calendar did from which it came.
 func (w *Working) Workday(t time.Time) (work, known bool) {
 	t = t.In(w.location())
 	day := t.Format(time.DateOnly)
-	known = slices.Contains(w.Years, t.Year())
+	known = ruled(t, w.announced)
 	if t.Weekday() == time.Saturday || t.Weekday() == time.Sunday {
 		_, on := slices.BinarySearch(w.On, day)
 		return on, known
@@ -102,32 +102,35 @@ func (w *Working) Days(t time.Time, n int) time.Time {
 	return day
 }
 
-// Known says whether a notice covers every day of [from, to).
+// Known says whether every day from that of one moment to that of another is known.
 func (w *Working) Known(from, to time.Time) bool {
-	for y := from.In(w.location()).Year(); y <= to.In(w.location()).Year(); y++ {
-		if !slices.Contains(w.Years, y) {
+	from, to = from.In(w.location()), to.In(w.location())
+	for y := from.Year(); y < to.Year(); y++ {
+		if !w.announced(y) {
 			return false
 		}
 	}
-	return true
+	return ruled(to, w.announced)
 }
+
+func (w *Working) announced(year int) bool { return slices.Contains(w.Years, year) }
 
 // Announced is w with the years that it only guessed and a later calendar knows, false when there are none. Days of years
 // whose notice had come stay as they were counted, but for the December before, of which a notice may rule days; the
 // office's hours are those of w.
 func (w *Working) Announced(later *Working) (*Working, bool) {
-	fresh := slices.DeleteFunc(slices.Clone(later.Years), func(y int) bool { return slices.Contains(w.Years, y) })
+	fresh := slices.DeleteFunc(slices.Clone(later.Years), w.announced)
 	if len(fresh) == 0 {
 		return w, false
 	}
-	ruled := func(day string) bool {
+	anew := func(day string) bool {
 		t, err := time.Parse(time.DateOnly, day)
 		return err == nil && (slices.Contains(fresh, t.Year()) || t.Month() == time.December && slices.Contains(fresh, t.Year()+1))
 	}
 	merge := func(old, of []string) []string {
-		out := slices.DeleteFunc(slices.Clone(old), ruled)
+		out := slices.DeleteFunc(slices.Clone(old), anew)
 		for _, day := range of {
-			if ruled(day) {
+			if anew(day) {
 				out = append(out, day)
 			}
 		}

@@ -104,11 +104,11 @@ func TestLateNotice(t *testing.T) {
 // What is filed is counted anew too: the year's score knows no later day. What rests on no guessed day is left alone.
 func TestLateNoticeOfFiled(t *testing.T) {
 	h := officeHouse(t)
-	early := h.see(slow(yearEnd(-8))).ID
-	must(t)(h.Ack(early, by("驻点", yearEnd(-7.9), "")))
-	h.see(good(yearEnd(-7)))
-	h.tick(yearEnd(-6))
-	must(t)(h.Archive(early, by("驻点", yearEnd(-5), ""), Account{Cause: "c", Category: Software, Handling: "h", PartyA: "王主任"}))
+	early := h.see(slow(yearEnd(-200))).ID
+	must(t)(h.Ack(early, by("驻点", yearEnd(-199.9), "")))
+	h.see(good(yearEnd(-199)))
+	h.tick(yearEnd(-198))
+	must(t)(h.Archive(early, by("驻点", yearEnd(-197), ""), Account{Cause: "c", Category: Software, Handling: "h", PartyA: "王主任"}))
 	late := h.see(down(yearEnd(0))) // urgent: its clocks run day and night
 	general := must(t)(h.Open(by("驻点", yearEnd(0), ""), Opening{Service: "oa", Level: contract.General, Detail: "报表打不开"})).ID
 	must(t)(h.Ack(general, by("驻点", yearEnd(0.1), "")))
