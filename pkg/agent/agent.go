@@ -52,6 +52,7 @@ type Agent struct {
 	plans    chan check.Plan // newest plan only: an older one that waits is replaced
 	wanted   chan wanted     // of maxWanted; what is more is dropped, for the collector asks again with the next bad round
 	zone     atomic.Pointer[time.Location]
+	periods  atomic.Pointer[[]check.Period]
 	rounds   *semaphore.Weighted // of maxRounds
 	asked    *semaphore.Weighted // of maxAsked
 
@@ -81,6 +82,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 		rounds: semaphore.NewWeighted(maxRounds), asked: semaphore.NewWeighted(maxAsked), reach: newReach(o.Self),
 	}
 	a.zone.Store(time.UTC)
+	a.periods.Store(new([]check.Period))
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return nil, fmt.Errorf("make state folder: %w", err)
 	}
@@ -232,6 +234,8 @@ func (a *Agent) followPlans(ctx context.Context) error {
 // apply starts, restarts and stops jobs so that exactly the plan runs. Checks that did not change keep running undisturbed.
 func (a *Agent) apply(ctx context.Context, p check.Plan) {
 	a.setZone(p.Location)
+	periods := p.Periods[:min(len(p.Periods), maxPeriods)]
+	a.periods.Store(&periods)
 	wanted := map[string]bool{}
 	for _, spec := range p.Checks {
 		wanted[spec.Name] = true
@@ -277,7 +281,7 @@ func (a *Agent) startHost(ctx context.Context, every time.Duration) {
 		a.schedule.stop(metric.KindHost)
 		return
 	}
-	a.schedule.start(ctx, job{metric.KindHost, every, func(ctx context.Context, tick time.Time) {
+	a.schedule.start(ctx, job{name: metric.KindHost, every: every, run: func(ctx context.Context, tick time.Time) {
 		samples := append(a.reader.Read(ctx, tick), a.selfSamples()...)
 		if ctx.Err() != nil { // cut off: what was not read is not gone from the host
 			return
@@ -288,6 +292,9 @@ func (a *Agent) startHost(ctx context.Context, every time.Duration) {
 
 // minEvery keeps a plan that no collector of ours makes from spinning this agent, or stopping it.
 const minEvery = 100 * time.Millisecond
+
+// maxPeriods bounds what a plan may have looked at with each tick.
+const maxPeriods = 1000
 
 func (a *Agent) startCheck(ctx context.Context, spec check.Spec) {
 	spec = spec.WithDefaults()
@@ -310,7 +317,7 @@ func (a *Agent) startCheck(ctx context.Context, spec check.Spec) {
 	if spec.Standby { // asked when the collector wants it
 		a.schedule.stop(metric.KindProbe + spec.Name)
 	} else {
-		a.schedule.start(ctx, job{metric.KindProbe + spec.Name, spec.Every, r.tick})
+		a.schedule.start(ctx, job{name: metric.KindProbe + spec.Name, every: spec.Every, grid: r.grid, due: r.due, run: r.tick})
 	}
 	if old != nil {
 		old.prober.Close()

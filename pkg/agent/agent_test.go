@@ -239,7 +239,7 @@ func TestLastReading(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig, state string) {
 		a, stop := r.start(state, r.token("host-1"))
 		time.Sleep(time.Second)
-		a.schedule.start(context.Background(), job{"slow", time.Second, func(_ context.Context, tick time.Time) {
+		a.schedule.start(context.Background(), job{name: "slow", every: time.Second, run: func(_ context.Context, tick time.Time) {
 			time.Sleep(20 * time.Second)
 			a.client.Send(uplink.Batch{Reports: []metric.Report{{Kind: "host", Every: time.Second, At: tick, Samples: []metric.Sample{{Series: metric.New("test_last")}}}}}, false)
 		}})

@@ -184,6 +184,17 @@ func (p *plans) in(zone string, checks ...check.Spec) {
 	p.changed = make(chan struct{})
 }
 
+// during is in with important periods.
+func (p *plans) during(periods []check.Period, checks ...check.Spec) {
+	p.set(0)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plan = check.Plan{Location: "Asia/Shanghai", Periods: periods, Checks: checks}
+	p.plan.Stamp()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
 func (p *plans) Plan(string) (check.Plan, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -50,11 +50,8 @@ func (a *Agent) newRunner(spec check.Spec, text []byte, turn chan struct{}) *run
 	}
 }
 
-// tick makes the round of a tick, if the hour wants one.
+// tick makes the round of a tick.
 func (r *runner) tick(ctx context.Context, tick time.Time) {
-	if !r.due(tick) {
-		return
-	}
 	select {
 	case r.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -78,16 +75,26 @@ func (r *runner) tick(ctx context.Context, tick time.Time) {
 	}
 }
 
-// due says whether a tick of the grid is one at which the check is asked: each within its hours, outside those that begin
-// a stretch of the slower pace, which a restart does not move.
-func (r *runner) due(tick time.Time) bool {
-	pace := r.spec.Pace(tick.In(r.agent.zone.Load()))
-	if pace <= r.spec.Every {
+// timed is the check with the periods of the plan in force.
+func (r *runner) timed() check.Spec {
+	s := r.spec
+	s.Periods = *r.agent.periods.Load()
+	return s
+}
+
+// grid is the interval of the ticks from a time on: that of the check, and a part of it while a period is on or about to begin.
+func (r *runner) grid(now time.Time) time.Duration { return r.timed().Grid(now) }
+
+// due says whether a tick of a grid is one at which the check is asked: those that begin a stretch of the pace that the hour
+// wants, which neither a restart nor a finer grid moves.
+func (r *runner) due(tick time.Time, grid time.Duration) bool {
+	pace := r.timed().Pace(tick.In(r.agent.zone.Load()))
+	if pace <= grid {
 		return pace > 0
 	}
-	ms, every := pace.Milliseconds(), r.spec.Every.Milliseconds()
+	ms := pace.Milliseconds()
 	t := tick.UnixMilli() - int64(r.agent.schedule.phase%uint64(ms))
-	return t/ms != (t-every)/ms
+	return t/ms != (t-grid.Milliseconds())/ms
 }
 
 // round asks within the budget.

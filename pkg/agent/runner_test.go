@@ -117,6 +117,60 @@ func TestHours(t *testing.T) {
 	})
 }
 
+// In an important period a check is asked twice as often: from its first moment to its end, at ticks among which are those
+// of always, none twice, none missed for the others, over a restart and without the collector.
+func TestImportantPeriod(t *testing.T) {
+	(&stage{lasts: 8 * time.Second}).on(t)
+	bubble(t, func(t *testing.T, r *rig, state string) {
+		twice, paid := staged("twice", time.Minute), staged("paid", time.Minute)
+		twice.Timeout, paid.Timeout, paid.Budget = 10*time.Second, 10*time.Second, 10_000
+		begin := time.Now()
+		period := check.Period{From: begin.Add(65*time.Minute + 10*time.Second), To: begin.Add(2*time.Hour + 5*time.Minute), Times: 2}
+		r.plans.in("Asia/Shanghai", twice, paid)
+		a, stop := r.start(state, r.token("host-1"))
+		time.Sleep(30 * time.Minute)
+		r.plans.during([]check.Period{period}, twice, paid)
+		time.Sleep(45 * time.Minute)
+		if n := a.schedule.Missed(); n != 0 {
+			t.Errorf("%d ticks are said to be missed", n)
+		}
+		stop()
+		r.down() // what it has been told holds while the collector is away
+		a, stop = r.start(state, "")
+		time.Sleep(20 * time.Minute)
+		r.up()
+		time.Sleep(3*time.Hour - time.Since(begin))
+		if n := a.schedule.Missed(); n != 0 {
+			t.Errorf("%d ticks are said to be missed", n)
+		}
+		stop()
+		for _, name := range []string{"twice", "paid"} {
+			var got []time.Time
+			for _, x := range r.inbox.rounds(name) {
+				if !x.Control {
+					got = append(got, x.At)
+				}
+			}
+			var lost []time.Time
+			n := 0
+			for tick := got[0]; tick.Before(begin.Add(3 * time.Hour)); tick = tick.Add(30 * time.Second) {
+				usual := tick.Sub(got[0])%time.Minute == 0
+				if !usual && (name == "paid" || tick.Before(period.From) || !tick.Before(period.To)) {
+					continue
+				}
+				if n < len(got) && got[n].Equal(tick) {
+					n++
+				} else {
+					lost = append(lost, tick)
+				}
+			}
+			if n != len(got) || len(lost) > 2 { // the restart, and the end
+				t.Errorf("%s: %d rounds, %d as they are due; %d not made, %v", name, len(got), n, len(lost), lost[:min(len(lost), 3)])
+			}
+		}
+	})
+}
+
 // A day's budget is kept over restarts; what is over it is told as unknown and asks nothing.
 func TestBudget(t *testing.T) {
 	s := (&stage{outcome: check.Attempt{Outcome: check.Fail, Class: check.ClassStatus}}).on(t)

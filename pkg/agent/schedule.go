@@ -12,6 +12,8 @@ import (
 type job struct {
 	name  string
 	every time.Duration
+	grid  func(now time.Time) time.Duration             // of the ticks to come, a whole part of every; nil: every
+	due   func(tick time.Time, grid time.Duration) bool // says at which of its ticks; nil: at each
 	run   func(ctx context.Context, tick time.Time)
 }
 
@@ -70,14 +72,17 @@ func (s *schedule) loop(ctx context.Context, j job) {
 	<-timer.C
 	last := time.Time{}
 	for {
-		now := time.Now()
-		next := s.next(now, j.every)
-		if next.Equal(last) { // the timer went off a hair before the tick
-			next = next.Add(j.every)
+		now, grid := time.Now(), j.every
+		if j.grid != nil {
+			grid = j.grid(now)
 		}
-		if n := ticksBetween(last, next, j.every); n > 1 && n < 1000 {
+		next := s.next(now, grid)
+		if next.Equal(last) { // the timer went off a hair before the tick
+			next = next.Add(grid)
+		}
+		if n := j.missed(last, next, grid); n > 0 {
 			s.mu.Lock()
-			s.missed[j.name] += uint64(n - 1)
+			s.missed[j.name] += n
 			s.mu.Unlock()
 		}
 		timer.Reset(next.Sub(now))
@@ -86,8 +91,9 @@ func (s *schedule) loop(ctx context.Context, j job) {
 			return
 		case <-timer.C:
 		}
-		last = next
-		j.run(ctx, next)
+		if last = next; j.due == nil || j.due(next, grid) {
+			j.run(ctx, next)
+		}
 	}
 }
 
@@ -101,9 +107,16 @@ func (s *schedule) next(now time.Time, every time.Duration) time.Time {
 	return now.Add(time.UnixMilli(t).Sub(now.Round(0))) // keeps now's monotonic reading
 }
 
-func ticksBetween(last, next time.Time, every time.Duration) int64 {
-	if last.IsZero() {
+// missed counts the ticks between two at which something was to be done; more than a thousand are a clock that was set, or a
+// host that slept.
+func (j job) missed(last, next time.Time, grid time.Duration) (n uint64) {
+	if last.IsZero() || next.Sub(last) >= 1000*grid {
 		return 0
 	}
-	return int64(next.Sub(last).Round(time.Millisecond) / every)
+	for t := next.Add(-grid); t.Sub(last) >= time.Millisecond; t = t.Add(-grid) {
+		if j.due == nil || j.due(t, grid) {
+			n++
+		}
+	}
+	return n
 }

@@ -16,7 +16,7 @@ func TestSlowJobDelaysNobody(t *testing.T) {
 		var mu sync.Mutex
 		ticks := map[string][]time.Time{}
 		add := func(name string, every, takes time.Duration) {
-			s.start(ctx, job{name, every, func(ctx context.Context, tick time.Time) {
+			s.start(ctx, job{name: name, every: every, run: func(ctx context.Context, tick time.Time) {
 				mu.Lock()
 				ticks[name] = append(ticks[name], tick)
 				mu.Unlock()
@@ -51,6 +51,30 @@ func TestSlowJobDelaysNobody(t *testing.T) {
 	})
 }
 
+// What was not due was not missed, on whatever grid.
+func TestMissedTicks(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(1_800_000_000+s), 0) }
+	minutes := func(tick time.Time, _ time.Duration) bool { return tick.Unix()%60 == 0 }
+	for name, tc := range map[string]struct {
+		job        job
+		last, next time.Time
+		grid       time.Duration
+		want       uint64
+	}{
+		"the first":          {job{}, time.Time{}, at(60), time.Minute, 0},
+		"one after another":  {job{}, at(0), at(60), time.Minute, 0},
+		"two in between":     {job{}, at(0), at(180), time.Minute, 2},
+		"none of them due":   {job{due: minutes}, at(0), at(60), 15 * time.Second, 0},
+		"one of them due":    {job{due: minutes}, at(15), at(75), 15 * time.Second, 1},
+		"off a coarser grid": {job{due: minutes}, at(30), at(120), time.Minute, 1},
+		"a host that slept":  {job{}, at(0), at(86_400), time.Second, 0},
+	} {
+		if got := tc.job.missed(tc.last, tc.next, tc.grid); got != tc.want {
+			t.Errorf("%s: %d, want %d", name, got, tc.want)
+		}
+	}
+}
+
 func TestAgentsAreSpread(t *testing.T) {
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	a, b := newSchedule("a").next(now, 10*time.Second), newSchedule("b").next(now, 10*time.Second)
@@ -69,7 +93,7 @@ func TestRestartReplacesJob(t *testing.T) {
 		var mu sync.Mutex
 		n := map[int]int{}
 		for i := range 2 {
-			s.start(ctx, job{"same", time.Second, func(context.Context, time.Time) { mu.Lock(); n[i]++; mu.Unlock() }})
+			s.start(ctx, job{name: "same", every: time.Second, run: func(context.Context, time.Time) { mu.Lock(); n[i]++; mu.Unlock() }})
 		}
 		time.Sleep(10 * time.Second)
 		s.stop("same")

@@ -55,6 +55,7 @@ type Watch struct {
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
 	Person   string    `json:"person,omitempty"`
+	Pace     int       `json:"pace,omitempty"` // checks are asked so many times as often
 	SignedIn time.Time `json:"signed_in,omitzero"`
 	Handover string    `json:"handover,omitempty"`
 	Zero     bool      `json:"zero,omitempty"` // nothing happened (零报告)
@@ -135,7 +136,7 @@ func (s *server) getRoster(c *call) (answer, error) {
 		out.Gaps = append(out.Gaps, Gap{string(g.Line), g.From.UTC(), g.To.UTC()})
 	}
 	for _, w := range s.Duty.Watches(c.now, to) {
-		v := Watch{Period: w.Period, From: w.From.UTC(), To: w.To.UTC(), Person: w.Person.Name}
+		v := Watch{Period: w.Period, From: w.From.UTC(), To: w.To.UTC(), Person: w.Person.Name, Pace: w.Pace}
 		if w.SignedIn != nil {
 			v.SignedIn, v.Handover, v.Zero = w.SignedIn.At, w.SignedIn.SignIn.Handover, w.SignedIn.SignIn.Zero
 		}

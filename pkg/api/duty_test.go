@@ -41,7 +41,7 @@ func TestRoster(t *testing.T) {
 	engineer, lead := r.client(access.Engineer), r.client(access.Lead)
 
 	got, err := engineer.Roster(ctx, 2)
-	if err != nil || len(got.Now) != 3 || got.Now[0].Person != "张工" || got.Now[0].Phone == "" || got.Now[2].Person != "王经理" || len(got.Watches) == 0 {
+	if err != nil || len(got.Now) != 3 || got.Now[0].Person != "张工" || got.Now[0].Phone == "" || got.Now[2].Person != "王经理" || len(got.Watches) == 0 || got.Watches[0].Pace != 2 {
 		t.Fatalf("%+v %v", got, err)
 	}
 	c, err := lead.Override(ctx, Override{Act: Act{Reason: "病假"}, Line: "resident", For: "李工", From: now, To: now.Add(30 * time.Minute)})

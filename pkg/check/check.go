@@ -25,6 +25,7 @@ type Spec struct {
 	Standby  bool               `yaml:"-" json:"standby,omitempty"`               // of this agent's copy: asked only when another vantage saw a fault
 	Hours    Hours              `yaml:"hours,omitempty" json:"hours,omitzero"`    // the part of the day in which it is asked at Every
 	Budget   int                `yaml:"budget,omitempty" json:"budget,omitempty"` // most attempts of one agent a day; 0: no bound
+	Periods  []Period           `yaml:"-" json:"-"`                               // in which it is asked more often; a plan has them once for all its checks
 	Again    *int               `yaml:"again,omitempty" json:"again,omitempty"`   // how often a round asks again; default 2
 	Levels   map[Trouble]string `yaml:"levels,omitempty" json:"-"`                // of this check's troubles, in place of the service's: minor, general, urgent
 	Direct   string             `yaml:"direct,omitempty" json:"-"`                // the check of the same thing that does not go through the gateway: while that fails, this one's failure is not its own service's
@@ -63,6 +64,13 @@ type Hours struct {
 	To        string        `yaml:"to,omitempty" json:"to,omitempty"`               // 20:00; before From: over midnight
 	Workdays  bool          `yaml:"workdays,omitempty" json:"workdays,omitempty"`   // Monday to Friday only
 	Otherwise time.Duration `yaml:"otherwise,omitempty" json:"otherwise,omitempty"` // the pace outside; 0: not asked, which is no gap
+}
+
+// Period is a time, From included, in which checks are asked so many times as often as they are otherwise (重要时期, R19).
+type Period struct {
+	From  time.Time `json:"from"`
+	To    time.Time `json:"to"`
+	Times int       `json:"times"`
 }
 
 // Outcome is what one probe says of its target.
@@ -200,6 +208,7 @@ type Plan struct {
 	Revision  string        `json:"revision"`
 	HostEvery time.Duration `json:"host_every"`
 	Location  string        `json:"location,omitempty"` // time zone of the checks' hours; default UTC
+	Periods   []Period      `json:"periods,omitempty"`  // those that are not over, in which checks are asked more often
 	Checks    []Spec        `json:"checks"`
 }
 

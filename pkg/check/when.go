@@ -92,11 +92,44 @@ func (s Spec) validateSecrets(fail func(path, format string, args ...any)) {
 
 // Pace is the interval at which the check is asked at t, in the zone of t; 0 when it is not asked then.
 func (s Spec) Pace(t time.Time) time.Duration {
-	if s.Hours.has(t) {
-		return s.Every
+	pace := s.Every
+	if !s.Hours.has(t) {
+		pace = s.Hours.Otherwise
 	}
-	return s.Hours.Otherwise
+	return s.shorten(pace, s.times(t, t))
 }
+
+// Grid is the interval of the ticks that hold every moment at which the check may be asked from t on until its next one.
+func (s Spec) Grid(t time.Time) time.Duration { return s.shorten(s.Every, s.times(t, t.Add(s.Every))) }
+
+// MaxTimes is how often instead of once a period may have checks asked.
+const MaxTimes = 4
+
+// Hastens says that the check can be asked so many times as often. What has a daily budget, as messages that cost money,
+// keeps its pace, and so does what would be asked again before it must have answered, or more often than any check may be.
+func (s Spec) Hastens(times int) bool {
+	short := s.Every / time.Duration(max(times, 1))
+	whole := short%time.Millisecond == 0 && short*time.Duration(times) == s.Every // its ticks are among those of the shorter interval
+	return times > 1 && times <= MaxTimes && s.Budget == 0 && whole && short >= max(minEvery, s.Timeout)
+}
+
+// times is how many times as often as otherwise the check is asked in the periods that touch a time, both ends included.
+func (s Spec) times(from, to time.Time) int {
+	times := 1
+	for _, p := range s.Periods {
+		if !to.Before(p.From) && from.Before(p.To) && p.Times > times && s.Hastens(p.Times) {
+			times = p.Times
+		}
+	}
+	return times
+}
+
+func (s Spec) shorten(pace time.Duration, times int) time.Duration {
+	return (pace / time.Duration(times)).Truncate(time.Millisecond)
+}
+
+// Even says that no period changes the check's pace in a time.
+func (s Spec) Even(from, to time.Time) bool { return s.times(from, to) == 1 }
 
 // has says whether t lies within the hours. A window over midnight belongs to the day on which it begins.
 func (h Hours) has(t time.Time) bool {

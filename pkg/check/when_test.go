@@ -38,6 +38,65 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// In an important period a check is asked twice as often, day and night, unless that costs money or leaves it no time to answer.
+func TestPaceInPeriods(t *testing.T) {
+	loc := time.FixedZone("Asia/Shanghai", 8*3600)
+	at := func(clock string) time.Time {
+		at, err := time.ParseInLocation("2006-01-02 15:04:05", clock, loc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	night := Period{at("2027-03-04 20:00:00"), at("2027-03-05 08:00:00"), 2}
+	minute := Spec{Every: time.Minute, Timeout: 10 * time.Second}
+	with := func(change func(*Spec)) Spec {
+		s := minute
+		change(&s)
+		return s
+	}
+	for name, tc := range map[string]struct {
+		spec Spec
+		at   string
+		want time.Duration
+		grid time.Duration // 0: the spec's own
+	}{
+		"long before":       {minute, "2027-03-04 12:00:00", time.Minute, 0},
+		"just before":       {minute, "2027-03-04 19:59:59", time.Minute, 30 * time.Second},
+		"a tick before":     {minute, "2027-03-04 19:59:00", time.Minute, 30 * time.Second},
+		"more than a tick":  {minute, "2027-03-04 19:58:59", time.Minute, 0},
+		"at its beginning":  {minute, "2027-03-04 20:00:00", 30 * time.Second, 30 * time.Second},
+		"over midnight":     {minute, "2027-03-05 00:00:00", 30 * time.Second, 30 * time.Second},
+		"up to its end":     {minute, "2027-03-05 07:59:59", 30 * time.Second, 30 * time.Second},
+		"at its end":        {minute, "2027-03-05 08:00:00", time.Minute, 0},
+		"within its hours":  {with(func(s *Spec) { s.Hours = Hours{"08:00", "22:00", false, 2 * time.Hour} }), "2027-03-04 21:00:00", 30 * time.Second, 30 * time.Second},
+		"outside its hours": {with(func(s *Spec) { s.Hours = Hours{"08:00", "22:00", false, 2 * time.Hour} }), "2027-03-04 22:00:00", time.Hour, 30 * time.Second},
+		"not asked then":    {with(func(s *Spec) { s.Hours = Hours{"08:00", "22:00", false, 0} }), "2027-03-04 22:00:00", 0, 30 * time.Second},
+		"a daily budget":    {with(func(s *Spec) { s.Budget = 1440 }), "2027-03-05 00:00:00", time.Minute, 0},
+		"just enough time":  {with(func(s *Spec) { s.Timeout = 30 * time.Second }), "2027-03-05 00:00:00", 30 * time.Second, 30 * time.Second},
+		"not enough time":   {with(func(s *Spec) { s.Timeout = 31 * time.Second }), "2027-03-05 00:00:00", time.Minute, 0},
+		"very often":        {Spec{Every: time.Second, Timeout: 500 * time.Millisecond}, "2027-03-05 00:00:00", 500 * time.Millisecond, 500 * time.Millisecond},
+		"too often":         {Spec{Every: 900 * time.Millisecond, Timeout: 100 * time.Millisecond}, "2027-03-05 00:00:00", 900 * time.Millisecond, 0},
+		"no half":           {Spec{Every: 1001 * time.Millisecond, Timeout: 100 * time.Millisecond}, "2027-03-05 00:00:00", 1001 * time.Millisecond, 0},
+		"four times": {with(func(s *Spec) {
+			s.Periods = []Period{{night.From, night.To, 4}}
+		}), "2027-03-05 00:00:00", 15 * time.Second, 15 * time.Second},
+		"as ever":           {with(func(s *Spec) { s.Periods = []Period{{night.From, night.To, 1}} }), "2027-03-05 00:00:00", time.Minute, 0},
+		"what nobody means": {with(func(s *Spec) { s.Periods = []Period{{night.From, night.To, 1000}, {night.From, night.To, -2}} }), "2027-03-05 00:00:00", time.Minute, 0},
+	} {
+		spec := tc.spec
+		if spec.Periods == nil {
+			spec.Periods = []Period{night}
+		}
+		if tc.grid == 0 {
+			tc.grid = spec.Every
+		}
+		if got, grid := spec.Pace(at(tc.at)), spec.Grid(at(tc.at)); got != tc.want || grid != tc.grid {
+			t.Errorf("%s: every %v on a grid of %v, want %v on %v", name, got, grid, tc.want, tc.grid)
+		}
+	}
+}
+
 func TestWhenIsValidated(t *testing.T) {
 	for name, tc := range map[string]struct {
 		spoil func(*Spec)

@@ -1,7 +1,9 @@
 package collector
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"xunjian/pkg/access"
@@ -35,7 +37,7 @@ func (c *Config) validatePeople(fail config.Fail) {
 
 // Warnings are what a configuration may have and probably should not, for people to read.
 func (c *Config) Warnings(now time.Time, p *i18n.Printer) (out []string) {
-	out = c.accountsApart(p)
+	out = append(c.accountsApart(p), c.unhurried(now, p)...)
 	plan, err := c.dutyPlan()
 	if err != nil {
 		return out // told as a fault
@@ -47,6 +49,23 @@ func (c *Config) Warnings(now time.Time, p *i18n.Printer) (out []string) {
 			return append(out, p.T("roster.gap_more", "n", fmt.Sprint(len(gaps)-i)))
 		}
 		out = append(out, p.T("roster.gap", "line", p.T("roster.line."+string(g.Line)), "from", stamp(g.From), "to", stamp(g.To)))
+	}
+	return out
+}
+
+// unhurried names the checks that keep their pace in important periods to come.
+func (c *Config) unhurried(now time.Time, p *i18n.Printer) (out []string) {
+	for _, x := range c.Roster.Important {
+		var names []string
+		times := cmp.Or(x.Pace, 2)
+		for _, s := range c.Checks {
+			if times > 1 && !s.Hastens(times) {
+				names = append(names, s.Name)
+			}
+		}
+		if len(names) > 0 && now.Before(x.To) {
+			out = append(out, p.T("roster.unhurried", "period", x.Name, "n", fmt.Sprint(len(c.Checks)-len(names)), "times", fmt.Sprint(times), "checks", strings.Join(names, ", ")))
+		}
 	}
 	return out
 }

@@ -206,6 +206,10 @@ func (c *Config) merge() error {
 			c.Checks = append(c.Checks, ready)
 		}
 	}
+	periods := c.Roster.Paces()
+	for i := range c.Checks {
+		c.Checks[i].Periods = periods
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ type planner struct {
 	mu       sync.Mutex
 	every    time.Duration
 	location string
+	periods  []check.Period
 	checks   []check.Spec
 	labels   map[string]map[string]string // of agents, as configured
 	known    []string                     // agents that are configured or have asked for a plan, in order
@@ -54,6 +55,7 @@ func (p *planner) set(c Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.every, p.location, p.checks, p.labels = c.Host.Every, c.Location, c.Checks, map[string]map[string]string{}
+	p.periods = c.Roster.Paces()
 	for _, a := range c.Fleet.Agents {
 		p.labels[a.Name] = a.Labels
 		p.meet(a.Name)
@@ -95,6 +97,11 @@ func (p *planner) Plan(agent string) (check.Plan, <-chan struct{}) {
 		p.stir()
 	}
 	plan := check.Plan{HostEvery: p.every, Location: p.location}
+	for _, x := range p.periods {
+		if now.Before(x.To) {
+			plan.Periods = append(plan.Periods, x)
+		}
+	}
 	for _, s := range p.checks {
 		if p.may(s, agent) {
 			s.Standby = s.Vantages > 0 && !slices.Contains(p.onTime[s.Name], agent)

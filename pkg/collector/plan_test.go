@@ -11,6 +11,9 @@ import (
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/i18n"
+	"xunjian/pkg/inspect"
+	"xunjian/pkg/roster"
 )
 
 // fleetOf is a planner of one check and agents of two sites.
@@ -208,5 +211,75 @@ func writeBeside(t *testing.T, file, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(filepath.Dir(file), name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// In an important period agents and those who judge agree that checks are due twice as often: the plan says so to agents as
+// long as it is not over, and a service of which nothing is heard is unknown in half the time (R19).
+func TestImportantPeriod(t *testing.T) {
+	for pace, want := range map[string]struct {
+		every, told string
+		plans       []int // periods of the plan before, in and after it
+	}{
+		"":          {"10s 5s 5s 10s", "unknown after 17s", []int{1, 1, 0}},
+		", pace: 1": {"10s 10s 10s 10s", "unknown after 32s", []int{0, 0, 0}},
+		", pace: 4": {"10s 2.5s 2.5s 10s", "unknown after 9.5s", []int{1, 1, 0}},
+	} {
+		t.Run(pace, func(t *testing.T) {
+			hold(t, "people: [{name: 李工, role: engineer}]\nroster: {important: [{name: 两会, from: '2026-10-12T09:00:00+08:00', to: '2026-10-13T09:00:00+08:00', people: [李工]"+pace+"}]}\n", func(c *court) {
+				oa := c.cfg.Checks[slices.IndexFunc(c.cfg.Checks, func(s check.Spec) bool { return s.Name == "oa" })]
+				var every []string
+				for _, clock := range []string{"08:59:59", "09:00", "+1 08:59:59", "+1 09:00"} {
+					every = append(every, oa.Pace(c.at(clock)).String())
+				}
+				if got := strings.Join(every, " "); got != want.every {
+					t.Errorf("made each %s, want %s", got, want.every)
+				}
+				for i, clock := range []string{"08:30", "12:00", "+1 09:00"} {
+					c.until(clock)
+					plan, _ := c.plans.Plan("host-1")
+					if len(plan.Periods) != want.plans[i] {
+						t.Errorf("%s: the plan has %v", clock, plan.Periods)
+					}
+					if i != 1 {
+						continue
+					}
+					c.round("oa", check.OK, time.Millisecond)
+					heard := time.Now()
+					unknown := func(after time.Duration) bool {
+						for _, s := range c.board.Services(heard.Add(after)) {
+							if s.Service.Name == "oa" {
+								return s.State == inspect.Unknown
+							}
+						}
+						return false
+					}
+					after, err := time.ParseDuration(strings.TrimPrefix(want.told, "unknown after "))
+					if err != nil || unknown(after) || !unknown(after+time.Millisecond) {
+						t.Errorf("unknown after %v: %v, a moment later: %v", after, unknown(after), unknown(after+time.Millisecond))
+					}
+				}
+			})
+		})
+	}
+}
+
+// What keeps its pace in an important period to come is named when the configuration is checked.
+func TestUnhurried(t *testing.T) {
+	c := DefaultConfig()
+	c.Roster.Important = []roster.Period{{Name: "两会", From: monday, To: monday.AddDate(0, 0, 7), People: []string{"李工"}}}
+	c.Checks = []check.Spec{
+		{Name: "quick", Every: 10 * time.Second, Timeout: 2 * time.Second}, {Name: "long", Every: time.Minute, Timeout: 45 * time.Second},
+		{Name: "paid", Every: time.Hour, Timeout: time.Minute, Budget: 40},
+	}
+	if got := c.unhurried(monday, i18n.For("en")); len(got) != 1 || !strings.Contains(got[0], "1 checks are made 2 times") || !strings.HasSuffix(got[0], ": long, paid") {
+		t.Errorf("%q", got)
+	}
+	if got := c.unhurried(monday.AddDate(0, 0, 7), i18n.For("en")); got != nil {
+		t.Errorf("of one that is over: %q", got)
+	}
+	c.Roster.Important[0].Pace = 1
+	if got := c.unhurried(monday, i18n.For("en")); got != nil {
+		t.Errorf("of one with the usual pace: %q", got)
 	}
 }

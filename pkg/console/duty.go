@@ -68,6 +68,7 @@ type turnView struct {
 type watchView struct {
 	Period, Person, From, To, Signed, Handover string
 	Zero                                       bool
+	Pace                                       string // of the checks, where it is another than ever
 }
 
 type changeView struct {
@@ -144,6 +145,9 @@ func (c *Console) dutyPage(f frame, said map[string]string) *dutyPage {
 	c.days(v)
 	for _, x := range c.o.Duty.Watches(f.Now.Add(-24*time.Hour), f.Now.AddDate(0, 0, shownDays)) {
 		one := watchView{Period: plain(x.Period), Person: plain(x.Person.Name), From: c.short(x.From), To: c.until(x.From, x.To)}
+		if x.Pace > 1 {
+			one.Pace = f.P.T("console.paced", "n", strconv.Itoa(x.Pace))
+		}
 		if x.SignedIn != nil {
 			one.Signed, one.Handover, one.Zero = c.short(x.SignedIn.At), plain(x.SignedIn.SignIn.Handover), x.SignedIn.SignIn.Zero
 		} else if x.From.Add(-2 * time.Hour).Before(f.Now) {

@@ -146,14 +146,19 @@ func TestHoursOfACheck(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		hours       check.Hours
+		period      check.Period
 		due         int64
 		up, unknown time.Duration
 	}{
-		"not at night": {check.Hours{From: "08:00", To: "20:00"}, 24, 12 * time.Hour, 0},
+		"not at night": {check.Hours{From: "08:00", To: "20:00"}, check.Period{}, 24, 12 * time.Hour, 0},
 		// The day's first result is at 00:00; 2-hourly results stand for six hours.
-		"slower at night": {check.Hours{From: "08:00", To: "20:00", Otherwise: 2 * time.Hour}, 24 + 6, 24 * time.Hour, 0},
+		"slower at night":    {check.Hours{From: "08:00", To: "20:00", Otherwise: 2 * time.Hour}, check.Period{}, 24 + 6, 24 * time.Hour, 0},
+		"an important day":   {check.Hours{}, check.Period{From: from.AddDate(0, 0, -1), To: to.AddDate(0, 0, 1), Times: 2}, 96, 24 * time.Hour, 0},
+		"over midnight":      {check.Hours{}, check.Period{From: from.Add(-4 * time.Hour), To: from.Add(2 * time.Hour), Times: 2}, 48 + 4, 24 * time.Hour, 0},
+		"another day":        {check.Hours{}, check.Period{From: from.AddDate(0, 0, 5), To: to.AddDate(0, 0, 5), Times: 2}, 48, 24 * time.Hour, 0},
+		"an important night": {check.Hours{From: "08:00", To: "20:00", Otherwise: 2 * time.Hour}, check.Period{From: from.Add(20 * time.Hour), To: to, Times: 2}, 24 + 4 + 4, 24 * time.Hour, 0},
 	} {
-		spec := check.Spec{Every: 30 * time.Minute, Hours: tc.hours}
+		spec := check.Spec{Every: 30 * time.Minute, Hours: tc.hours, Periods: []check.Period{tc.period}}
 		f := between(t, maker(t, spec, asked(spec)), "2026-11-02 00:00", "2026-11-03 00:00").Whole().Always
 		if f.Due != tc.due || f.Done != tc.due || f.Up != tc.up.Milliseconds() || f.Unknown != tc.unknown.Milliseconds() {
 			t.Errorf("%s: %d of %d rounds, up %v, unknown %v; want %d, %v, %v", name, f.Done, f.Due, millis(f.Up), millis(f.Unknown), tc.due, tc.up, tc.unknown)

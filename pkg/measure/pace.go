@@ -26,9 +26,9 @@ func steady(every time.Duration) pace {
 	return pace{{span{0, 1 << 62}, max(every.Milliseconds(), 1)}}
 }
 
-// paceOf follows the hours of a check over a window; stretches in which it is not asked are left out.
+// paceOf follows the hours of a check, and the periods in which it is asked more often, over a window; stretches in which it is not asked are left out.
 func paceOf(s check.Spec, window span, loc *time.Location) pace {
-	if s.Hours == (check.Hours{}) {
+	if s.Hours == (check.Hours{}) && s.Even(time.UnixMilli(window.from), time.UnixMilli(window.to)) {
 		return steady(s.Every)
 	}
 	var out pace

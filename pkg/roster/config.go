@@ -1,10 +1,13 @@
 package roster
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"xunjian/pkg/check"
 )
 
 // Config is the roster as it is planned. What people change at run time is kept with the records and comes after it.
@@ -60,6 +63,7 @@ type Period struct {
 	From   time.Time     `yaml:"from"`
 	To     time.Time     `yaml:"to"`
 	Shift  time.Duration `yaml:"shift,omitempty"` // how long one lasts; default 24h
+	Pace   int           `yaml:"pace,omitempty"`  // checks are asked so many times as often; default 2, 1: as ever
 	People []string      `yaml:"people"`          // in turn
 }
 
@@ -90,8 +94,19 @@ func (c Config) withDefaults() Config {
 		if c.Important[i].Shift == 0 {
 			c.Important[i].Shift = 24 * time.Hour
 		}
+		c.Important[i].Pace = cmp.Or(c.Important[i].Pace, 2)
 	}
 	return c
+}
+
+// Paces are the important periods as checks know them, those in which they are asked as ever left out.
+func (c Config) Paces() (out []check.Period) {
+	for _, p := range c.withDefaults().Important {
+		if p.Pace > 1 {
+			out = append(out, check.Period{From: p.From.UTC(), To: p.To.UTC(), Times: p.Pace})
+		}
+	}
+	return out
 }
 
 func lineOr(l Line) Line {
@@ -191,6 +206,9 @@ func (k checker) periods(all []Period) {
 		k.span(at, p.From, p.To)
 		if p.Shift < time.Hour || p.Shift > 24*time.Hour {
 			k.fail(at+".shift", "%v: want 1h to 24h", p.Shift)
+		}
+		if p.Pace < 1 || p.Pace > check.MaxTimes {
+			k.fail(at+".pace", "%d: want 2 for checks twice as often, 1 for as ever, at most %d", p.Pace, check.MaxTimes)
 		}
 		for _, q := range all[:i] {
 			if p.From.Before(q.To) && q.From.Before(p.To) {

@@ -21,7 +21,7 @@ func TestValidate(t *testing.T) {
 		},
 		Overrides: []Override{{From: day(2), To: day(1), Person: "甲"}},
 		Swaps:     []Swap{{Give: Stretch{"甲", day(1), day(2)}, Take: Stretch{"乙", day(3), day(4)}, Asked: "甲", Agreed: "丙"}},
-		Important: []Period{{Name: "x", From: day(1), To: day(5), People: []string{"甲"}}, {Name: "x", From: day(4), To: day(6), People: []string{"甲"}, Shift: 48 * time.Hour}},
+		Important: []Period{{Name: "x", From: day(1), To: day(5), People: []string{"甲"}}, {Name: "x", From: day(4), To: day(6), People: []string{"甲"}, Shift: 48 * time.Hour, Pace: 5}},
 	}
 	var got []string
 	c.Validate(people, func(path, format string, args ...any) { got = append(got, path+": "+fmt.Sprintf(format, args...)) })
@@ -39,6 +39,7 @@ func TestValidate(t *testing.T) {
 		`overrides[0].reason: missing: say why, for the record`,
 		`swaps[0].agreed: of "甲" and "乙" one must have asked and the other agreed`,
 		`important[1].shift: 48h0m0s: want 1h to 24h`,
+		`important[1].pace: 5: want 2 for checks twice as often, 1 for as ever, at most 4`,
 		`important[1].from: overlaps "x": one period at a time has the first line`,
 		`important[1].name: "x" is taken by another period`,
 	} {
@@ -46,7 +47,7 @@ func TestValidate(t *testing.T) {
 			t.Errorf("not told: %s", want)
 		}
 	}
-	if len(got) != 15 {
+	if len(got) != 16 {
 		t.Errorf("%d faults:\n%s", len(got), strings.Join(got, "\n"))
 	}
 }

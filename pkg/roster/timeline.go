@@ -96,6 +96,7 @@ type Watch struct {
 	Period   string
 	From, To time.Time
 	Person   Person // after overrides and swaps; whoever has it at its beginning
+	Pace     int    // checks are asked so many times as often
 	SignedIn *Entry // nil: not yet
 }
 
@@ -107,7 +108,7 @@ func (p *Plan) Watches(from, to time.Time, log []Entry) (out []Watch) {
 	for _, x := range p.periods {
 		for start := x.From; start.Before(x.To) && start.Before(to); start = start.Add(x.Shift) {
 			t := p.turn(Resident, start, log)
-			w := Watch{Period: x.Name, From: start, To: p.watch(x, start).To, Person: t.Person}
+			w := Watch{Period: x.Name, From: start, To: p.watch(x, start).To, Person: t.Person, Pace: x.Pace}
 			if !w.To.After(from) {
 				continue
 			}
