@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -223,6 +225,9 @@ func (r *pageRig) fault(ctx context.Context, s *stage, f *broken) error {
 	if err == nil {
 		err = sleep(ctx, s.linger)
 	}
+	if err == nil {
+		err = r.answer(ctx, s.watchers[0], f)
+	}
 	if err != nil {
 		return err
 	}
@@ -235,6 +240,17 @@ func (r *pageRig) fault(ctx context.Context, s *stage, f *broken) error {
 	}
 	err = sleep(ctx, s.calm)
 	f.end = time.Now()
+	return err
+}
+
+// answer acknowledges our incident of a fault, as the resident does who was paged: one that nobody answers within its limit has
+// one more page, which says so.
+func (r *pageRig) answer(ctx context.Context, ours string, f *broken) error {
+	pages, _ := r.hook.between(ours, f.service, f.at, time.Now())
+	if len(pages) == 0 {
+		return nil // missed
+	}
+	_, err := getAs(ctx, http.MethodPost, "http://"+r.webs[ours]+"/api/xunjian/v1/incidents/"+pages[0].incident+"/ack", residentToken, new(bytes.Buffer))
 	return err
 }
 

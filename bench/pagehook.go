@@ -13,6 +13,7 @@ import (
 // message is one message about one service, as it came to the receiver.
 type message struct {
 	watcher, service string
+	incident         string // ours number them
 	resolved         bool
 	at               time.Time
 }
@@ -47,13 +48,15 @@ func (h *pageHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	firing := map[string]bool{}
+	firing, incidents := map[string]bool{}, map[string]string{}
 	for _, a := range body.Alerts {
-		firing[a.Labels["service"]] = firing[a.Labels["service"]] || a.Status == "firing"
+		service := a.Labels["service"]
+		firing[service] = firing[service] || a.Status == "firing"
+		incidents[service] = a.Labels["incident"]
 	}
 	h.mu.Lock()
 	for service, fires := range firing {
-		h.all = append(h.all, message{strings.Trim(r.URL.Path, "/"), service, !fires, at})
+		h.all = append(h.all, message{strings.Trim(r.URL.Path, "/"), service, incidents[service], !fires, at})
 	}
 	h.mu.Unlock()
 }

@@ -27,6 +27,7 @@ type pageRig struct {
 	sites    []*agentRig
 	sim      *simulator.Simulator
 	hook     *pageHook
+	webs     map[string]string // of our collectors, by watcher
 	end      func() error
 }
 
@@ -35,7 +36,7 @@ func newPageRig(o options, services int) (*pageRig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &pageRig{dir: dir, bin: o.bin}
+	r := &pageRig{dir: dir, bin: o.bin, webs: map[string]string{}}
 	if r.sim, err = simulator.New(simulator.Options{Folder: dir, Plain: services}); err != nil {
 		return nil, err
 	}
@@ -83,6 +84,12 @@ const fastChecks = "every: 1s, timeout: 800ms, slow: 400ms, "
 // hurriedClocks are for one fault of a service after the other: a recovery stands at once, and what comes after it is new.
 const hurriedClocks = "contract: {verify: 0s, verify_urgent: 0s, verify_samples: 0, relapse: 0s, recurrence: 0s}\n"
 
+// The resident who answers our pages, with a token of this rig's own.
+const (
+	resident      = "people: [{name: 值班, role: engineer, token: {file: resident.token}}]\n"
+	residentToken = "xunjian-bench-resident"
+)
+
 // startOurs starts a collector and its agents; keys stand in each check, more at the end of the configuration.
 func (r *pageRig) startOurs(ctx context.Context, watcher, keys, more string, services []string, agents int) error {
 	s, err := r.site(watcher)
@@ -106,10 +113,14 @@ func (r *pageRig) startOurs(ctx context.Context, watcher, keys, more string, ser
 		fmt.Fprintf(&b, "- {name: %s, service: %s, kind: http, target: '%s/%s', %stls: {ca_file: '%s'}}\n",
 			name, name, r.sim.URL(name), watcher, keys, filepath.Join(r.dir, "ca.pem"))
 	}
-	fmt.Fprintf(&b, "pages: {webhooks: [{name: bench, url: '%s'}]}\n%s", r.hook.of(watcher), more)
+	fmt.Fprintf(&b, "pages: {webhooks: [{name: bench, url: '%s'}]}\n%s%s", r.hook.of(watcher), resident, more)
+	if _, err := write(s, "resident.token", residentToken); err != nil {
+		return err
+	}
 	if s.config, err = write(s, "collector.yml", b.String()); err != nil {
 		return err
 	}
+	r.webs[watcher] = web
 	if _, err := s.spawn("collector", "serve", "--config", s.config); err != nil {
 		return err
 	}
