@@ -206,8 +206,8 @@ var mayFollow = map[State][]State{
 	FalseAlarm:   {Detected, Acknowledged},
 }
 
-// lived sees that an incident went from state to state as it may, that its clocks never started anew, and that nothing
-// but being listed under another moved the response's deadline away.
+// lived sees that an incident went from state to state as it may, that its clocks never started anew, that nothing
+// but being listed under another moved the response's deadline away, and that no machine found it over too soon.
 func lived(t *rapid.T, es []Event) {
 	var before Record
 	for i, e := range es {
@@ -222,6 +222,9 @@ func lived(t *rapid.T, es []Event) {
 			quiet := []EventKind{EventAsked, EventDecided, EventPaused, EventResumed, EventExtended, EventNoted, EventRecovered, EventReopened, EventConfirmed}
 			if slices.Contains(quiet, e.Kind) && r.Parent == "" && before.Parent == "" && !r.ResponseDue.Equal(before.ResponseDue) && r.Level == before.Level {
 				t.Fatalf("%s: response due moved by %s", r.ID, e.Kind)
+			}
+			if e.Kind == EventRecovered && e.Person == "" && before.Unproven() {
+				t.Fatalf("%s: recovered after %d good samples", r.ID, before.Samples.Good)
 			}
 			if n := r.clocks(e.At).Recovery; n.Net < 0 || n.Paused < 0 || n.Net > n.Raw {
 				t.Fatalf("%s: after %s: %+v", r.ID, e.Kind, n)
