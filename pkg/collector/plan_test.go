@@ -269,7 +269,8 @@ func TestUnhurried(t *testing.T) {
 	c := DefaultConfig()
 	c.Roster.Important = []roster.Period{{Name: "两会", From: monday, To: monday.AddDate(0, 0, 7), People: []string{"李工"}}}
 	c.Checks = []check.Spec{
-		{Name: "quick", Every: 10 * time.Second, Timeout: 2 * time.Second}, {Name: "long", Every: time.Minute, Timeout: 45 * time.Second},
+		{Name: "quick", Every: 10 * time.Second, Timeout: 2 * time.Second},
+		{Name: "long", Every: time.Minute, Timeout: 45 * time.Second},
 		{Name: "paid", Every: time.Hour, Timeout: time.Minute, Budget: 40},
 	}
 	if got := c.unhurried(monday, i18n.For("en")); len(got) != 1 || !strings.Contains(got[0], "1 checks are made 2 times") || !strings.HasSuffix(got[0], ": long, paid") {
