@@ -18,6 +18,7 @@ import (
 // changed what it is made of.
 const (
 	usualAfter = 10 * time.Minute // midnight
+	usualAgain = time.Hour        // when it failed
 	usualRest  = 4                // times as long as the reading of one series took, nothing is read: a fifth of a processor at most
 )
 
@@ -39,14 +40,13 @@ func (h habits) at(check, agent, target string, at time.Time) (time.Duration, bo
 // followUsual keeps the board's knowledge of what is usual fresh.
 func (c *Collector) followUsual(ctx context.Context) error {
 	for {
+		next := untilMorning(c.clock.Now().In(c.o.Config.location()))
 		learned, err := c.learnUsual(ctx)
-		if ctx.Err() != nil {
-			return nil
+		if err != nil && ctx.Err() == nil {
+			c.log.Error("what is usual not learned, the old stays in force and it will be tried again", "error", err)
+			next = min(next, usualAgain)
 		}
-		if err != nil {
-			c.log.Error("what is usual not learned, the old stays in force until tomorrow", "error", err)
-		}
-		wait := time.NewTimer(untilMorning(c.clock.Now().In(c.o.Config.location())))
+		wait := time.NewTimer(next)
 		for again := false; !again; {
 			select {
 			case <-ctx.Done():
@@ -62,11 +62,11 @@ func (c *Collector) followUsual(ctx context.Context) error {
 	}
 }
 
-// untilMorning is how long it is until the next time, by the zone of now.
+// untilMorning is how long it is until the next time, by the zone of now; one that is a moment away has just been.
 func untilMorning(now time.Time) time.Duration {
 	y, m, d := now.Date()
 	next := time.Date(y, m, d, 0, 0, 0, 0, now.Location()).Add(usualAfter)
-	if !next.After(now) {
+	if !next.After(now.Add(time.Minute)) {
 		next = time.Date(y, m, d+1, 0, 0, 0, 0, now.Location()).Add(usualAfter)
 	}
 	return next.Sub(now)

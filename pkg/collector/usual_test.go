@@ -207,6 +207,25 @@ func TestSlowDaysAreNotUsual(t *testing.T) {
 	})
 }
 
+// What was known stays in force when the samples cannot be read.
+func TestUsualStaysWhenItCannotBeRead(t *testing.T) {
+	hold(t, "", func(c *court) {
+		c.withReading("", fortnight)
+		c.learn()
+		c.until("09:00")
+		c.reads("09:00", 400*time.Millisecond)
+		if err := c.series.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.learnUsual(c.Context()); err == nil {
+			t.Error("learned from closed files")
+		}
+		if got := c.board.Services(c.at("09:01"))[4].Checks[0].Usual; got != 400*time.Millisecond {
+			t.Errorf("%v is usual", got)
+		}
+	})
+}
+
 // What is usual is learned at the start, after each midnight, and when the configuration wants more days.
 func TestFollowUsual(t *testing.T) {
 	hold(t, "", func(c *court) {
@@ -244,6 +263,7 @@ func TestFollowUsual(t *testing.T) {
 	for now, want := range map[time.Time]time.Duration{
 		time.Date(2026, 10, 12, 8, 0, 0, 0, zone):    16*time.Hour + 10*time.Minute,
 		time.Date(2026, 10, 12, 0, 0, 0, 0, zone):    10 * time.Minute,
+		time.Date(2026, 10, 12, 0, 9, 59, 0, zone):   24*time.Hour + time.Second,
 		time.Date(2026, 10, 12, 0, 10, 0, 0, zone):   24 * time.Hour,
 		time.Date(2026, 10, 12, 23, 59, 59, 0, zone): 10*time.Minute + time.Second,
 	} {

@@ -56,8 +56,10 @@ func TestUsual(t *testing.T) {
 		"nor what is older":    {day(40), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.Before(day(14))] }, 7, nil, 400 * ms},
 		"twenty minutes a day": {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.Minute() < 20] }, 7, nil, 400 * ms},
 		"six days slow":        {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.After(day(6))] }, 7, nil, 400 * ms},
-		"eight days slow, left out": {day(40), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[!x.Before(day(8))] }, 14,
-			[]contract.Span{{From: day(8).UnixMilli(), To: day(0).UnixMilli()}}, 400 * ms},
+		"eight days slow, left out": {
+			day(40), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[!x.Before(day(8))] }, 14,
+			[]contract.Span{{From: day(8).UnixMilli(), To: day(0).UnixMilli()}}, 400 * ms,
+		},
 		"forty minutes a day, left out": {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.Minute() < 40] }, 7, mornings(day), 400 * ms},
 		"failures take no time":         {day(14), time.Minute, func(x time.Time) float64 { return []float64{0.4, -0.001, -0.001, math.NaN()}[x.Minute()%4] }, 7, nil, 400 * ms},
 		"seven days":                    {day(7), time.Minute, steady, 7, nil, 400 * ms},
