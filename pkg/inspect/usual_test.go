@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/symptom"
@@ -294,4 +296,79 @@ func TestSlownessAfterARestart(t *testing.T) {
 	p = start() // the check's own threshold needs no such knowledge to tell anew
 	p.b.Configure(func() Config { c := DefaultConfig(); c.SlowUsual = 0; return c }(), []check.Service{{Name: "oa"}}, []check.Spec{p.b.specs["read"]})
 	p.plays(11*time.Minute, always(usual)).turns("calm by its own", false)
+}
+
+// Whatever the answers and the hours: what is told as slower than usual was so in most answers of two windows in a row, what is
+// told as over has been calm for ten minutes by the bar of each hour or by the last one known, and the one follows the other.
+func TestSlownessIsTrue(t *testing.T) {
+	type answer struct {
+		at         time.Time
+		late, high bool
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		table := map[int]time.Duration{}
+		for h := 1; h < 6; h++ {
+			if d := rapid.SampledFrom([]time.Duration{0, usual, usual, time.Second, 2 * time.Second}).Draw(rt, "usual"); d > 0 {
+				table[h] = d
+			}
+		}
+		p := newPace(t, 10*time.Second, table, func(s *check.Spec, _ *Config) { s.Slow = time.Hour })
+		var past []answer
+		firing, over := false, time.Duration(0)
+		for p.now.Before(t0.Add(150 * time.Minute)) {
+			base := rapid.SampledFrom([]time.Duration{usual, 900 * time.Millisecond, 1100 * time.Millisecond, late, 3500 * time.Millisecond, 7 * time.Second}).Draw(rt, "base")
+			tail := rapid.IntRange(2, 20).Draw(rt, "one in so many is late")
+			for n := range rapid.IntRange(6, 240).Draw(rt, "answers") {
+				took := base
+				if n%tail == 0 {
+					took = 4 * base
+				}
+				p.pass(p.every - time.Millisecond)
+				told := p.sees("a", "read", "", check.Attempt{Outcome: check.OK, Duration: took})
+				median, known := table[p.now.Hour()]
+				if known {
+					over = max(time.Second, 3*median)
+				}
+				past = append(past, answer{p.now, known && took > over, over > 0 && took > over*8/10})
+				for _, s := range told {
+					if s.Detail == "answers again" && !s.Firing && !firing {
+						continue // the samples that prove an end
+					}
+					if s.Firing == firing {
+						rt.Fatalf("told twice: %+v", s)
+					}
+					firing = s.Firing
+					end := p.now.Truncate(span)
+					for i := range 2 {
+						n, slow := 0, 0
+						for _, a := range past {
+							if from := end.Add(time.Duration(-i-1) * span); !a.at.Before(from) && a.at.Before(from.Add(span)) {
+								n++
+								slow += map[bool]int{true: 1}[a.late]
+							}
+						}
+						if firing && 2*slow <= n {
+							rt.Fatalf("slow at %v, though %d of %d were late", s.At, slow, n)
+						}
+					}
+					if firing {
+						continue
+					}
+					if s.At.Sub(s.Since) < 10*time.Minute {
+						rt.Fatalf("over at %v since %v", s.At, s.Since)
+					}
+					for i, a := range past {
+						last := past[max(0, i-4) : i+1]
+						high := 0
+						for _, b := range last {
+							high += map[bool]int{true: 1}[b.high]
+						}
+						if !a.at.Before(s.Since) && a.high && high >= 3 {
+							rt.Fatalf("over since %v, though at %v %d of five answers were not calm", s.Since, a.at, high)
+						}
+					}
+				}
+			}
+		}
+	})
 }
