@@ -404,6 +404,9 @@ func TestReasonsKeepSecrets(t *testing.T) {
 			if strings.Contains(r.Target, "geheim") || strings.Contains(samples[0].Series.String(), "geheim") {
 				t.Errorf("target %s, series %s", r.Target, samples[0].Series)
 			}
+			if got := samples[0].Series.Get("instance"); got != r.Target { // by which the collector finds what is usual
+				t.Errorf("instance %s, target %s", got, r.Target)
+			}
 		})
 	}
 }
