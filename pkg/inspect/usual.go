@@ -82,6 +82,7 @@ func (b *Board) usualAt(v *vantage, target string, at time.Time) (time.Duration,
 // lag is how long good answers took, in windows of five minutes.
 type lag struct {
 	from   time.Time // of the window in hand
+	whole  bool      // it was seen from its beginning
 	took   []time.Duration
 	late   int           // of them
 	row    int           // whole windows in a row in which most were late
@@ -102,16 +103,18 @@ func (l *lag) add(a check.Attempt, b bar) {
 	}
 }
 
-// close ends the window in hand. One that is missing in between breaks the row, and so does one of few answers.
+// close ends the window in hand. One that is missing in between breaks the row, and so does one of few answers or of which only
+// the end was seen.
 func (l *lag) close(begin time.Time) {
-	if n := len(l.took); n >= minRuns && 2*l.late > n && begin.Sub(l.from) == span {
+	follows := begin.Sub(l.from) == span
+	if n := len(l.took); l.whole && follows && n >= minRuns && 2*l.late > n {
 		l.row++
 		slices.Sort(l.took)
 		l.median, l.again = l.took[n/2], l.row >= slowRuns
 	} else {
 		l.row = 0
 	}
-	l.from, l.took, l.late = begin, l.took[:0], 0
+	l.from, l.whole, l.took, l.late = begin, follows, l.took[:0], 0
 }
 
 // good says that an answer came which was right.

@@ -159,6 +159,9 @@ func TestAsUsual(t *testing.T) {
 			newPace(t, tc.every, tc.usual, change...).plays(2*time.Hour+25*tc.every, tc.took).quiet(name)
 		})
 	}
+	p := newPace(t, 10*time.Second, allDay(usual))
+	p.now = p.now.Add(4 * time.Minute)
+	p.plays(20*time.Minute, func(n int) time.Duration { return map[bool]time.Duration{true: late, false: usual}[n < 39] }).quiet("a minute of a window, and one whole")
 	newPace(t, 10*time.Second, allDay(usual), func(s *check.Spec, c *Config) { c.SlowUsual, s.SlowUsual = 0, new(2.5) }).
 		plays(20*time.Minute, always(late)).turns("the check wants it alone", true)
 }

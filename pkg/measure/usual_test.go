@@ -42,6 +42,7 @@ func TestUsual(t *testing.T) {
 	steady := func(time.Time) float64 { return 0.4 }
 	hour := func(h int) func(time.Time) bool { return func(x time.Time) bool { return x.In(shanghai).Hour() == h } }
 	ms := time.Millisecond
+	eight := []contract.Span{{From: day(8).UnixMilli(), To: day(0).UnixMilli()}}
 	for name, tc := range map[string]struct {
 		from  time.Time
 		step  time.Duration
@@ -50,16 +51,13 @@ func TestUsual(t *testing.T) {
 		out   []contract.Span
 		want  time.Duration // at nine
 	}{
-		"a fortnight":          {day(14), time.Minute, steady, 7, nil, 400 * ms},
-		"by the hour":          {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 1.5, false: 0.4}[hour(9)(x)] }, 7, nil, 1500 * ms},
-		"today does not count": {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 0.4, false: 9}[x.Before(day(0))] }, 7, nil, 400 * ms},
-		"nor what is older":    {day(40), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.Before(day(14))] }, 7, nil, 400 * ms},
-		"twenty minutes a day": {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.Minute() < 20] }, 7, nil, 400 * ms},
-		"six days slow":        {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.After(day(6))] }, 7, nil, 400 * ms},
-		"eight days slow, left out": {
-			day(40), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[!x.Before(day(8))] }, 14,
-			[]contract.Span{{From: day(8).UnixMilli(), To: day(0).UnixMilli()}}, 400 * ms,
-		},
+		"a fortnight":                   {day(14), time.Minute, steady, 7, nil, 400 * ms},
+		"by the hour":                   {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 1.5, false: 0.4}[hour(9)(x)] }, 7, nil, 1500 * ms},
+		"today does not count":          {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 0.4, false: 9}[x.Before(day(0))] }, 7, nil, 400 * ms},
+		"nor what is older":             {day(40), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.Before(day(14))] }, 7, nil, 400 * ms},
+		"twenty minutes a day":          {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.Minute() < 20] }, 7, nil, 400 * ms},
+		"six days slow":                 {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.After(day(6))] }, 7, nil, 400 * ms},
+		"eight days slow, left out":     {day(40), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[!x.Before(day(8))] }, 14, eight, 400 * ms},
 		"forty minutes a day, left out": {day(14), time.Minute, func(x time.Time) float64 { return map[bool]float64{true: 9, false: 0.4}[x.Minute() < 40] }, 7, mornings(day), 400 * ms},
 		"failures take no time":         {day(14), time.Minute, func(x time.Time) float64 { return []float64{0.4, -0.001, -0.001, math.NaN()}[x.Minute()%4] }, 7, nil, 400 * ms},
 		"seven days":                    {day(7), time.Minute, steady, 7, nil, 400 * ms},
