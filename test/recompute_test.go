@@ -52,11 +52,13 @@ type limits map[string][2]time.Duration
 // did; and it recovered with the first good sample of the run that held.
 func (h historyJSON) recompute(t *testing.T, limits limits) {
 	t.Helper()
+	wrong := false
+	complain := func(format string, args ...any) { wrong = true; t.Errorf(h.ID+": "+format, args...) }
 	var start, response, recovery, acked, asked, recovered time.Time
 	var waits [][2]time.Time // for party A's consent
 	for i, e := range h.Events {
 		if e.N != i+1 || i > 0 && e.At.Before(h.Events[i-1].At) {
-			t.Errorf("%s: event %d of %s is numbered %d, and comes after one of %s", h.ID, i+1, e.At, e.N, h.Events[max(i-1, 0)].At)
+			complain("event %d of %s is numbered %d, and comes after one of %s", i+1, e.At, e.N, h.Events[max(i-1, 0)].At)
 		}
 		limit, timed := limits[e.Level]
 		at := e.Of
@@ -88,7 +90,10 @@ func (h historyJSON) recompute(t *testing.T, limits limits) {
 			}
 			asked = time.Time{}
 		case "recovered":
-			recovered = at
+			if !asked.IsZero() && at.After(asked) { // what works waits for nothing
+				waits = append(waits, [2]time.Time{asked, at})
+			}
+			recovered, asked = at, time.Time{}
 		case "reopened":
 			recovered = time.Time{}
 		}
@@ -103,10 +108,21 @@ func (h historyJSON) recompute(t *testing.T, limits limits) {
 		"start": {h.SLAStart, start}, "response due": {h.ResponseDue, response}, "acknowledged": {h.AckAt, acked}, "recovered": {h.RecoveredAt, recovered},
 	} {
 		if !pair[0].Equal(pair[1]) {
-			t.Errorf("%s: %s is told as %s, and its events say %s", h.ID, what, pair[0], pair[1])
+			complain("%s is told as %s, and its events say %s", what, pair[0], pair[1])
 		}
 	}
-	if asked.IsZero() && !h.RecoveryDue.Equal(recovery) { // a proposal that nobody has decided still moves it on
-		t.Errorf("%s: recovery is due %s, and its events say %s", h.ID, h.RecoveryDue, recovery)
+	if asked.IsZero() && !h.RecoveryDue.Equal(recovery) { // a proposal before party A still moves it on
+		complain("recovery is due %s, and its events say %s", h.RecoveryDue, recovery)
+	}
+	if wrong {
+		h.list(t)
+	}
+}
+
+// list shows the events of an incident that is not as it should be.
+func (h historyJSON) list(t *testing.T) {
+	t.Helper()
+	for _, e := range h.Events {
+		t.Logf("%s: %d %s of %s at %s level %s", h.ID, e.N, e.Kind, e.Of.Format(time.RFC3339Nano), e.At.Format(time.RFC3339Nano), e.Level)
 	}
 }
