@@ -76,7 +76,7 @@ type Options struct {
 	People    People // nil: anybody may be named
 	Replies   Replies
 	Reports   Reports
-	Duty      Duty
+	Duty      *roster.Roster
 	Pages     Pages
 	Windows   Windows
 	Hearts    Hearts

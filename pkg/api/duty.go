@@ -8,20 +8,6 @@ import (
 	"xunjian/pkg/roster"
 )
 
-// Duty is the roster: who is on duty, and what people change about it.
-type Duty interface {
-	People
-	On(at time.Time) roster.Duty
-	Timeline(l roster.Line, from, to time.Time) []roster.Turn
-	Gaps(from, to time.Time) []roster.Gap
-	Watches(from, to time.Time) []roster.Watch
-	Log(limit int) []roster.Entry
-	Override(now time.Time, by string, o roster.Override) (roster.Entry, error)
-	Swap(now time.Time, by string, s roster.Swap) (roster.Entry, error)
-	SignIn(now time.Time, by string, s roster.SignIn) (roster.Entry, error)
-	Withdraw(now time.Time, by string, seq uint64, reason string) (roster.Entry, error)
-}
-
 // Bounds on what is told of a roster.
 const (
 	maxDays  = 92

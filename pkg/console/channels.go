@@ -10,6 +10,7 @@ import (
 
 	"xunjian/pkg/access"
 	"xunjian/pkg/channel"
+	"xunjian/pkg/heartbeat"
 	"xunjian/pkg/pager"
 )
 
@@ -65,10 +66,6 @@ func (c *Console) showChannels(w http.ResponseWriter, r *http.Request, who acces
 }
 
 func (c *Console) sendChannels(w http.ResponseWriter, r *http.Request, who access.Identity, o outcome) {
-	if c.o.Pages == nil {
-		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
-		return
-	}
 	v, err := c.channelsPage(c.frame(r, who, c.o.Now()))
 	if err != nil {
 		c.fail(w, r, err)
@@ -124,28 +121,35 @@ func (c *Console) channelsPage(f frame) (*channelsPage, error) {
 
 // testPage sends a test over one channel or all and shows what each receiver answered.
 func (c *Console) testPage(w http.ResponseWriter, r *http.Request, who access.Identity) {
+	c.tryOut(w, r, who, func(ctx context.Context) error {
+		tests, err := c.o.Pages.Test(ctx, r.PostFormValue("channel"), who.Person)
+		if err != nil {
+			return err
+		}
+		c.lastTest.mu.Lock()
+		defer c.lastTest.mu.Unlock()
+		c.lastTest.at, c.lastTest.by, c.lastTest.tests = c.o.Now(), who.Person, tests
+		return nil
+	})
+}
+
+// tryOut does what asks receivers for an answer, for a person who may act, and shows the channels again.
+func (c *Console) tryOut(w http.ResponseWriter, r *http.Request, who access.Identity, do func(context.Context) error) {
 	p := printer(r)
-	if c.o.Pages == nil {
-		c.refuse(w, r, http.StatusNotFound, p.T("console.no_page"))
-		return
-	}
 	if !mayAct(who) {
 		c.sendChannels(w, r, who, outcome{status: http.StatusForbidden, refusal: p.T("console.may_not")})
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), testWait)
 	defer cancel()
-	tests, err := c.o.Pages.Test(ctx, r.PostFormValue("channel"), who.Person)
-	if errors.Is(err, pager.ErrNoChannel) {
+	switch err := do(ctx); {
+	case errors.Is(err, pager.ErrNoChannel):
 		c.sendChannels(w, r, who, outcome{status: http.StatusUnprocessableEntity, refusal: p.T("console.no_channel")})
-		return
-	}
-	if err != nil {
+	case errors.Is(err, heartbeat.ErrUnknown):
+		c.sendChannels(w, r, who, outcome{status: http.StatusUnprocessableEntity, refusal: p.T("console.no_heart")})
+	case err != nil:
 		c.fail(w, r, err)
-		return
+	default:
+		http.Redirect(w, r, "/channels", http.StatusSeeOther)
 	}
-	c.lastTest.mu.Lock()
-	c.lastTest.at, c.lastTest.by, c.lastTest.tests = c.o.Now(), who.Person, tests
-	c.lastTest.mu.Unlock()
-	http.Redirect(w, r, "/channels", http.StatusSeeOther)
 }

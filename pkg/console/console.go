@@ -23,6 +23,7 @@ import (
 	"xunjian/pkg/inspect"
 	"xunjian/pkg/pager"
 	"xunjian/pkg/query"
+	"xunjian/pkg/roster"
 	"xunjian/pkg/store"
 )
 
@@ -53,7 +54,7 @@ type Options struct {
 	Agents      func() []fleet.Agent
 	Undelivered func() ([]pager.Pending, error)
 	Query       *query.Engine
-	Duty        Duty                                                      // nil: there is no roster
+	Duty        *roster.Roster                                            // nil: there is no roster
 	Windows     Windows                                                   // nil: none are planned here
 	Pages       Pages                                                     // nil: nothing is known of channels
 	Hearts      Hearts                                                    // nil: nobody outside is told that the collector works
@@ -151,16 +152,17 @@ func (c *Console) routes() http.Handler {
 	m.HandleFunc("GET /{$}", c.signedIn(c.showBoard))
 	m.HandleFunc("GET /incidents/{id}", c.signedIn(c.showIncident))
 	m.HandleFunc("POST /incidents/{id}/{deed}", c.signedIn(c.act))
-	m.HandleFunc("GET /duty", c.signedIn(c.showDuty))
-	m.HandleFunc("POST /duty/{act}", c.signedIn(c.changeDuty))
-	m.HandleFunc("GET /windows", c.signedIn(c.showWindows))
-	m.HandleFunc("POST /windows/{act}", c.signedIn(c.changeWindow))
-	m.HandleFunc("GET /channels", c.signedIn(c.showChannels))
-	m.HandleFunc("POST /channels/test", c.signedIn(c.testPage))
-	m.HandleFunc("POST /channels/heartbeat", c.signedIn(c.beat))
-	m.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
-		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
-	})
+	duty, windows := func() bool { return c.o.Duty != nil }, func() bool { return c.o.Windows != nil }
+	channels := func() bool { return c.o.Pages != nil }
+	hearts := func() bool { return channels() && c.o.Hearts != nil }
+	m.HandleFunc("GET /duty", c.where(duty, c.showDuty))
+	m.HandleFunc("POST /duty/{act}", c.where(duty, c.changeDuty))
+	m.HandleFunc("GET /windows", c.where(windows, c.showWindows))
+	m.HandleFunc("POST /windows/{act}", c.where(windows, c.changeWindow))
+	m.HandleFunc("GET /channels", c.where(channels, c.showChannels))
+	m.HandleFunc("POST /channels/test", c.where(channels, c.testPage))
+	m.HandleFunc("POST /channels/heartbeat", c.where(hearts, c.beat))
+	m.HandleFunc("GET /", c.noPage)
 	origins := http.NewCrossOriginProtection()
 	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, http.StatusForbidden, printer(r).T("console.other_site"))
@@ -207,6 +209,21 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int, tex
 	f := c.frame(r, access.Identity{}, c.o.Now())
 	f.Head, f.Notice = text, text
 	c.render(w, status, name, f)
+}
+
+// where shows a page to people signed in where there is what it shows.
+func (c *Console) where(there func() bool, next page) http.HandlerFunc {
+	return c.signedIn(func(w http.ResponseWriter, r *http.Request, who access.Identity) {
+		if !there() {
+			c.noPage(w, r)
+			return
+		}
+		next(w, r, who)
+	})
+}
+
+func (c *Console) noPage(w http.ResponseWriter, r *http.Request) {
+	c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
 }
 
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {

@@ -124,7 +124,7 @@ func (v *fieldView) fill(said string) {
 func (c *Console) act(w http.ResponseWriter, r *http.Request, who access.Identity) {
 	d, ok := deed.Find(r.PathValue("deed"))
 	if !ok {
-		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
+		c.noPage(w, r)
 		return
 	}
 	o, err := c.do(r, who, d)

@@ -10,20 +10,6 @@ import (
 	"xunjian/pkg/roster"
 )
 
-// Duty is who is on duty, and what people change about it.
-type Duty interface {
-	People() []roster.Person
-	On(at time.Time) roster.Duty
-	Timeline(l roster.Line, from, to time.Time) []roster.Turn
-	Gaps(from, to time.Time) []roster.Gap
-	Watches(from, to time.Time) []roster.Watch
-	Log(limit int) []roster.Entry
-	Override(now time.Time, by string, o roster.Override) (roster.Entry, error)
-	Swap(now time.Time, by string, s roster.Swap) (roster.Entry, error)
-	SignIn(now time.Time, by string, s roster.SignIn) (roster.Entry, error)
-	Withdraw(now time.Time, by string, seq uint64, reason string) (roster.Entry, error)
-}
-
 // How much of a roster the console shows.
 const (
 	shownDays    = 21
@@ -53,6 +39,10 @@ type dutyPage struct {
 	MayMove  bool
 	Said     map[string]string
 }
+
+// Soon are the days of the week to come, Later those after it.
+func (v *dutyPage) Soon() []dutyDay  { return v.Days[:min(len(v.Days), 7)] }
+func (v *dutyPage) Later() []dutyDay { return v.Days[len(v.Soon()):] }
 
 // dutyDay are the turns that begin on a day, or go on in it.
 type dutyDay struct {
@@ -123,10 +113,6 @@ func (c *Console) showDuty(w http.ResponseWriter, r *http.Request, who access.Id
 }
 
 func (c *Console) sendDuty(w http.ResponseWriter, r *http.Request, who access.Identity, o outcome) {
-	if c.o.Duty == nil {
-		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
-		return
-	}
 	v := c.dutyPage(c.frame(r, who, c.o.Now()), o.said)
 	v.Notice, v.Done = o.refusal, o.done
 	c.send(w, r, o.status, "duty", v)
@@ -247,8 +233,8 @@ func (c *Console) moment(r *http.Request, name string) time.Time {
 // changeDuty makes one change of the roster in the name of the person signed in.
 func (c *Console) changeDuty(w http.ResponseWriter, r *http.Request, who access.Identity) {
 	a, ok := rosterActs[r.PathValue("act")]
-	if !ok || c.o.Duty == nil {
-		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
+	if !ok {
+		c.noPage(w, r)
 		return
 	}
 	p := printer(r)

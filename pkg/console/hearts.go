@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -48,25 +47,8 @@ func (c *Console) heartViews(p *i18n.Printer, now time.Time) (out []heartView) {
 
 // beat sends a heartbeat out of turn and shows what came of it.
 func (c *Console) beat(w http.ResponseWriter, r *http.Request, who access.Identity) {
-	p := printer(r)
-	if c.o.Hearts == nil {
-		c.refuse(w, r, http.StatusNotFound, p.T("console.no_page"))
-		return
-	}
-	if !mayAct(who) {
-		c.sendChannels(w, r, who, outcome{status: http.StatusForbidden, refusal: p.T("console.may_not")})
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), testWait)
-	defer cancel()
-	_, err := c.o.Hearts.Now(ctx, r.PostFormValue("receiver"), who.Person)
-	if errors.Is(err, heartbeat.ErrUnknown) {
-		c.sendChannels(w, r, who, outcome{status: http.StatusUnprocessableEntity, refusal: p.T("console.no_heart")})
-		return
-	}
-	if err != nil {
-		c.fail(w, r, err)
-		return
-	}
-	http.Redirect(w, r, "/channels", http.StatusSeeOther)
+	c.tryOut(w, r, who, func(ctx context.Context) error {
+		_, err := c.o.Hearts.Now(ctx, r.PostFormValue("receiver"), who.Person)
+		return err
+	})
 }

@@ -69,7 +69,7 @@ func (c *Console) admitTap(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	if c.o.Links == nil {
-		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
+		c.noPage(w, r)
 		return false
 	}
 	w.Header().Set("Retry-After", "60")

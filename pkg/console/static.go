@@ -32,7 +32,7 @@ func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	address, ok := c.assets[name]
 	if !ok {
-		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
+		c.noPage(w, r)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-cache")

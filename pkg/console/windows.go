@@ -42,10 +42,6 @@ func (c *Console) showWindows(w http.ResponseWriter, r *http.Request, who access
 }
 
 func (c *Console) sendWindows(w http.ResponseWriter, r *http.Request, who access.Identity, o outcome) {
-	if c.o.Windows == nil {
-		c.refuse(w, r, http.StatusNotFound, printer(r).T("console.no_page"))
-		return
-	}
 	v := c.windowsPage(c.frame(r, who, c.o.Now()), o.said)
 	v.Notice, v.Done = o.refusal, o.done
 	c.send(w, r, o.status, "windows", v)
@@ -91,8 +87,8 @@ func (c *Console) windowsPage(f frame, said map[string]string) *windowsPage {
 // changeWindow plans a window or cancels one, in the name of the person signed in.
 func (c *Console) changeWindow(w http.ResponseWriter, r *http.Request, who access.Identity) {
 	p, act := printer(r), r.PathValue("act")
-	if c.o.Windows == nil || act != "plan" && act != "cancel" {
-		c.refuse(w, r, http.StatusNotFound, p.T("console.no_page"))
+	if act != "plan" && act != "cancel" {
+		c.noPage(w, r)
 		return
 	}
 	if access.Allow(who, access.Direct) != nil {

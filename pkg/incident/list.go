@@ -107,12 +107,9 @@ func (d *Desk) Get(id string) (Record, []Event, error) {
 			return err
 		}
 		list = make([]Event, 0, r.Version)
-		for e, err := range events.Scan(tx, id+"/") {
+		for e, err := range events.Under(tx, id+"/") {
 			if err != nil {
 				return err
-			}
-			if e.Value.Incident != id {
-				break
 			}
 			list = append(list, e.Value)
 		}
@@ -127,12 +124,9 @@ func renewed(tx *store.Tx, r Record) (Record, error) {
 		return r, nil
 	}
 	var list []Event
-	for e, err := range events.Scan(tx, r.ID+"/") {
+	for e, err := range events.Under(tx, r.ID+"/") {
 		if err != nil {
 			return r, err
-		}
-		if e.Value.Incident != r.ID {
-			break
 		}
 		list = append(list, e.Value)
 	}

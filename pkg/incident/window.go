@@ -222,12 +222,9 @@ func (d *Desk) Windows(from, to time.Time) (out []Window) {
 func (d *Desk) WindowEvents(id string) (out []WindowEvent, err error) {
 	err = d.db.View(func(tx *store.Tx) error {
 		out = nil
-		for e, err := range windowEvents.Scan(tx, id+"/") {
+		for e, err := range windowEvents.Under(tx, id+"/") {
 			if err != nil {
 				return err
-			}
-			if e.Value.Window != id {
-				break
 			}
 			out = append(out, e.Value)
 		}

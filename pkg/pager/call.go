@@ -2,7 +2,6 @@ package pager
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"xunjian/pkg/channel"
@@ -93,10 +92,7 @@ func (p *Pager) Calls(id string) (out []Call, err error) {
 }
 
 func callsOf(tx *store.Tx, id string) (out []Call, err error) {
-	for e, err := range calls.Scan(tx, id+"/") {
-		if !strings.HasPrefix(e.Key, id+"/") {
-			break
-		}
+	for e, err := range calls.Under(tx, id+"/") {
 		if err != nil {
 			return nil, err
 		}

@@ -133,15 +133,11 @@ func (p *Pager) tried(channel string) (map[uint64]attempt, error) {
 
 // each walks a channel's rows in a table until fn has enough.
 func each[V any](tx *store.Tx, t store.Table[V], channel string, fn func(seq uint64, v V) bool) error {
-	for e, err := range t.Scan(tx, channel+"/") {
-		rest, mine := strings.CutPrefix(e.Key, channel+"/")
-		if !mine {
-			return nil
-		}
+	for e, err := range t.Under(tx, channel+"/") {
 		if err != nil {
 			return err
 		}
-		var seq uint64
+		rest, seq := strings.TrimPrefix(e.Key, channel+"/"), uint64(0)
 		if _, err := fmt.Sscanf(rest, "%016x", &seq); err != nil {
 			return fmt.Errorf("page number %q: %w", rest, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -247,6 +248,17 @@ func (t Table[V]) Scan(tx *Tx, from string) iter.Seq2[Entry[V], error] {
 		for k, raw := c.Seek([]byte(from)); k != nil; k, raw = c.Next() {
 			v, err := t.decode(string(k), raw)
 			if !yield(Entry[V]{string(k), v}, err) {
+				return
+			}
+		}
+	}
+}
+
+// Under walks the keys that begin with a prefix, otherwise as Scan: damage behind them is not met.
+func (t Table[V]) Under(tx *Tx, prefix string) iter.Seq2[Entry[V], error] {
+	return func(yield func(Entry[V], error) bool) {
+		for e, err := range t.Scan(tx, prefix) {
+			if !strings.HasPrefix(e.Key, prefix) || !yield(e, err) {
 				return
 			}
 		}

@@ -213,6 +213,30 @@ func TestDamagedRecords(t *testing.T) {
 	}
 }
 
+// What begins with a prefix is walked without a look at what follows, which may be damaged.
+func TestUnder(t *testing.T) {
+	db := newDB(t)
+	for _, k := range []string{"a/1", "a/2", "a1", "b/1"} {
+		put(t, db, k, thing{Name: k})
+	}
+	damage(t, db, "a1", func(b []byte) []byte { return b[:3] })
+	for prefix, want := range map[string]string{"a/": "a/1 a/2 ", "a/2": "a/2 ", "b/": "b/1 ", "": "a/1 a/2 a1! b/1 ", "c": ""} {
+		got := ""
+		err := db.View(func(tx *Tx) error {
+			for e, err := range things.Under(tx, prefix) {
+				if got += e.Key; err != nil {
+					got += "!"
+				}
+				got += " "
+			}
+			return nil
+		})
+		if err != nil || got != want {
+			t.Errorf("%q: %q, want %q, %v", prefix, got, want, err)
+		}
+	}
+}
+
 // One damaged record is enough to refuse the file, and the error names it and the last good backup.
 func TestDamagedRecordIsFoundAtTheStart(t *testing.T) {
 	db := newDB(t)
