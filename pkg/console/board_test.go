@@ -204,6 +204,17 @@ func TestRecoveredWaitsForItsAccount(t *testing.T) {
 	}
 }
 
+// A collector that is not well cannot say that all is.
+func TestIllIsNotCalm(t *testing.T) {
+	ill := ""
+	r := newRig(t, func(o *Options) { o.Ill = func(*i18n.Printer) string { return ill } })
+	r.as(access.Viewer).sees("/", "没有未恢复的故障")
+	ill = "采集端运行不正常"
+	if page := r.as(access.Viewer).sees("/", ill, "此刻有无新故障无法确认"); strings.Contains(page, "没有未恢复的故障") {
+		t.Error("all is said to be well, too")
+	}
+}
+
 func TestHosts(t *testing.T) {
 	r := newRig(t)
 	now := time.Now()
