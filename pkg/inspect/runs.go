@@ -47,7 +47,7 @@ func (r *runs) close(begin time.Time, spec check.Spec) {
 	r.from, r.took, r.late = begin, r.took[:0], r.late[:0]
 }
 
-// p95 is of the answers that came, failures left out.
+// p95 is of all first answers, failed ones too: a request that timed out took as long as it was waited for.
 func (r *runs) p95() (time.Duration, bool) {
 	if len(r.took) < minRuns {
 		return 0, false
