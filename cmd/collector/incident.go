@@ -5,13 +5,13 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"xunjian/pkg/api"
 	"xunjian/pkg/i18n"
+	"xunjian/pkg/incident"
 )
 
 type incidentCmd struct {
@@ -111,7 +111,7 @@ func show(p *i18n.Printer, i api.Incident, whole bool) {
 			text = cmp.Or(text, e.Symptom.Detail)
 		}
 		if e.Run != nil {
-			text = p.T("incident.samples", "good", strconv.Itoa(e.Run.Good), "checks", strings.Join(e.Run.Of, ", "))
+			text = incident.TellRun(*e.Run, p)
 		}
 		if e.Recount != nil {
 			text = strings.Join(e.Recount.Tell(p, time.Local), "; ")

@@ -188,7 +188,7 @@ func TestBudget(t *testing.T) {
 			t.Errorf("asked %d times, want the budget of 7", s.asks.Load())
 		}
 		last := rounds[len(rounds)-1]
-		if last.First().Outcome != check.Unknown || !strings.Contains(last.First().Reason, "budget of 7 attempts a day is spent") {
+		if last.First().Outcome != check.Unknown || last.First().Class != check.ClassBudget || !strings.Contains(last.First().Reason, "budget of 7 attempts a day is spent") {
 			t.Errorf("%+v", last)
 		}
 		if rounds[2].Confirmed() {

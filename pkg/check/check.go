@@ -98,6 +98,7 @@ const (
 	ClassAuth    Class = "auth"    // a login page instead of the answer
 	ClassContent Class = "content" // an answer that does not hold what it must
 	ClassSetup   Class = "setup"   // the check cannot run as configured; goes with Unknown
+	ClassBudget  Class = "budget"  // it was not asked, for the day's budget is spent; goes with Unknown
 )
 
 // Trouble is what a failed attempt means for the service, in symptom's words (DOMAIN 1.0). Empty: what its Class says.

@@ -371,7 +371,7 @@ func (c *Console) lines(p *i18n.Printer, e incident.Event) (out []string) {
 		}
 	}
 	if e.Run != nil {
-		add(p.T("incident.samples", "good", strconv.Itoa(e.Run.Good), "checks", strings.Join(e.Run.Of, ", ")))
+		add(incident.TellRun(*e.Run, p))
 	}
 	if e.Excused != "" {
 		add(p.T("incident.excused." + string(e.Excused)))

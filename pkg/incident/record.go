@@ -2,7 +2,9 @@
 package incident
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"xunjian/pkg/contract"
@@ -190,6 +192,19 @@ func (v Verification) Tell(p *i18n.Printer, loc *time.Location) string {
 	}
 	clock := func(t time.Time) string { return t.In(loc).Format("15:04") }
 	return p.T(key, "good", strconv.Itoa(v.Good), "of", strconv.Itoa(v.Of), "since", clock(v.Since), "until", clock(v.Until))
+}
+
+// TellRun says in a line how many samples were good, and of which checks no more can be had today.
+func TellRun(r symptom.Run, p *i18n.Printer) string {
+	var parts []string
+	asked := slices.DeleteFunc(slices.Clone(r.Of), func(check string) bool { return slices.Contains(r.Spent, check) })
+	if len(asked) > 0 {
+		parts = append(parts, p.T("incident.samples", "good", strconv.Itoa(r.Good), "checks", strings.Join(asked, ", ")))
+	}
+	if len(r.Spent) > 0 {
+		parts = append(parts, p.T("incident.samples_spent", "checks", strings.Join(r.Spent, ", ")))
+	}
+	return strings.Join(parts, " · ")
 }
 
 // Breached says that a deadline was missed.

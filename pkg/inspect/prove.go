@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
 	"xunjian/pkg/symptom"
 )
@@ -13,9 +14,10 @@ import (
 // Where several agents look on time, one round of each counts once. A round that could not run says nothing; one whose
 // first answer failed was bad, though the service was good when asked again.
 type proof struct {
-	good int
-	by   map[string]bool // agents whose part of the next one is in
-	why  string          // it last began anew
+	good  int
+	by    map[string]bool // agents whose part of the next one is in
+	why   string          // it last began anew
+	spent bool            // nobody had a budget left to ask again that day: what was good stands for enough
 }
 
 // doubt begins to count for the checks of a fault that is being told.
@@ -30,7 +32,13 @@ func (s *service) doubt(names []string) {
 // count takes in the newest round of a vantage.
 func (b *Board) count(now time.Time, s *service, v *vantage) {
 	p := s.proofs[v.spec.Name]
-	if p == nil || v.gaps > 0 {
+	if p == nil {
+		return
+	}
+	if v.gaps > 0 {
+		if p.good > 0 && b.spent(now, s, v.spec.Name) {
+			p.good, p.spent = contract.MaxSamples, true
+		}
 		return
 	}
 	if !v.clean() {
@@ -47,6 +55,16 @@ func (b *Board) count(now time.Time, s *service, v *vantage) {
 		}
 	}
 	p.good, p.by = min(p.good+1, contract.MaxSamples), nil
+}
+
+// spent says that the budgets of all agents that look at a check are.
+func (b *Board) spent(now time.Time, s *service, name string) bool {
+	for _, v := range s.vantages {
+		if v.spec.Name == name && !b.stale(now, v) && v.last.First().Class != check.ClassBudget {
+			return false
+		}
+	}
+	return true
 }
 
 // clean says that the newest round belongs to a row of good ones; while a service is slow, those that are not calm do not.
@@ -69,6 +87,9 @@ func (b *Board) samples(now time.Time, s *service) *symptom.Run {
 			continue
 		}
 		run.Of = append(run.Of, name)
+		if s.proofs[name].spent {
+			run.Spent = append(run.Spent, name)
+		}
 		run.Good = min(run.Good, s.proofs[name].good)
 	}
 	return run
@@ -159,12 +180,12 @@ func (b *Board) resume(svc *service, s symptom.Symptom) {
 		run.Of = append(run.Of, s.Run.Of...)
 	}
 	if s.Run != nil && !s.Firing {
-		run.Good = s.Run.Good
+		run.Good, run.Spent = s.Run.Good, s.Run.Spent
 		svc.over, svc.proven = s, run.Good
 	}
 	for _, name := range run.Of {
 		if slices.Contains(svc.names, name) {
-			svc.proofs[name] = &proof{good: run.Good}
+			svc.proofs[name] = &proof{good: run.Good, spent: slices.Contains(run.Spent, name)}
 		}
 	}
 	if len(svc.proofs) == 0 && !s.Firing {

@@ -35,6 +35,7 @@ func TestProof(t *testing.T) {
 	late := check.Attempt{Outcome: check.Slow, Duration: 1500 * time.Millisecond}
 	high := check.Attempt{Outcome: check.OK, Duration: 900 * time.Millisecond}
 	down, blip, dumb := failed(check.ClassConnect), []check.Attempt{failed(check.ClassStatus)[0], fine(), fine()}, unable("no secret")
+	spent := []check.Attempt{{Outcome: check.Unknown, Class: check.ClassBudget, Reason: "budget of 40 attempts a day is spent"}}
 	type one struct {
 		agent, check, request string
 		attempts              []check.Attempt
@@ -57,6 +58,11 @@ func TestProof(t *testing.T) {
 		"a bad one":            {slices.Concat(times(1, of("a", "sign", down...)), times(3, a), times(2, of("a", "sign", blip...)), times(3, a)), "failing 2 3 0 1 2 3"},
 		"a fault again":        {slices.Concat(times(1, of("a", "sign", down...)), times(3, a), times(1, of("a", "sign", down...)), times(3, a)), "failing 2 3 failing 2 3"},
 		"what could not run":   {slices.Concat(times(1, of("a", "sign", down...)), times(2, a, of("a", "sign", dumb)), times(2, a)), "failing 2 3 4"},
+		"a spent budget":       {slices.Concat(times(1, of("a", "sign", down...)), times(2, a), times(1, of("a", "sign", spent...))), "failing 2 20"},
+		"a new day":            {slices.Concat(times(1, of("a", "sign", down...)), times(2, a), times(1, of("a", "sign", spent...)), times(2, a)), "failing 2 20"},
+		"one spent before":     {slices.Concat(times(1, of("a", "sign", down...)), times(2, of("a", "sign", spent...)), times(2, a)), "failing 2"},
+		"one of two spent":     {slices.Concat(times(1, of("a", "sign", down...), of("b", "sign", down...)), times(2, a, of("b", "sign", fine())), times(2, of("a", "sign", spent...), of("b", "sign", fine()))), "failing failing 2"},
+		"one check spent":      {slices.Concat(times(1, of("a", "sign", down...), of("a", "deliver", down...)), times(2, a, of("a", "deliver", fine())), times(2, a, of("a", "deliver", spent...))), "failing 2 3 4"},
 		"nobody who could":     {slices.Concat(times(1, of("a", "sign", down...)), times(3, a), times(3, of("a", "sign", dumb)), times(3, a)), "failing 2 3 gap 1 2 3"},
 		"two agents":           {slices.Concat(times(1, of("a", "sign", down...), of("b", "sign", down...)), times(3, a, of("b", "sign", fine()))), "failing failing 2 3"},
 		"one stands by":        {slices.Concat(times(1, of("a", "sign", down...), one{"b", "sign", "r", down}), times(1, a, one{"b", "sign", "r", []check.Attempt{fine()}}), times(1, a, one{"b", "sign", "r", []check.Attempt{fine()}}), times(2, a)), "failing failing 2 3 4"},

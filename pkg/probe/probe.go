@@ -164,10 +164,10 @@ func (p *Prober) result(at time.Time, attempts ...check.Attempt) check.Result {
 	return r
 }
 
-// Skip is the round that was not made, for the reason given: a gap that is told.
+// Skip is the round that was not made since the day's budget is spent, in the words given: a gap that is told.
 func (p *Prober) Skip(at time.Time, reason error) (check.Result, []metric.Sample) {
 	a := setup(reason)
-	a.Start, a.Reason = at, clip(a.Reason)
+	a.Start, a.Class, a.Reason = at, check.ClassBudget, clip(a.Reason)
 	r := p.result(at, a)
 	return r, p.schema.samples(r)
 }

@@ -55,8 +55,9 @@ type Symptom struct {
 
 // Run is how many good samples in a row stand behind the end of a fault (R5).
 type Run struct {
-	Good int      `json:"good"`         // of the check that has fewest
-	Of   []string `json:"of,omitempty"` // the checks that took part in the fault
+	Good  int      `json:"good"`            // of the check that has fewest; of one in Spent always enough
+	Of    []string `json:"of,omitempty"`    // the checks that took part in the fault
+	Spent []string `json:"spent,omitempty"` // of them, those that had good ones and could not be asked again that day: their budget was spent
 }
 
 // Aside says that a check noticed it beside its verdict; Rule names it.
