@@ -151,6 +151,11 @@ func TestImportantPeriod(t *testing.T) {
 					got = append(got, x.At)
 				}
 			}
+			slices.SortFunc(got, time.Time.Compare) // what was on its way when the agent stopped comes after what is fresh, or twice
+			all := len(got)
+			if got = slices.CompactFunc(got, time.Time.Equal); all-len(got) > 1 {
+				t.Errorf("%s: %d rounds were told twice", name, all-len(got))
+			}
 			var lost []time.Time
 			n := 0
 			for tick := got[0]; tick.Before(begin.Add(3 * time.Hour)); tick = tick.Add(30 * time.Second) {
