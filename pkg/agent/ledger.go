@@ -118,7 +118,7 @@ func (l *ledger) keep(name string, e entry) error {
 	before, had := l.kept[name]
 	l.kept[name] = e
 	for n, x := range l.kept {
-		if n != name && x.Day != e.Day && time.Since(x.Control) > 2*controlEvery {
+		if n != name && e.Day != "" && x.Day != e.Day && time.Since(x.Control) > 2*controlEvery { // what has no budget does not know the day
 			delete(l.kept, n)
 		}
 	}

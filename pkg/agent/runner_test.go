@@ -448,6 +448,10 @@ func TestLedgerForgets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := l.controlled("free", time.Now()); err != nil || len(l.kept) != 51 {
+		t.Errorf("the negative control of a check without a budget leaves %d of 51: %v", len(l.kept), err)
+	}
+	delete(l.kept, "free")
 	if _, err := l.take("c0", "2026-11-25", 9, 5); err != nil {
 		t.Fatal(err)
 	}
