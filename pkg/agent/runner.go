@@ -204,7 +204,7 @@ func (r *runner) unwell(result check.Result) {
 // thin leaves out of a good round what was well the last time too. It is told again now and then, for what the collector
 // was told while it was away did not count.
 func (r *runner) thin(result check.Result) check.Result {
-	r.unwell(result)
+	defer r.unwell(result) // last: what one attempt found well and the next did not is told well the next time
 	a := result.First()
 	if len(a.Findings) == 0 {
 		return result

@@ -479,4 +479,8 @@ func TestFindingOfASecondAttemptEnds(t *testing.T) {
 	if told() != 1 {
 		t.Error("its end is not told")
 	}
+	r.thin(check.Result{Attempts: []check.Attempt{{Outcome: check.Slow, Findings: []check.Finding{well}}, {Outcome: check.Slow, Findings: []check.Finding{bad}}}})
+	if told() != 1 {
+		t.Error("its end is not told where the first attempt found it well")
+	}
 }

@@ -3,6 +3,7 @@ package check
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -155,6 +156,30 @@ type Attempt struct {
 	Steps      []Step        `json:"steps,omitempty"`
 	Findings   []Finding     `json:"findings,omitempty"`
 	Values     []float64     `json:"-"` // of the kind's own series, in their order; they leave the agent as samples
+}
+
+// gravity orders the levels of findings, that all is well first. A word of a newer agent that is not here counts as minor.
+var gravity = map[string]int{"": 0, "minor": 1, "general": 2, "urgent": 3}
+
+// Note adds what was noticed. An attempt tells one thing of each name: the gravest, and the first of several as grave, so that
+// what is well in one part (a daily sweep) hides no trouble in another (the run's own clean-up).
+func (a *Attempt) Note(findings ...Finding) {
+	for _, f := range findings {
+		i := slices.IndexFunc(a.Findings, func(g Finding) bool { return g.Name == f.Name })
+		switch {
+		case i < 0:
+			a.Findings = append(a.Findings, f)
+		case f.gravity() > a.Findings[i].gravity():
+			a.Findings[i] = f
+		}
+	}
+}
+
+func (f Finding) gravity() int {
+	if g, ok := gravity[f.Level]; ok {
+		return g
+	}
+	return gravity["minor"]
 }
 
 // Result is one round of a check: the scheduled attempt, and two more on fresh connections when the first was not ok.

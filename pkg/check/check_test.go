@@ -2,6 +2,7 @@ package check
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -193,5 +194,16 @@ func TestSpecTravelsAsJSON(t *testing.T) {
 	}
 	if diff := cmp.Diff(s, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// An attempt tells one thing of each name, the gravest.
+func TestNote(t *testing.T) {
+	var a Attempt
+	a.Note(Finding{Name: "cleanup"}, Finding{Name: "balance", Level: "general", Reason: "first"}, Finding{Name: "cleanup", Level: "minor"})
+	a.Note(Finding{Name: "balance", Level: "general", Reason: "second"}, Finding{Name: "cleanup"}, Finding{Name: "licence", Level: "of tomorrow"}, Finding{Name: "licence"})
+	want := []Finding{{Name: "cleanup", Level: "minor"}, {Name: "balance", Level: "general", Reason: "first"}, {Name: "licence", Level: "of tomorrow"}}
+	if !slices.Equal(a.Findings, want) {
+		t.Errorf("%+v, want %+v", a.Findings, want)
 	}
 }

@@ -68,7 +68,6 @@ type Run struct {
 	Vars     map[string]string // as they were at the end
 	LoggedIn bool              // a login step's credentials were taken
 	Refused  bool              // and a login step's were not
-	Tidied   bool              // Finally had something to do, and did it
 }
 
 // Event is one step as it may be shown: secrets are masked, bodies and values clipped.

@@ -216,7 +216,7 @@ func (s *session) warn(e *expect, pg *page, r *Run) error {
 	}
 	f, err := warn(e.Warn, s.scope.mask.hide(values[0]), time.Now())
 	if err == nil {
-		r.Findings = append(r.Findings, f)
+		r.Note(f)
 	}
 	return err
 }

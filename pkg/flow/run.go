@@ -119,11 +119,11 @@ func (s *session) steps(ctx context.Context, steps []*step, r *Run) bool {
 		}
 		result, bad := s.make(ctx, st, r)
 		if bad != nil && bad.Trouble == check.Warning {
-			r.Findings = append(r.Findings, check.Finding{Name: st.Name, Level: "minor", Reason: titled(st, bad.Reason)})
+			r.Note(check.Finding{Name: st.Name, Level: "minor", Reason: titled(st, bad.Reason)})
 			result.Outcome = check.Fail
 			bad = nil
 		} else if bad == nil && st.warns() {
-			r.Findings = append(r.Findings, check.Finding{Name: st.Name}) // ends what was told before
+			r.Note(check.Finding{Name: st.Name}) // ends what was told before
 		}
 		r.Steps = append(r.Steps, result)
 		switch {
@@ -328,9 +328,8 @@ func (s *session) tidy(ctx context.Context, steps []*step, r *Run) {
 	}
 	switch {
 	case first != nil:
-		r.Findings = append(r.Findings, *first)
+		r.Note(*first)
 	case made > 0:
-		r.Tidied = true
-		r.Findings = append(r.Findings, check.Finding{Name: cleanup, Reason: "what was written is removed"})
+		r.Note(check.Finding{Name: cleanup, Reason: "what was written is removed"})
 	}
 }

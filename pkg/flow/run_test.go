@@ -239,11 +239,11 @@ func TestFinally(t *testing.T) {
     - {name: gone, request: {url: "/things/{{ id }}"}, expect: [{status: [%d]}]}
 `
 	r := program(t, url, fmt.Sprintf(text, "things", 405)).Run(t.Context(), call)
-	if r.Outcome != check.Fail || removed.Load() != 1 || !r.Tidied || len(r.Steps) != 3 {
+	if r.Outcome != check.Fail || removed.Load() != 1 || len(r.Steps) != 3 || len(r.Findings) != 1 || r.Findings[0].Level != "" {
 		t.Errorf("%+v, removed %d", r, removed.Load())
 	}
 	r = program(t, url, fmt.Sprintf(text, "things", 404)).Run(t.Context(), call)
-	if f := r.Findings; len(f) != 1 || f[0].Name != "cleanup" || f[0].Level != "minor" || r.Tidied {
+	if f := r.Findings; len(f) != 1 || f[0].Name != "cleanup" || f[0].Level != "minor" {
 		t.Errorf("%+v", f)
 	}
 	removed.Store(0)
@@ -258,6 +258,33 @@ func TestFinally(t *testing.T) {
 	c.Tidy = 200 * time.Millisecond
 	if r := hung.Run(t.Context(), c); r.Findings == nil || r.Duration > 150*time.Millisecond+margin {
 		t.Errorf("a clean-up that hangs: %+v", r)
+	}
+}
+
+// The daily sweep and the run's own clean-up are one finding, which neither hides from the other.
+func TestSweepAndCleanUpAreOneFinding(t *testing.T) {
+	url := serve(t, map[string]http.HandlerFunc{
+		"POST /things":  says("application/json", `{"id":"7","left":["3"]}`),
+		"GET /{kind}/7": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
+	})
+	const text = `
+  steps:
+    - {name: make, request: {url: /things, method: POST}, extract: {id: {json: id}}}
+  finally:
+    - {name: gone, request: {url: "/things/{{ id }}"}, expect: [{status: [%d]}]}
+  sweep:
+    - {name: swept, request: {url: "/swept/{{ id }}"}, expect: [{status: [%d]}]}
+`
+	for _, x := range []struct {
+		own, swept int
+		level      string
+	}{{404, 404, ""}, {410, 404, "minor"}, {404, 410, "minor"}} {
+		c := call
+		c.Sweep = true
+		r := program(t, url, fmt.Sprintf(text, x.own, x.swept)).Run(t.Context(), c)
+		if f := r.Findings; len(r.Steps) != 3 || len(f) != 1 || f[0].Name != "cleanup" || f[0].Level != x.level {
+			t.Errorf("own %d, swept %d: %+v", x.own, x.swept, r)
+		}
 	}
 }
 

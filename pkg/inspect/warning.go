@@ -39,7 +39,9 @@ type noticed struct {
 func (b *Board) warn(now time.Time, spec check.Spec, agent string, r check.Result) (out []symptom.Symptom) {
 	last := map[string]check.Finding{}
 	for _, a := range r.Attempts {
-		for _, f := range a.Findings {
+		var one check.Attempt // older agents may tell two things of one name
+		one.Note(a.Findings...)
+		for _, f := range one.Findings {
 			if a.Class == check.ClassTLS && !f.Until.IsZero() && !f.Until.After(a.Start) {
 				continue
 			}
@@ -132,10 +134,11 @@ func (b *Board) nameOf(name string) string {
 	return name
 }
 
-// drop forgets agents that have not said anything of a finding for an hour while others have: they look no longer.
+// drop forgets agents that have not said anything of a finding for ten minutes and some rounds while others have: they look no
+// longer (standing by, gone), for what is not well is told with each round.
 func (b *Board) drop(now time.Time, spec check.Spec, w *warning) {
 	for agent, n := range w.by {
-		if now.Sub(n.on) > time.Hour+time.Duration(b.cfg.StaleAfter)*spec.Every {
+		if now.Sub(n.on) > 10*time.Minute+time.Duration(b.cfg.StaleAfter)*max(spec.Every, spec.Hours.Otherwise) {
 			delete(w.by, agent)
 		}
 	}

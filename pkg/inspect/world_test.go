@@ -317,6 +317,27 @@ func TestFindings(t *testing.T) {
 	w.one("of before a restart", with("a", check.Finding{Name: "certificate"}), symptom.Warning, contract.Minor, false)
 }
 
+// What an agent found ends when another that took over its check goes on finding it well, and of two findings of one name
+// within an attempt the graver counts.
+func TestFindingIsTakenOver(t *testing.T) {
+	w := newWorld(t, two, onTen("sign", "signature"))
+	with := func(agent string, findings ...check.Finding) []symptom.Symptom {
+		a := fine()
+		a.Findings = findings
+		return w.sees(agent, "sign", "", a)
+	}
+	bad, well := check.Finding{Name: "cleanup", Level: "minor"}, check.Finding{Name: "cleanup"}
+	w.one("one part well, another not", with("a", bad, well), symptom.Warning, contract.Minor, true)
+	w.pass(10 * time.Second)
+	w.none("the same the other way round", with("a", well, bad))
+	w.pass(10 * time.Second)
+	w.none("another finds it well", with("b", well))
+	w.pass(10 * time.Minute)
+	w.none("the first one may come back", with("b", well))
+	w.pass(time.Minute)
+	w.one("it looks no longer", with("b", well), symptom.Warning, contract.Minor, false)
+}
+
 // The negative control that goes through is told once, and its result is no round of the check.
 func TestBlindProbe(t *testing.T) {
 	w := newWorld(t, two, onTen("sign", "signature"))

@@ -151,7 +151,7 @@ func (a *account) learn(r *flow.Run, secrets map[string]string, now time.Time) {
 		refusals.add(a.shared(secrets), a.state.Check, 1)
 		all, _ := refusals.total(a.shared(secrets))
 		if all = max(all, a.state.Refusals); all >= maxRefusals {
-			r.Findings = append(r.Findings, a.finding(all))
+			r.Note(a.finding(all))
 		}
 	case r.LoggedIn:
 		refusals.forget(a.shared(secrets))
@@ -159,7 +159,7 @@ func (a *account) learn(r *flow.Run, secrets map[string]string, now time.Time) {
 			a.state = accountState{Check: a.state.Check, Worked: true}
 			a.save()
 		}
-		r.Findings = append(r.Findings, check.Finding{Name: accountFinding, Reason: "the probe account is taken"})
+		r.Note(check.Finding{Name: accountFinding, Reason: "the probe account is taken"})
 	}
 }
 

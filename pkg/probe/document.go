@@ -30,7 +30,7 @@ func newDocument(spec check.Spec, env Env) (Asker, error) {
 	w := &versionWatch{}
 	f.after = func(r *flow.Run) {
 		if v := r.Vars["version"]; v != "" {
-			r.Findings = append(r.Findings, w.look(v, time.Now()))
+			r.Note(w.look(v, time.Now()))
 		}
 	}
 	return f.asker(), nil

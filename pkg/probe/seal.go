@@ -66,7 +66,7 @@ func (j *sealJudge) look(r *flow.Run, now time.Time) {
 	r.Values = []float64{math.NaN(), math.NaN(), float64(j.made.Load())}
 	if c := shownCertificate(r.Vars[varCertificate]); c != nil {
 		r.Values[0] = float64(c.NotAfter.Unix())
-		r.Findings = append(r.Findings, expiryFinding("seal-certificate", c.Subject.CommonName, c.NotAfter, j.limits, now), j.change(c))
+		r.Note(expiryFinding("seal-certificate", c.Subject.CommonName, c.NotAfter, j.limits, now), j.change(c))
 	}
 	if end, err := time.Parse(time.RFC3339, r.Vars[varSealEnd]); err == nil {
 		r.Values[1] = float64(end.Unix())
@@ -74,7 +74,7 @@ func (j *sealJudge) look(r *flow.Run, now time.Time) {
 		if f.Level != "" {
 			f.Reason = fmt.Sprintf("test seal ends %s, %d days left", end.UTC().Format(time.RFC3339), int(f.Value))
 		}
-		r.Findings = append(r.Findings, f)
+		r.Note(f)
 	}
 }
 

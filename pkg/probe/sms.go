@@ -308,7 +308,7 @@ func (r *smsRun) found(name, level, reason string, value float64) {
 	if level != "" {
 		f.Reason = clip(r.clean(reason))
 	}
-	r.attempt.Findings = append(r.attempt.Findings, f)
+	r.attempt.Note(f)
 }
 
 // telephone is a mobile number of China, such as a platform may repeat.

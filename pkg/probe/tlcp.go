@@ -146,7 +146,7 @@ func (t *tlcpAsker) tell(a *check.Attempt, l *link, h *tlcp.Hello, now time.Time
 		}
 		ends[i] = float64(c.NotAfter.Unix())
 		if !t.expiry.Off {
-			a.Findings = append(a.Findings, expiryFinding("certificate-"+usages[i].label, c.Subject.CommonName+" ("+usages[i].people+")", c.NotAfter, t.expiry, now))
+			a.Note(expiryFinding("certificate-"+usages[i].label, c.Subject.CommonName+" ("+usages[i].people+")", c.NotAfter, t.expiry, now))
 		}
 	}
 	for _, c := range h.Chain {

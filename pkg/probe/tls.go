@@ -159,7 +159,7 @@ func (l *link) tell(a *check.Attempt, limits check.Expiry) {
 	}
 	a.CertExpiry = l.shown.expiry
 	if !limits.Off {
-		a.Findings = append(a.Findings, l.shown.finding(limits, time.Now()))
+		a.Note(l.shown.finding(limits, time.Now()))
 	}
 }
 
