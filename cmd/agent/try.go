@@ -82,7 +82,7 @@ func (s *story) step(e flow.Event) {
 	}
 	fmt.Fprintf(s.w, "\n%2d. %s %s%s  %s  %s\n", s.made, s.mark(e.Result.Outcome), s.title(e.Step), critical, s.outcome(e.Result.Outcome), short(e.Result.Duration))
 	if e.Result.Reason != "" {
-		fmt.Fprintf(s.w, "    %s\n", e.Result.Reason)
+		fmt.Fprintf(s.w, "    %s\n", s.p.Sentence(e.Result.Reason))
 	}
 	if s.verbose {
 		for _, x := range e.Exchanges {
@@ -141,14 +141,14 @@ func (s *story) end(spec check.Spec, a check.Attempt) {
 		fmt.Fprintf(s.w, "  %s\n", s.p.T("agent.try.trouble."+string(a.Trouble)))
 	}
 	if a.Reason != "" {
-		fmt.Fprintf(s.w, "  %s\n", a.Reason)
+		fmt.Fprintf(s.w, "  %s\n", s.p.Sentence(a.Reason))
 	}
 	if left := notMade(spec, a); len(left) > 0 {
 		fmt.Fprintf(s.w, "  %s %s\n", s.p.T("agent.try.not_made"), strings.Join(left, ", "))
 	}
 	for _, f := range a.Findings {
 		if f.Level != "" {
-			fmt.Fprintf(s.w, "  ! %s  %s: %s\n", s.p.T("agent.try.level."+f.Level), f.Name, f.Reason)
+			fmt.Fprintf(s.w, "  ! %s  %s: %s\n", s.p.T("agent.try.level."+f.Level), f.Name, s.p.Sentence(f.Reason))
 		}
 	}
 }

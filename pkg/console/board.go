@@ -167,7 +167,7 @@ func serviceOf(p *i18n.Printer, s inspect.Status) serviceView {
 	}
 	v.Check = worst.Check
 	for _, step := range worst.Steps[:min(len(worst.Steps), maxSteps)] {
-		v.Steps = append(v.Steps, stepView{plain(step.Name), millis(step.Duration), plain(step.Reason), step.Outcome})
+		v.Steps = append(v.Steps, stepView{plain(step.Name), millis(step.Duration), plain(p.Sentence(step.Reason)), step.Outcome})
 		if step.Outcome == check.Fail && !v.Failed {
 			v.Failed, v.Detail = true, p.T("inspect.step", "step", plain(step.Name), "what", p.T("inspect.class."+string(step.Class)))
 		}
@@ -194,7 +194,7 @@ func findingsOf(p *i18n.Printer, s inspect.Status) (out []string) {
 			if p.Has("inspect.finding." + name) {
 				name = p.T("inspect.finding." + name)
 			}
-			text := plain(p.T("inspect.finding", "name", name, "what", f.Reason))
+			text := plain(p.T("inspect.finding", "name", name, "what", p.Sentence(f.Reason)))
 			if !slices.Contains(out, text) && len(out) < maxSteps {
 				out = append(out, text)
 			}

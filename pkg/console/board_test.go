@@ -331,15 +331,15 @@ func TestBoardShowsSteps(t *testing.T) {
 		Start: now, Duration: 3 * time.Second, Outcome: check.Fail, Class: check.ClassContent, Reason: "seen", Trouble: check.Wrong,
 		Steps: []check.Step{
 			{Name: "login", Outcome: check.OK, Duration: 120 * time.Millisecond},
-			{Name: "verify", Outcome: check.Fail, Class: check.ClassContent, Duration: 30 * time.Millisecond, Reason: "the signature <b>does not verify"},
+			{Name: "verify", Outcome: check.Fail, Class: check.ClassContent, Duration: 30 * time.Millisecond, Reason: `expect[0]: value {{ <b> }} is "false", want "true"`},
 		},
-		Findings: []check.Finding{{Name: "certificate", Level: "minor", Reason: "29 d"}},
+		Findings: []check.Finding{{Name: "certificate", Level: "minor", Reason: "certificate of a.cn ends 2026-12-20, 29 days left"}},
 	}
 	r.board.Observe(now, "vm", check.Result{Check: "signature-health", Service: "signature", At: now, Attempts: []check.Attempt{a, a, a}})
 	v := r.as(access.Viewer)
 	for lang, wants := range map[string][]string{
-		"zh-CN": {"signature-health 的步骤", "步骤 verify：应答内容不符", "证书：29 d", "<b>login</b> <span>正常</span> <small>120 ms</small>", "the signature &lt;b&gt;does not verify"},
-		"en":    {"Steps of signature-health", "step verify: wrong content", "certificate: 29 d", "<b>verify</b> <span>failed</span> <small>30 ms · the signature"},
+		"zh-CN": {"signature-health 的步骤", "步骤 verify：应答内容不符", "证书：a.cn 的证书将于 2026-12-20 到期，还剩 29 天", "<b>login</b> <span>正常</span> <small>120 ms</small>", "值 {{ &lt;b&gt; }} 为"},
+		"en":    {"Steps of signature-health", "step verify: wrong content", "certificate: certificate of a.cn ends 2026-12-20, 29 days left", "<b>verify</b> <span>failed</span> <small>30 ms · expect[0]: value"},
 	} {
 		page := v.get("/?lang=" + lang).Body.String()
 		for _, want := range wants {

@@ -25,6 +25,9 @@ func warn(l *check.Limits, text string, now time.Time) (check.Finding, error) {
 		}
 		f.Until, f.Value = until, math.Floor(until.Sub(now).Hours()/24)
 		f.Reason = fmt.Sprintf("%s ends on %s, %.0f days left", l.Name, until.Format(time.DateOnly), f.Value)
+		if until.Before(now) {
+			f.Reason = fmt.Sprintf("%s ended on %s", l.Name, until.Format(time.DateOnly))
+		}
 	} else {
 		n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {

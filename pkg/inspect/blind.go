@@ -114,7 +114,7 @@ func (b *Board) look(now time.Time, agent string) *symptom.Symptom {
 	case w.cut == "" && (w.others == 0 || w.others <= w.with):
 		return nil // nobody sees otherwise: then it is so
 	}
-	e.lost, e.since, e.reason = true, w.since, w.cut
+	e.lost, e.since, e.reason = true, w.since, b.text.Sentence(w.cut)
 	if e.reason == "" {
 		e.reason = b.text.T("inspect.others_see", "n", strconv.Itoa(w.others))
 	}

@@ -39,7 +39,7 @@ func (b *Board) gapSymptom(now time.Time, s *service, firing bool) symptom.Sympt
 	}
 	for _, v := range s.ordered() {
 		if v.gaps > 0 {
-			detail = b.text.T("inspect.cannot_run", "check", v.spec.Name, "agent", v.agent, "what", v.detail)
+			detail = b.text.T("inspect.cannot_run", "check", v.spec.Name, "agent", v.agent, "what", b.text.Sentence(v.detail))
 		}
 	}
 	return symptom.Symptom{
@@ -161,7 +161,7 @@ func (b *Board) why(now time.Time, s *service, name string) (why string) {
 		switch {
 		case v.spec.Name != name:
 		case v.gaps > 0 && !b.stale(now, v):
-			return b.text.T("inspect.unable", "agent", v.agent, "what", v.detail)
+			return b.text.T("inspect.unable", "agent", v.agent, "what", b.text.Sentence(v.detail))
 		case v.last.Request == "" || why == "":
 			why = b.text.T("inspect.no_result", "agent", v.agent)
 		}

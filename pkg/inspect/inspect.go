@@ -216,10 +216,10 @@ func (b *Board) heed(now time.Time, v *vantage, r check.Result) {
 	first := r.First()
 	switch {
 	case cutOff(r) && (r.Cut != "" || b.lost(v.agent)):
-		v.skip(now, r, b.text.T("inspect.cut", "what", orElse(r.Cut, b.eye(v.agent).reason)))
+		v.skip(now, r, b.text.T("inspect.cut", "what", b.text.Sentence(orElse(r.Cut, b.eye(v.agent).reason))))
 		return
 	case first.Outcome == check.Fail && first.Class == check.ClassAuth && first.Trouble == "" && !b.worked[r.Check]:
-		v.skip(now, r, b.text.T("inspect.never_worked", "what", first.Reason))
+		v.skip(now, r, b.text.T("inspect.never_worked", "what", b.text.Sentence(first.Reason)))
 		return
 	case first.Outcome == check.OK || first.Outcome == check.Slow:
 		b.worked[r.Check] = true

@@ -7,6 +7,7 @@ import (
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/symptom"
 )
 
@@ -319,6 +320,22 @@ func TestFailuresStandFirst(t *testing.T) {
 	for i, e := range s.Evidence[:3] {
 		if !strings.HasPrefix(e.Text, "sign ") {
 			t.Errorf("evidence %d is %q", i, e.Text)
+		}
+	}
+}
+
+// What a probe found is told in the board's language, and the step is named once.
+func TestReasonsInTheReadersLanguage(t *testing.T) {
+	a := check.Attempt{
+		Outcome: check.Fail, Class: check.ClassStatus, Reason: "documents: 404 Not Found, want one of [401]: no such route",
+		Steps: []check.Step{{Name: "documents", Outcome: check.Fail}},
+	}
+	for lang, want := range map[string]string{
+		"zh-CN": "步骤 documents：状态码异常：404 Not Found，应为 [401] 之一；应答：no such route",
+		"en":    "step documents: unexpected status: 404 Not Found, want one of [401]: no such route",
+	} {
+		if got := describe(a, i18n.For(lang)); got != want {
+			t.Errorf("%s: %q, want %q", lang, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"xunjian/pkg/check"
@@ -158,18 +159,20 @@ func (v *vantage) turnBad(now time.Time, class symptom.Class, first check.Attemp
 	v.detail = detail
 }
 
-// describe says what one attempt saw: the step and the class in words, the probe's own reason as it is.
+// describe says what one attempt saw, in words: the step, the class and the probe's own reason.
 func describe(a check.Attempt, text *i18n.Printer) string {
 	if a.Outcome == check.Slow || a.Outcome == check.OK {
 		return text.T("inspect.took", "time", a.Duration.Round(time.Millisecond).String())
 	}
-	what := text.T("inspect.class."+string(a.Class)) + ": " + a.Reason
+	what := func(reason string) string {
+		return text.T("inspect.what", "class", text.T("inspect.class."+string(a.Class)), "reason", text.Sentence(reason))
+	}
 	for _, s := range a.Steps {
 		if s.Outcome == check.Fail {
-			return text.T("inspect.step", "step", s.Name, "what", what)
+			return text.T("inspect.step", "step", s.Name, "what", what(strings.TrimPrefix(a.Reason, s.Name+": ")))
 		}
 	}
-	return what
+	return what(a.Reason)
 }
 
 // turnGood counts the way back: rounds in a row for a fault, time below the threshold for slowness (R15).

@@ -191,7 +191,7 @@ func (v *vantage) stepEvidence(text *i18n.Printer, most int) (out []symptom.Evid
 		line := text.T("inspect.step_line", "check", v.spec.Name, "step", s.Name, "outcome", text.T("inspect.outcome."+string(s.Outcome)),
 			"time", s.Duration.Round(time.Millisecond).String())
 		if s.Reason != "" {
-			line += " " + s.Reason
+			line += " " + text.Sentence(s.Reason)
 		}
 		out = append(out, symptom.Evidence{At: at, Agent: v.agent, Text: line})
 		at = at.Add(s.Duration)

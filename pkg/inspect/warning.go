@@ -7,6 +7,7 @@ import (
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/symptom"
 )
 
@@ -74,7 +75,7 @@ func (b *Board) controlled(now time.Time, spec check.Spec, agent string, r check
 	case check.Unknown:
 		return nil
 	case check.Fail:
-		f.Level, f.Reason = string(contract.Minor), b.text.T("inspect.blind", "what", a.Reason)
+		f.Level, f.Reason = string(contract.Minor), b.text.T("inspect.blind", "what", b.text.Sentence(a.Reason))
 	}
 	if s := b.notice(now, spec, agent, f); s != nil {
 		return []symptom.Symptom{*s}
@@ -119,8 +120,8 @@ func (b *Board) notice(now time.Time, spec check.Spec, agent string, f check.Fin
 	}
 	w.told = symptom.Symptom{
 		Source: symptom.FromProbe, Service: spec.Service, Component: spec.Name, Class: symptom.Warning, Rule: f.Name, Level: level,
-		Detail: b.text.T("inspect.finding", "name", b.nameOf(f.Name), "what", worst.Reason), Firing: true, Since: worst.at, At: now,
-		Evidence: w.evidence(),
+		Detail: b.text.T("inspect.finding", "name", b.nameOf(f.Name), "what", b.text.Sentence(worst.Reason)), Firing: true, Since: worst.at, At: now,
+		Evidence: w.evidence(b.text),
 	}
 	told := w.told
 	return &told
@@ -163,9 +164,9 @@ func (w *warning) end(now time.Time, detail string) *symptom.Symptom {
 	return &s
 }
 
-func (w *warning) evidence() (out []symptom.Evidence) {
+func (w *warning) evidence(words *i18n.Printer) (out []symptom.Evidence) {
 	for agent, n := range w.by {
-		text := n.Reason
+		text := words.Sentence(n.Reason)
 		if !n.Until.IsZero() {
 			text += " (" + n.Until.UTC().Format(time.RFC3339) + ")"
 		}

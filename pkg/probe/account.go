@@ -125,7 +125,7 @@ func (a *account) unlocked(secrets map[string]string) bool {
 func (a *account) finding(n int) check.Finding {
 	return check.Finding{
 		Name: accountFinding, Level: "general",
-		Reason: fmt.Sprintf("探测账号被拒 probe account refused %d times, last on %s: %s; to go on: agent unlock %s",
+		Reason: fmt.Sprintf("probe account refused %d times, last on %s: %s; to go on: agent unlock %s",
 			n, a.state.Since.Format(time.DateTime), a.state.Reason, a.state.Check),
 	}
 }

@@ -48,7 +48,7 @@ func (w *versionWatch) look(version string, now time.Time) check.Finding {
 	f := check.Finding{Name: "version", Reason: "version " + version}
 	if !w.changed.IsZero() && now.Sub(w.changed) < upgradeTold {
 		f.Level = "minor"
-		f.Reason = fmt.Sprintf("版本变化 version changed at %s: %s, before %s", w.changed.UTC().Format(time.RFC3339), version, w.before)
+		f.Reason = fmt.Sprintf("version changed at %s: %s, before %s", w.changed.UTC().Format(time.RFC3339), version, w.before)
 	}
 	return f
 }

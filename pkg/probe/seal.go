@@ -72,7 +72,10 @@ func (j *sealJudge) look(r *flow.Run, now time.Time) {
 		r.Values[1] = float64(end.Unix())
 		f := expiryFinding("seal", "", end, j.limits, now)
 		if f.Level != "" {
-			f.Reason = fmt.Sprintf("test seal ends %s, %d days left", end.UTC().Format(time.RFC3339), int(f.Value))
+			f.Reason = fmt.Sprintf("test seal ends on %s, %d days left", end.UTC().Format(time.RFC3339), int(f.Value))
+		}
+		if end.Before(now) {
+			f.Reason = "test seal ended on " + end.UTC().Format(time.RFC3339)
 		}
 		r.Note(f)
 	}
@@ -83,7 +86,7 @@ func (j *sealJudge) change(c *smx509.Certificate) check.Finding {
 	f := check.Finding{Name: "seal-certificate-change"}
 	if !c.Equal(j.pinned) {
 		f.Level = "minor"
-		f.Reason = fmt.Sprintf("换证 certificate changed: serial %s, pinned %s; look into it, then pin the new one (seal.certificate_file)",
+		f.Reason = fmt.Sprintf("certificate changed: serial %s, pinned %s; look into it, then pin the new one (seal.certificate_file)",
 			serialOf(c), serialOf(j.pinned))
 	}
 	return f

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/probe"
 	"xunjian/pkg/simulator"
 )
@@ -95,7 +97,33 @@ func newProber(t *testing.T, spec check.Spec) *probe.Prober {
 func round(t *testing.T, p *probe.Prober) check.Result {
 	t.Helper()
 	r, _ := p.Run(t.Context(), time.Now())
+	readable(t, r)
 	return r
+}
+
+// aside is what others said or configured, and what has no other name: in quotes or brackets, behind 应答：, expressions.
+var aside = regexp.MustCompile(`"(\\.|[^"\\])*"?|应答：.*|\{\{.*|[（(].*|, \p{Han}+ [a-z ]+|agent unlock`)
+
+// words are two words of English that stand together.
+var words = regexp.MustCompile(`\b[a-z]{2,}('s)? [a-z]{2,}\b`)
+
+// readable sees that people read in Chinese what a round says.
+func readable(t *testing.T, r check.Result) {
+	t.Helper()
+	for _, a := range r.Attempts {
+		said := []string{a.Reason}
+		for _, s := range a.Steps {
+			said = append(said, s.Reason)
+		}
+		for _, f := range a.Findings {
+			said = append(said, f.Reason)
+		}
+		for _, s := range said {
+			if zh := i18n.For("zh-CN").Sentence(s); words.MatchString(aside.ReplaceAllString(zh, "")) {
+				t.Errorf("%s: %q is read as %q", r.Check, s, zh)
+			}
+		}
+	}
 }
 
 func wantOK(t *testing.T, p *probe.Prober) {

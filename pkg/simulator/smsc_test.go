@@ -106,6 +106,7 @@ func TestShippedChecksFindAllWell(t *testing.T) {
 				spec.SMS.Version = version
 				p := newProber(t, spec)
 				r, samples := p.Run(t.Context(), time.Now())
+				readable(t, r)
 				a := r.First()
 				if a.Outcome != check.OK {
 					t.Fatalf("%s: %s", a.Outcome, a.Reason)
