@@ -104,6 +104,7 @@ var expected = map[string]map[simulator.Mode]due{
 	simulator.SMPP: centre("sms-smpp-delivery"),
 	simulator.CMPP: centre("sms-delivery"),
 	simulator.Gateway: with(map[simulator.Mode]due{
+		simulator.LoginPage:       opens("down", "urgent", "登录页|auth plugin gone"), // whichever check is the first
 		simulator.RouteLost:       opens("down", "urgent", "documents"),
 		simulator.UpstreamDead:    opens("down", "urgent", "502"),
 		simulator.RateLimited:     stays("gateway-deep", "unknown", "429"),
