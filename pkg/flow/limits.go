@@ -24,16 +24,16 @@ func warn(l *check.Limits, text string, now time.Time) (check.Finding, error) {
 			return f, fmt.Errorf("%q is not a date", check.Clip(text, maxSeen))
 		}
 		f.Until, f.Value = until, math.Floor(until.Sub(now).Hours()/24)
-		f.Reason = fmt.Sprintf("%s ends on %s, %.0f days left", l.Name, until.Format(time.DateOnly), f.Value)
+		f.Reason = fmt.Sprintf("ends on %s, %.0f days left", until.Format(time.DateOnly), f.Value)
 		if until.Before(now) {
-			f.Reason = fmt.Sprintf("%s ended on %s", l.Name, until.Format(time.DateOnly))
+			f.Reason = "ended on " + until.Format(time.DateOnly)
 		}
 	} else {
 		n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
 			return f, fmt.Errorf("%q is not a number", check.Clip(text, maxSeen))
 		}
-		f.Value, f.Reason = n, fmt.Sprintf("%s: %s left", l.Name, strconv.FormatFloat(n, 'f', -1, 64))
+		f.Value, f.Reason = n, strconv.FormatFloat(n, 'f', -1, 64)+" left"
 	}
 	for _, limit := range [...]struct{ level, at string }{{"urgent", l.Urgent}, {"general", l.General}, {"minor", l.Minor}} {
 		if limit.at != "" && passed(limit.at, f, dates, now) {
