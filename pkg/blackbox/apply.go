@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"xunjian/pkg/check"
@@ -50,10 +51,13 @@ func (m Modules) Apply(s check.Spec, fail config.Fail) check.Spec {
 	return s
 }
 
+// schemeForm is a scheme that stands where a target's does: an address in a query is none.
+var schemeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+
 // target fills in what blackbox_exporter lets targets leave out.
 func target(s check.Spec) string {
 	switch {
-	case s.Kind == "http" && !strings.Contains(s.Target, "://"):
+	case s.Kind == "http" && !schemeForm.MatchString(s.Target):
 		return "http://" + s.Target
 	case s.Kind == "grpc":
 		bare := strings.TrimPrefix(strings.TrimPrefix(s.Target, "http://"), "https://")

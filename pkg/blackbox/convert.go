@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,10 +18,13 @@ import (
 // followed is how many redirects blackbox_exporter follows.
 const followed = 10
 
-// refuse tells of keys that are given and cannot be honoured.
+// refuse tells of keys that are given and cannot be honoured. What is written out and says no more than its absence is fine.
 func refuse(fail config.Fail, why string, keys map[string]any) {
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if keys[key] != nil {
+		switch v := reflect.ValueOf(keys[key]); {
+		case !v.IsValid() || v.IsZero():
+		case (v.Kind() == reflect.Map || v.Kind() == reflect.Slice) && v.Len() == 0:
+		default:
 			fail(key, "cannot be honoured: %s", why)
 		}
 	}
@@ -94,16 +98,24 @@ func (h httpProbe) into(s *check.Spec, dir string, fail config.Fail) {
 		Method: cmp.Or(h.Method, "GET"), Headers: h.headers(fail), Body: h.body(dir, fail), Status: h.Status, Versions: h.versions(fail),
 		FailIfSSL: h.SSL, FailIfNotSSL: h.NotSSL, Expect: h.expect(), MaxBody: h.limit(fail), Redirects: followed,
 	}
-	if h.Follow != nil && !*h.Follow || h.NoFollow != nil && *h.NoFollow {
+	if !h.follows() {
 		s.HTTP.Redirects = 0
 	}
-	switch h.Compression {
+	switch c := strings.ToLower(h.Compression); c {
 	case "", "identity":
 	case "gzip", "deflate":
-		s.HTTP.Compression = h.Compression
+		s.HTTP.Compression = c
 	default:
 		fail("compression", "%q cannot be honoured: want gzip, deflate or identity", h.Compression)
 	}
+}
+
+// follows says that redirects are followed; of the two keys the old one decides.
+func (h httpProbe) follows() bool {
+	if h.NoFollow != nil {
+		return !*h.NoFollow
+	}
+	return h.Follow == nil || *h.Follow
 }
 
 func (h httpProbe) headers(fail config.Fail) map[string]string {
@@ -127,6 +139,9 @@ func (h httpProbe) headers(fail config.Fail) map[string]string {
 func (h httpProbe) body(dir string, fail config.Fail) string {
 	if h.BodyFile == "" {
 		return h.Body
+	}
+	if h.Body != "" {
+		fail("body_file", "body is given too: want one of the two")
 	}
 	b, err := os.ReadFile(within(dir, h.BodyFile))
 	if err != nil {

@@ -138,6 +138,7 @@ func TestFaultsNameFileLineAndKey(t *testing.T) {
 		"large":           {"modules:\n  a:\n    prober: http\n    http:\n      body_size_limit: 10MB\n", "blackbox.yml:5: modules.a.http.body_size_limit: 10MB cannot be honoured"},
 		"brotli":          {"modules:\n  a:\n    prober: http\n    http:\n      compression: br\n", "blackbox.yml:5: modules.a.http.compression"},
 		"labels":          {"modules:\n  a:\n    prober: tcp\n    tcp:\n      query_response:\n      - expect: x\n        labels: [{name: a, value: b}]\n", "blackbox.yml:7: modules.a.tcp.query_response[0].labels: cannot be honoured"},
+		"two bodies":      {"modules:\n  a:\n    prober: http\n    http:\n      body: x\n      body_file: /dev/null\n", "blackbox.yml:6: modules.a.http.body_file: body is given too"},
 		"two of metadata": {"modules:\n  a:\n    prober: grpc\n    grpc:\n      metadata: {k: [a, b]}\n", "blackbox.yml:5: modules.a.grpc.metadata.k: cannot be honoured"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -149,6 +150,34 @@ func TestFaultsNameFileLineAndKey(t *testing.T) {
 				t.Error("the fault tells the password")
 			}
 		})
+	}
+}
+
+// What is written out and says no more than its absence is no fault.
+func TestDefaultsWrittenOut(t *testing.T) {
+	m := load(t, filepath.Join(t.TempDir(), "blackbox.yml"), `
+modules:
+  web:
+    prober: http
+    http:
+      proxy_url: ""
+      proxy_from_environment: false
+      proxy_connect_header: {}
+      enable_http3: false
+      basic_auth:
+      body_size_limit: 0
+      compression: GZIP
+      tls_config: {cert_file: "", key_file: ""}
+      follow_redirects: false
+      no_follow_redirects: false
+  tcp: {prober: tcp, tcp: {source_ip_address: "", query_response: [{expect: a, labels: []}]}}
+`)
+	want := Modules{
+		"web": {Kind: "http", IPProtocol: "ip6", HTTP: check.HTTP{Method: "GET", Redirects: 10, Compression: "gzip"}},
+		"tcp": {Kind: "tcp", IPProtocol: "ip6", TCP: check.TCP{Dialogue: []check.Exchange{{Expect: "a"}}}},
+	}
+	if diff := cmp.Diff(want, m); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -172,6 +201,7 @@ func TestApply(t *testing.T) {
 		fault string
 	}{
 		"target without a scheme": {check.Spec{Module: "web", Target: "svc.example"}, check.Spec{Module: "web", Kind: "http", Target: "http://svc.example", Timeout: time.Second, HTTP: check.HTTP{Method: "GET"}}, ""},
+		"an address in the query": {check.Spec{Module: "web", Target: "h/?u=http://x"}, check.Spec{Module: "web", Kind: "http", Target: "http://h/?u=http://x", Timeout: time.Second, HTTP: check.HTTP{Method: "GET"}}, ""},
 		"own timeout and secret": {
 			check.Spec{Module: "web", Target: "https://h", Timeout: 2 * time.Second, HTTP: check.HTTP{Bearer: "t"}, TLS: check.TLS{Names: []string{"a"}}},
 			check.Spec{Module: "web", Kind: "http", Target: "https://h", Timeout: 2 * time.Second, HTTP: check.HTTP{Method: "GET", Bearer: "t"}, TLS: check.TLS{Names: []string{"a"}}},
