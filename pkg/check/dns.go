@@ -2,7 +2,9 @@ package check
 
 import (
 	"fmt"
-	"regexp"
+	"maps"
+	"slices"
+	"strings"
 )
 
 // DNS is a question to the name server that is the check's target. The words are blackbox_exporter's.
@@ -28,16 +30,40 @@ type Records struct {
 	Contain []string `yaml:"fail_if_none_matches_regexp,omitempty" json:"fail_if_none_matches_regexp,omitempty"` // some record must match one
 }
 
-var mnemonicForm = regexp.MustCompile(`^[A-Z0-9-]{1,16}$`)
+// The words that agents know, as blackbox_exporter does.
+var (
+	recordTypes = words("A AAAA AFSDB AMTRELAY ANY APL ATMA AVC AXFR CAA CDNSKEY CDS CERT CNAME CSYNC DHCID DLV DNAME DNSKEY DS EID EUI48 EUI64 " +
+		"GID GPOS HINFO HIP HTTPS IPSECKEY ISDN IXFR KEY KX L32 L64 LOC LP MAILA MAILB MB MD MF MG MINFO MR MX NAPTR NID NIMLOC NINFO NS NSAP-PTR " +
+		"NSEC NSEC3 NSEC3PARAM NULL NXNAME NXT OPENPGPKEY OPT PTR PX RESINFO RKEY RP RRSIG RT SIG SMIMEA SOA SPF SRV SSHFP SVCB TA TALINK TKEY " +
+		"TLSA TSIG TXT UID UINFO UNSPEC URI X25 ZONEMD")
+	classes = words("ANY CH CS HS IN NONE")
+	rcodes  = words("BADALG BADCOOKIE BADKEY BADMODE BADNAME BADSIG BADTIME BADTRUNC DSOTYPENI FORMERR NOERROR NOTAUTH NOTIMP NOTIMPL NOTZONE " +
+		"NXDOMAIN NXRRSET REFUSED SERVFAIL YXDOMAIN YXRRSET")
+)
+
+func words(s string) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range strings.Fields(s) {
+		out[w] = true
+	}
+	return out
+}
+
+// DNSWords are the types of record, the classes and the answer codes that a question may name.
+func DNSWords() (types, class, codes []string) {
+	sorted := func(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }
+	return sorted(recordTypes), sorted(classes), sorted(rcodes)
+}
 
 func (d DNS) validate(fail func(path, format string, args ...any)) {
 	if d.Name == "" || len(d.Name) > 255 {
 		fail("dns.query_name", "%q: want the name that is asked for", d.Name)
 	}
-	for path, v := range map[string]string{"dns.query_type": d.Type, "dns.query_class": d.Class} {
-		if v != "" && !mnemonicForm.MatchString(v) {
-			fail(path, "%q: want a word as A, AAAA, MX or IN", v)
-		}
+	if d.Type != "" && !recordTypes[d.Type] {
+		fail("dns.query_type", "%q: want a type of record as A, AAAA or MX", d.Type)
+	}
+	if d.Class != "" && !classes[d.Class] {
+		fail("dns.query_class", "%q: want one of %s", d.Class, strings.Join(slices.Sorted(maps.Keys(classes)), ", "))
 	}
 	switch {
 	case d.Transport != "" && d.Transport != "udp" && d.Transport != "tcp":
@@ -46,7 +72,7 @@ func (d DNS) validate(fail func(path, format string, args ...any)) {
 		fail("dns.dns_over_tls", "needs transport_protocol: tcp")
 	}
 	for i, r := range d.Rcodes {
-		if !mnemonicForm.MatchString(r) {
+		if !rcodes[r] {
 			fail(fmt.Sprintf("dns.valid_rcodes[%d]", i), "%q: want a word as NOERROR or NXDOMAIN", r)
 		}
 	}

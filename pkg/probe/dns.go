@@ -152,13 +152,22 @@ func (d *dnsAsker) exchange(ctx context.Context, l *link) (*dns.Msg, *fault) {
 		switch {
 		case err != nil && answer != nil && answer.Id == m.Id, err != nil && answer == nil:
 			return nil, blame(ctx, "read answer", err, check.ClassContent)
-		case err == nil && answer.Id == m.Id && answer.Response && slices.Equal(answer.Question, m.Question):
+		case err == nil && answer.Id == m.Id && answer.Response && answers(m, answer):
 			return answer, nil
 		case d.network == "tcp":
 			return nil, failed(check.ClassContent, "read answer: it is to another question")
 		}
 	}
 	return nil, failed(check.ClassContent, "read answer: %d packets, none of them the answer", maxStrangers)
+}
+
+// answers says that the answer is to the question, which servers may repeat in other letters, and may leave out where they refuse it.
+func answers(question, answer *dns.Msg) bool {
+	if len(answer.Question) == 0 {
+		return answer.Rcode != dns.RcodeSuccess
+	}
+	q, a := question.Question[0], answer.Question[0]
+	return len(answer.Question) == 1 && strings.EqualFold(a.Name, q.Name) && a.Qtype == q.Qtype && a.Qclass == q.Qclass
 }
 
 func (d *dnsAsker) judge(answer *dns.Msg) *fault {

@@ -2,11 +2,14 @@ package probe
 
 import (
 	"crypto/tls"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
 	"xunjian/pkg/check"
@@ -24,7 +27,7 @@ func zone(w dns.ResponseWriter, q *dns.Msg) {
 		return r
 	}
 	switch {
-	case q.Question[0].Name != "svc.example.":
+	case !strings.EqualFold(q.Question[0].Name, "svc.example."):
 		m.Rcode = dns.RcodeNameError
 		m.Ns = []dns.RR{rr("example. 60 IN SOA ns.example. ops.example. 7 1 1 1 1")}
 	case q.Question[0].Qtype == dns.TypeSOA:
@@ -164,6 +167,31 @@ func TestHostileNameServers(t *testing.T) {
 		b, _ := m.Pack()
 		return b
 	}
+	lower := func(q []byte) []byte {
+		m := new(dns.Msg)
+		m.Unpack(q)
+		m.Response, m.Question[0].Name = true, strings.ToLower(m.Question[0].Name)
+		b, _ := m.Pack()
+		return b
+	}
+	refuses := func(keep bool) func(q []byte) [][]byte {
+		return func(q []byte) [][]byte {
+			m := new(dns.Msg)
+			m.Unpack(q)
+			if m.Response, m.Rcode = true, dns.RcodeRefused; !keep {
+				m.Question = nil
+			}
+			b, _ := m.Pack()
+			return [][]byte{b}
+		}
+	}
+	empty := func(q []byte) [][]byte {
+		m := new(dns.Msg)
+		m.Unpack(q)
+		m.Response, m.Question = true, nil
+		b, _ := m.Pack()
+		return [][]byte{b}
+	}
 	tests := map[string]struct {
 		target  string
 		tcp     bool
@@ -171,9 +199,13 @@ func TestHostileNameServers(t *testing.T) {
 		class   check.Class
 		reason  string
 	}{
-		"silent":             {udp(func([]byte) [][]byte { return nil }), false, check.Fail, check.ClassTimeout, "no answer in time"},
-		"answers another":    {udp(func(q []byte) [][]byte { return [][]byte{stranger(q), other(q)} }), false, check.Fail, check.ClassTimeout, "no answer in time"},
-		"right after others": {udp(func(q []byte) [][]byte { return [][]byte{stranger(q), other(q), right(q)} }), false, check.OK, "", ""},
+		"silent":               {udp(func([]byte) [][]byte { return nil }), false, check.Fail, check.ClassTimeout, "no answer in time"},
+		"answers another":      {udp(func(q []byte) [][]byte { return [][]byte{stranger(q), other(q)} }), false, check.Fail, check.ClassTimeout, "no answer in time"},
+		"right after others":   {udp(func(q []byte) [][]byte { return [][]byte{stranger(q), other(q), right(q)} }), false, check.OK, "", ""},
+		"in small letters":     {udp(func(q []byte) [][]byte { return [][]byte{lower(q)} }), false, check.OK, "", ""},
+		"refuses":              {udp(refuses(true)), false, check.Fail, check.ClassStatus, "answer REFUSED"},
+		"refuses, no question": {udp(refuses(false)), false, check.Fail, check.ClassStatus, "answer REFUSED"},
+		"answers nothing":      {udp(empty), false, check.Fail, check.ClassTimeout, "no answer in time"},
 		"flood of others": {udp(func(q []byte) [][]byte {
 			return strings2bytes(strings.Repeat(string(stranger(q))+"|", 200))
 		}), false, check.Fail, "", ""},
@@ -193,7 +225,7 @@ func TestHostileNameServers(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			spec := patientDNS(tc.target, check.DNS{Name: "svc.example"})
+			spec := patientDNS(tc.target, check.DNS{Name: "Svc.Example"})
 			if tc.tcp {
 				spec.DNS.Transport = "tcp"
 			}
@@ -218,6 +250,24 @@ func strings2bytes(s string) (out [][]byte) {
 		out = append(out, []byte(part))
 	}
 	return out
+}
+
+// What a check may name is what can be asked.
+func TestDNSWords(t *testing.T) {
+	types, classes, codes := check.DNSWords()
+	spelt := func(m map[string]uint16) []string {
+		words := slices.Sorted(maps.Keys(m))
+		return slices.DeleteFunc(words, func(w string) bool { return w != strings.ToUpper(w) }) // None and Reserved are no types
+	}
+	if diff := cmp.Diff(spelt(dns.StringToType), types); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(spelt(dns.StringToClass), classes); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(dns.StringToRcode)), codes); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestDNSSetup(t *testing.T) {
