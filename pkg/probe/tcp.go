@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -146,7 +148,7 @@ func (t *tcpAsker) converse(ctx context.Context, l *link) *fault {
 func (t *tcpAsker) await(ctx context.Context, l *link, i int, want *regexp.Regexp) (line []byte, match []int, bad *fault) {
 	last := ""
 	for {
-		line, err := readLine(l.reader)
+		line, err := readLong(l.reader)
 		if err == nil {
 			if match := want.FindSubmatchIndex(line); match != nil {
 				return line, match, nil
@@ -165,6 +167,25 @@ func (t *tcpAsker) await(ctx context.Context, l *link, i int, want *regexp.Regex
 			bad = blame(ctx, fmt.Sprintf("expect %d", i+1), err, check.ClassContent)
 		}
 		return nil, nil, bad
+	}
+}
+
+// readLong is a line however long: the meter bounds it.
+func readLong(r *bufio.Reader) (line []byte, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			line = append(line, part...)
+			continue
+		case err == nil && line == nil:
+			return bytes.TrimRight(part, "\r\n"), nil
+		}
+		line = append(line, part...)
+		if err == io.EOF && len(line) > 0 {
+			err = nil // the last line needs no end
+		}
+		return bytes.TrimRight(line, "\r\n"), err
 	}
 }
 

@@ -32,7 +32,10 @@ func TestTCPVerdicts(t *testing.T) {
 			n, _ := c.Read(b)
 			io.WriteString(c, "+"+string(b[:n]))
 		}, check.TCP{Send: "PING\r\n", Expect: `^\+PING`}, check.OK, "", ""},
-		"endless talk": {func(c net.Conn) { drip(c, strings.Repeat("x", 1000), 0) }, check.TCP{Expect: "y"}, check.Fail, check.ClassContent, "heard"},
+		"a long line":      {say("first\n" + strings.Repeat("x", 5000) + " ready\r\n"), check.TCP{Dialogue: []check.Exchange{{Expect: "x ready$"}}}, check.OK, "", ""},
+		"a long last line": {func(c net.Conn) { io.WriteString(c, strings.Repeat("x", 5000)+" ready") }, check.TCP{Dialogue: []check.Exchange{{Expect: "x ready$"}}}, check.OK, "", ""},
+		"an endless line":  {func(c net.Conn) { drip(c, strings.Repeat("x", 5000), 0) }, check.TCP{Dialogue: []check.Exchange{{Expect: "ready"}}}, check.Fail, check.ClassContent, "64 KiB heard without a match"},
+		"endless talk":     {func(c net.Conn) { drip(c, strings.Repeat("x", 1000), 0) }, check.TCP{Expect: "y"}, check.Fail, check.ClassContent, "heard"},
 		"comes in pieces": {func(c net.Conn) {
 			for _, b := range "220 ready" {
 				io.WriteString(c, string(b))
