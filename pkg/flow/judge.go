@@ -2,6 +2,7 @@ package flow
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,7 +17,7 @@ import (
 )
 
 // judged is nil when the answer holds what it must. What can be extracted is, whatever the verdict: a clean-up needs it.
-func (s *session) judged(st *step, pg *page, bad *Fault, r *Run) *Fault {
+func (s *session) judged(ctx context.Context, st *step, pg *page, bad *Fault, r *Run) *Fault {
 	if bad != nil {
 		return bad
 	}
@@ -34,7 +35,7 @@ func (s *session) judged(st *step, pg *page, bad *Fault, r *Run) *Fault {
 			}
 		}
 	}
-	if bad := s.assert(st, pg, missing, r); bad != nil {
+	if bad := s.assert(ctx, st, pg, missing, r); bad != nil {
 		return bad
 	}
 	if missing != nil {
@@ -171,8 +172,15 @@ func spoken(pg *page) [][]byte {
 }
 
 // assert holds the answer against the step's other expectations. One that lacks what should have been extracted says why.
-func (s *session) assert(st *step, pg *page, missing error, r *Run) *Fault {
+func (s *session) assert(ctx context.Context, st *step, pg *page, missing error, r *Run) *Fault {
 	for i, e := range st.expects {
+		if i > 0 && ctx.Err() != nil { // to look through a large body takes its time
+			bad := over(ctx, "judge")
+			if bad.Class == check.ClassTimeout {
+				bad.Reason = fmt.Sprintf("the answer came, but only %d of %d expectations were looked at in time", i, len(st.expects))
+			}
+			return bad
+		}
 		if len(e.Status) > 0 {
 			continue
 		}

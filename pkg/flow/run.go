@@ -229,11 +229,11 @@ func (s *session) once(ctx context.Context, st *step, r *Run) *Fault {
 			return notNow(fmt.Sprintf(" (%d): %s", pg.Status, s.seen(st.throttle.Find(pg.Body))))
 		}
 		if bad != nil || st.until == nil {
-			return s.judged(st, pg, bad, r)
+			return s.judged(ctx, st, pg, bad, r)
 		}
 		waiting := s.until(st, pg)
 		if waiting == nil {
-			return s.judged(st, pg, nil, r)
+			return s.judged(ctx, st, pg, nil, r)
 		}
 		if !pause(ctx, st.pause()) {
 			bad := over(ctx, "wait")

@@ -312,6 +312,26 @@ func TestVariablesThatCannotBe(t *testing.T) {
 	}
 }
 
+// An answer that takes long to look through does not delay the verdict: time is looked at between expectations.
+func TestManyExpectationsOnALargeBody(t *testing.T) {
+	target := serve(t, map[string]http.HandlerFunc{"/": says("text/plain", strings.Repeat("error ", 160_000))})
+	var expects strings.Builder
+	for i := range 24 {
+		fmt.Fprintf(&expects, "        - {refuse: '(?i)(errors|failed)\\s*:\\s*[a-z ]{%d,}x$'}\n", i+1)
+	}
+	p := program(t, target, "  steps:\n    - name: a\n      critical: true\n      request: {url: /}\n      expect:\n"+expects.String())
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	r := p.Run(ctx, call)
+	if took := time.Since(start); took > 900*time.Millisecond {
+		t.Errorf("verdict after %v", took)
+	}
+	if r.Outcome != check.Fail || r.Class != check.ClassTimeout || r.Trouble != check.Down || !strings.Contains(r.Reason, "expectations were looked at in time") {
+		t.Errorf("%s %s %s: %s", r.Outcome, r.Class, r.Trouble, r.Reason)
+	}
+}
+
 func FuzzFlow(f *testing.F) {
 	f.Add([]byte("checks: [{name: c, service: s, kind: flow, target: 'http://h', every: 5m, flow: {steps: [{name: a, request: {url: '/{{ nonce() }}'}, expect: [{json: a, equals: '{{ x }}'}], extract: {x: {json: b}}, until: {status: [200]}}]}}]"))
 	f.Add([]byte("checks: [{flow: {vars: {a: '{{ b }}'}, steps: [{name: a, each: '{{ a }}', request: {url: /, hidden: true}}]}}]"))

@@ -8,6 +8,9 @@ import (
 // alive looks at an idle connection without taking anything from it: an end, an error or a word out of turn mean that it is
 // not to be used again.
 func alive(conn net.Conn) bool {
+	if l, ok := conn.(*line); ok {
+		conn = l.Conn
+	}
 	sys, ok := conn.(syscall.Conn)
 	if !ok {
 		return true

@@ -184,6 +184,9 @@ func httpValues(s *shot) []float64 {
 	if s.resp == nil {
 		return out
 	}
+	if leadsElsewhere(s.resp) {
+		out[0]++ // one that was not followed counts, too
+	}
 	if s.link.Conn != s.link.raw {
 		out[1] = 1
 	}

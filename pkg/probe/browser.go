@@ -47,6 +47,7 @@ func (b *browser) Do(ctx context.Context, r *flow.Request) (*flow.Answer, error)
 	if l := b.idle[key]; l != nil {
 		delete(b.idle, key)
 		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && alive(l.raw) {
+			l.renew()
 			a, bad := b.exchange(ctx, l, w, key, &hop{request: req, wire: wire})
 			if bad == nil || bad.class != check.ClassReset || l.meter.left != maxHead {
 				return a, flowFault(bad)

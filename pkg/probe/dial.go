@@ -2,11 +2,11 @@ package probe
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -29,18 +29,34 @@ var forbidden = []netip.Prefix{
 	netip.MustParsePrefix("169.254.0.0/16"),
 	netip.MustParsePrefix("fe80::/10"),
 	netip.MustParsePrefix("100.100.100.200/32"),
+	netip.MustParsePrefix("168.63.129.16/32"),
 	netip.MustParsePrefix("fd00:ec2::254/128"),
+	netip.MustParsePrefix("fd20:ce::254/128"),
 }
 
-// nat64 addresses hold an IPv4 address in their last four bytes.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+// forms are the IPv6 networks whose addresses hold an IPv4 address, and from which byte on.
+var forms = []struct {
+	net netip.Prefix
+	at  int
+}{
+	{netip.MustParsePrefix("64:ff9b::/96"), 12},    // NAT64 (RFC 6052)
+	{netip.MustParsePrefix("64:ff9b:1::/48"), 12},  // NAT64 of one's own (RFC 8215), as it is mostly cut
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // translated (RFC 7915)
+	{netip.MustParsePrefix("::/96"), 12},           // compatible (RFC 4291)
+	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4 (RFC 3056)
+}
 
 // plainly sees through the IPv6 forms of IPv4 addresses.
 func plainly(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
-	if nat64.Contains(a) {
-		b := a.As16()
-		a = netip.AddrFrom4([4]byte(b[12:]))
+	if a.IsLoopback() || a.IsUnspecified() { // ::1 is not 0.0.0.1
+		return a
+	}
+	for _, f := range forms {
+		if f.net.Contains(a) {
+			b := a.As16()
+			return netip.AddrFrom4([4]byte(b[f.at:]))
+		}
 	}
 	return a
 }
@@ -88,6 +104,7 @@ type dialer struct {
 	names    []string
 	expiry   check.Expiry
 	starttls func(l *link) error // what is said before TLS begins; nil for nothing
+	left     int64               // what may be read of the next connection; 0 for all that may be read of one
 }
 
 // newDialer takes from the check all that concerns its connections.
@@ -110,6 +127,7 @@ func newDialer(spec check.Spec, env Env, host, port string) (dialer, error) {
 type link struct {
 	net.Conn          // with TLS when there is any
 	raw      net.Conn // below it
+	line     *line    // the same, nil for datagrams
 	addr     netip.Addr
 	reader   *bufio.Reader
 	meter    meter
@@ -234,12 +252,24 @@ func (d *dialer) connect(ctx context.Context, addrs []netip.Addr) (*link, *fault
 		}
 		conn, err := d.try(ctx, a, len(addrs)-i)
 		if err == nil {
-			return &link{Conn: conn, raw: conn, addr: a, opened: time.Now()}, nil
+			return d.link(conn, a), nil
 		}
 		bad = blame(ctx, "connect", err, check.ClassConnect)
 	}
 	return nil, bad
 }
+
+func (d *dialer) link(conn net.Conn, a netip.Addr) *link {
+	l := &link{Conn: conn, raw: conn, addr: a, opened: time.Now()}
+	if d.network != "udp" { // whose packets are small, and whose type tells that they are packets
+		l.line = newLine(conn, cmp.Or(d.left, maxBody))
+		l.Conn, l.raw = l.line, l.line
+	}
+	return l
+}
+
+// renew lets a kept connection bring one more answer.
+func (l *link) renew() { l.line.left.Store(maxBody) }
 
 func (d *dialer) try(ctx context.Context, a netip.Addr, left int) (net.Conn, error) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
@@ -253,25 +283,6 @@ func (d *dialer) try(ctx context.Context, a netip.Addr, left int) (net.Conn, err
 // endWith makes reads and writes fail once ctx ends. The returned stop says whether the connection can still be used.
 func (l *link) endWith(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { l.raw.SetDeadline(time.Unix(1, 0)) })
-}
-
-// meter lets a stated number of bytes through, then fails: no target can make the probe read for ever.
-type meter struct {
-	src   io.Reader
-	left  int64
-	ended bool // the other side has said its last
-}
-
-var errTooMuch = errors.New("more than the probe reads")
-
-func (m *meter) Read(p []byte) (int, error) {
-	if m.left <= 0 {
-		return 0, errTooMuch
-	}
-	n, err := m.src.Read(p[:min(int64(len(p)), m.left)])
-	m.left -= int64(n)
-	m.ended = err == io.EOF
-	return n, err
 }
 
 // stopwatch cuts an attempt into phases; those of one name, as of several redirects, are summed.

@@ -129,25 +129,59 @@ func (g *grpcAsker) Ask(ctx context.Context, _ bool) check.Attempt {
 	return a
 }
 
-// metered is a connection that lets maxBody bytes through. HTTP/2 reads it in a goroutine of its own, which is why the link's
-// meter will not do.
-type metered struct {
+// frames is a connection whose reader sees only the frames that HTTP/2 has: the library writes a line to the log about each
+// other one, with which a target could fill the disk.
+type frames struct {
 	*link
-	read  atomic.Int64
+	head  []byte      // of a frame, not yet passed on
+	left  int         // of its payload
 	ended atomic.Bool // the other side has said its last
 }
 
-func (m *metered) Read(p []byte) (int, error) {
-	left := maxBody - m.read.Load()
-	if left <= 0 {
-		return 0, errTooMuch
+// Sizes and types of RFC 9113; a longer frame was not agreed to, and is passed on to be refused.
+const (
+	frameHead    = 9
+	maxFrame     = 16 << 10
+	continuation = 9
+)
+
+func (f *frames) Read(p []byte) (int, error) {
+	for len(f.head) == 0 && f.left == 0 {
+		if err := f.next(); err != nil {
+			return 0, f.note(err)
+		}
 	}
-	n, err := m.Conn.Read(p[:min(int64(len(p)), left)])
-	m.read.Add(int64(n))
-	if errors.Is(err, io.EOF) {
-		m.ended.Store(true)
+	if len(f.head) > 0 {
+		n := copy(p, f.head)
+		f.head = f.head[n:]
+		return n, nil
 	}
-	return n, err
+	n, err := f.Conn.Read(p[:min(len(p), f.left)])
+	f.left -= n
+	return n, f.note(err)
+}
+
+// next reads the head of a frame, and the whole of one that is to be hidden.
+func (f *frames) next() error {
+	head := make([]byte, frameHead)
+	if _, err := io.ReadFull(f.Conn, head); err != nil {
+		return err
+	}
+	f.left = int(head[0])<<16 | int(head[1])<<8 | int(head[2])
+	if head[3] <= continuation || f.left > maxFrame {
+		f.head = head
+		return nil
+	}
+	_, err := io.CopyN(io.Discard, f.Conn, int64(f.left))
+	f.left = 0
+	return err
+}
+
+func (f *frames) note(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		f.ended.Store(true)
+	}
+	return err
 }
 
 func (g *grpcAsker) exchange(ctx context.Context, l *link) (healthSaid, *fault) {
@@ -155,10 +189,10 @@ func (g *grpcAsker) exchange(ctx context.Context, l *link) (healthSaid, *fault) 
 	defer l.raw.Close()
 	stop := l.endWith(ctx)
 	defer stop()
-	m := &metered{link: l}
-	conn, err := g.pool.NewClientConn(m) //nolint:staticcheck // as above
+	f := &frames{link: l}
+	conn, err := g.pool.NewClientConn(f) //nolint:staticcheck // as above
 	if err != nil {
-		return none, m.blameHTTP2(ctx, err)
+		return none, f.blameHTTP2(ctx, err)
 	}
 	defer conn.Close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url, bytes.NewReader(g.body))
@@ -168,13 +202,13 @@ func (g *grpcAsker) exchange(ctx context.Context, l *link) (healthSaid, *fault) 
 	req.Header = g.metadata
 	resp, err := conn.RoundTrip(req)
 	if err != nil {
-		return none, m.blameHTTP2(ctx, err)
+		return none, f.blameHTTP2(ctx, err)
 	}
 	defer resp.Body.Close()
 	frame, err := io.ReadAll(io.LimitReader(resp.Body, maxHealth+1))
 	switch {
 	case err != nil:
-		return none, m.blameHTTP2(ctx, err)
+		return none, f.blameHTTP2(ctx, err)
 	case len(frame) > maxHealth:
 		return none, failed(check.ClassContent, "answer over %d bytes", maxHealth)
 	}
@@ -214,12 +248,12 @@ func nameOfStatus(s int) string {
 	return fmt.Sprint(s)
 }
 
-func (m *metered) blameHTTP2(ctx context.Context, err error) *fault {
+func (f *frames) blameHTTP2(ctx context.Context, err error) *fault {
 	switch {
 	case ctx.Err() != nil:
-	case m.read.Load() >= maxBody:
+	case f.line.left.Load() <= 0:
 		return failed(check.ClassContent, "more than %d KiB for an answer of a few bytes", maxBody>>10)
-	case m.ended.Load():
+	case f.ended.Load():
 		err = io.ErrUnexpectedEOF
 	}
 	return blame(ctx, "ask for health", err, check.ClassContent)

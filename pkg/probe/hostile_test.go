@@ -106,6 +106,26 @@ func TestHostileServers(t *testing.T) {
 			io.WriteString(conn, ok+"Transfer-Encoding: chunked\r\n\r\n")
 			drip(conn, "1;"+strings.Repeat("e", 900)+"\r\ny\r\n", 0)
 		}, nil, check.Fail, check.ClassContent, ""},
+		"endless chunk extension": {func(conn net.Conn) {
+			readRequest(conn)
+			io.WriteString(conn, ok+"Transfer-Encoding: chunked\r\n\r\n4;")
+			drip(conn, strings.Repeat("e", 4096), 0)
+		}, nil, check.Fail, check.ClassContent, "header line too long"},
+		"endless trailers": {func(conn net.Conn) {
+			readRequest(conn)
+			io.WriteString(conn, ok+"Transfer-Encoding: chunked\r\n\r\n0\r\n")
+			drip(conn, "X: y\r\n", 0)
+		}, nil, check.Fail, check.ClassContent, "suspiciously long trailer"},
+		"trailers without end": {sayAndHang(ok + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n"), nil, check.Fail, check.ClassTimeout, "read body: no answer in time"},
+		"a length of 8 EiB": {func(conn net.Conn) {
+			readRequest(conn)
+			io.WriteString(conn, ok+"Content-Length: 9223372036854775807\r\n\r\n")
+			drip(conn, strings.Repeat("y", 4096), 0)
+		}, nil, check.Fail, check.ClassContent, "body over 1048576 bytes"},
+		"large interim answers": {func(conn net.Conn) {
+			readRequest(conn)
+			drip(conn, "HTTP/1.1 100 Continue\r\nX: "+strings.Repeat("y", 20_000)+"\r\n\r\n", 0)
+		}, nil, check.Fail, check.ClassContent, "headers over 64 KiB"},
 		"endless interim answers": {func(conn net.Conn) { readRequest(conn); drip(conn, "HTTP/1.1 103 Early Hints\r\n\r\n", 0) }, nil, check.Fail, check.ClassContent, "interim"},
 		"one interim answer":      {say("HTTP/1.1 103 Early Hints\r\n\r\n" + ok + "Content-Length: 0\r\n\r\n"), nil, check.OK, "", ""},
 		"gzip bomb":               {say(fmt.Sprintf("%sContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", ok, bomb.Len(), bomb.Bytes())), nil, check.OK, "", ""},
@@ -314,6 +334,7 @@ func TestForbiddenAddresses(t *testing.T) {
 	for _, host := range []string{
 		"169.254.169.254", "169.254.0.1", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[fe80::1]", "[fe80::1%25lo]", "[febf::1]",
 		"100.100.100.200", "[::ffff:100.100.100.200]", "[fd00:ec2::254]", "[64:ff9b::169.254.169.254]", "[64:ff9b::6464:64c8]",
+		"168.63.129.16", "[fd20:ce::254]", "[64:ff9b:1::a9fe:a9fe]", "[::a9fe:a9fe]", "[::ffff:0:a9fe:a9fe]", "[2002:a9fe:a9fe::1]",
 	} {
 		for _, kind := range []string{"http", "tcp", "tls", "dns", "grpc", "icmp"} {
 			spec := patient("http://" + host + "/latest/meta-data")
@@ -333,7 +354,7 @@ func TestForbiddenAddresses(t *testing.T) {
 	if dials.n.Load() != 0 {
 		t.Errorf("%d dials", dials.n.Load())
 	}
-	for _, host := range []string{"127.0.0.1", "10.0.0.1", "::1", "fd00::1", "100.100.100.201", "64:ff9b::10.0.0.1", "::ffff:192.168.1.1"} {
+	for _, host := range []string{"127.0.0.1", "10.0.0.1", "::1", "fd00::1", "100.100.100.201", "64:ff9b::10.0.0.1", "::ffff:192.168.1.1", "2002:a00:1::1", "::a00:1", "2001:db8::a9fe:a9fe"} {
 		if isForbidden(netip.MustParseAddr(host)) {
 			t.Errorf("%s is forbidden", host)
 		}

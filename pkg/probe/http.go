@@ -177,6 +177,7 @@ type shot struct {
 	resp      *http.Response
 	body      body
 	redirects int
+	jar       jar
 	bad       *fault
 	elsewhere bool // the last answer is a redirect that is to be followed
 }
@@ -251,7 +252,7 @@ func (h *httpAsker) exchange(ctx context.Context, l *link, s *shot) (stale bool)
 	var badBody *fault
 	s.body, badBody = h.judge.read(ctx, s.resp)
 	s.watch.lap("transfer")
-	s.bad = h.judge.judge(answer{s.resp, s.body.bytes(), s.nonce, l.Conn != l.raw}, badBody)
+	s.bad = h.judge.judge(ctx, answer{s.resp, s.body.bytes(), s.nonce, l.Conn != l.raw}, badBody)
 	keep = s.bad == nil && s.redirects == 0 && !s.resp.Close && l.reader.Buffered() == 0
 	return false
 }
@@ -301,6 +302,7 @@ func (h *httpAsker) take(fresh bool) *link {
 		l.raw.Close()
 		return nil
 	}
+	l.renew()
 	return l
 }
 

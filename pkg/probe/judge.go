@@ -3,6 +3,7 @@ package probe
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -77,7 +78,7 @@ func compile(pattern string) (*regexp.Regexp, error) {
 }
 
 // judge looks at the status first: a refused status is the news, however the body ended.
-func (j judge) judge(a answer, badBody *fault) *fault {
+func (j judge) judge(ctx context.Context, a answer, badBody *fault) *fault {
 	if !j.accepts(a.StatusCode) {
 		return j.refuseStatus(a)
 	}
@@ -92,7 +93,7 @@ func (j judge) judge(a answer, badBody *fault) *fault {
 	case len(j.versions) > 0 && !slices.Contains(j.versions, a.Proto):
 		return failed(check.ClassContent, "answer of %s, want one of %v", check.Clip(a.Proto, 16), j.versions)
 	}
-	if bad := j.content(a); bad != nil {
+	if bad := j.content(ctx, a); bad != nil {
 		if !j.login && flow.LoginPage(a.Header.Get("Content-Type"), a.body) {
 			return failed(check.ClassAuth, "a login page instead of the answer")
 		}
@@ -153,18 +154,30 @@ func shortURL(location string) string {
 	return check.Clip(u.String(), 2*maxSeen)
 }
 
-func (j judge) content(a answer) *fault {
+func (j judge) content(ctx context.Context, a answer) *fault {
 	if j.readsJSON {
 		if err := flow.ValidJSON(a.body); err != nil {
 			return failed(check.ClassContent, "%v%s", err, j.encoded(a))
 		}
 	}
-	for _, s := range j.assertions {
+	for i, s := range j.assertions {
+		if i > 0 && ctx.Err() != nil { // to look through a large body takes its time
+			return tooLong(ctx, i, len(j.assertions))
+		}
 		if err := s.hold(a); err != nil {
 			return failed(check.ClassContent, "%v%s", err, j.encoded(a))
 		}
 	}
 	return nil
+}
+
+// tooLong is the fault of an answer that came in time, and could not be judged in time.
+func tooLong(ctx context.Context, made, all int) *fault {
+	bad := blame(ctx, "judge", ctx.Err(), check.ClassTimeout)
+	if bad.class == check.ClassTimeout {
+		bad.reason = fmt.Sprintf("the answer came, but only %d of %d assertions were made in time", made, all)
+	}
+	return bad
 }
 
 func (j judge) encoded(a answer) string {

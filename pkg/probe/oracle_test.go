@@ -3,6 +3,7 @@ package probe
 import (
 	"bufio"
 	"cmp"
+	"compress/flate"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -53,7 +54,23 @@ modules:
   neverTLS: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_ssl: true, tls_config: {insecure_skip_verify: true}}}
   version10: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, valid_http_versions: ["HTTP/1.0"]}}
   version11: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, valid_http_versions: ["HTTP/1.1", "HTTP/2.0"]}}
+  head: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, method: HEAD}}
+  repeats: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, method: POST, body: "again", fail_if_body_not_matches_regexp: ["^again$"]}}
+  deflate: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, compression: deflate, fail_if_body_not_matches_regexp: ["^packed"]}}
+  wantsMoved: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, valid_status_codes: [301, 302]}}
+  stays: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, follow_redirects: false, valid_status_codes: [301], fail_if_header_not_matches: [{header: location, regexp: "^/true$"}]}}
+  asksHost: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, headers: {host: localhost}, fail_if_body_not_matches_regexp: ["^localhost "], tls_config: {ca_file: %[1]q}}}
+  otherName: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, tls_config: {ca_file: %[1]q, server_name: localhost}}}
+  foreignName: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, tls_config: {ca_file: %[1]q, server_name: other.example}}}
+  onlyTLS12: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, tls_config: {ca_file: %[1]q, max_version: TLS12}}}
+  two: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_header_matches: [{header: X-Two, regexp: "^b$"}]}}
+  twoNot: {prober: http, timeout: 20s, http: {preferred_ip_protocol: ip4, fail_if_header_not_matches: [{header: x-two, regexp: "^b$"}]}}
+  onlyIPv6: {prober: http, timeout: 20s, http: {ip_protocol_fallback: false}}
+  asWritten: {prober: http, timeout: 20s, http: {fail_if_ssl: false, enable_http2: false, oauth2: }}
   tcp: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4}}
+  later: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, query_response: [{expect: "ready$"}]}}
+  tcpName: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, tls: true, tls_config: {ca_file: %[1]q, server_name: other.example}}}
+  tcpNoIPv4: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip6, ip_protocol_fallback: false}}
   banner: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, query_response: [{expect: "^220 "}]}}
   dialogue: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, query_response: [{send: "NICK p"}, {expect: "PING :([^ ]+)", send: "PONG ${1}"}, {expect: "^:[^ ]+ 001"}]}}
   starttls: {prober: tcp, timeout: 20s, tcp: {preferred_ip_protocol: ip4, query_response: [{expect: "^220"}, {send: "STARTTLS\r"}, {expect: "^220"}, {starttls: true}, {expect: "^secret"}], tls_config: {ca_file: %[1]q}}}
@@ -68,7 +85,10 @@ modules:
   dnsContain: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A, validate_answer_rrs: {fail_if_none_matches_regexp: ["192.0.2.1$"]}}}
   dnsAll: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A, validate_answer_rrs: {fail_if_all_match_regexp: ["192.0.2.1$"]}}}
   dnsRefuse: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A, validate_additional_rrs: {fail_if_matches_regexp: ["192.0.2.53"]}}}
+  dnsCase: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: SVC.Example., query_type: A}}
+  dnsAlone: {prober: dns, timeout: 20s, dns: {preferred_ip_protocol: ip4, query_name: svc.example, query_type: A, recursion_desired: false, query_class: IN, valid_rcodes: [NOERROR, SERVFAIL]}}
   icmp: {prober: icmp, timeout: 20s, icmp: {preferred_ip_protocol: ip4}}
+  icmpNear: {prober: icmp, timeout: 20s, icmp: {preferred_ip_protocol: ip4, ttl: 1}}
   icmpLarge: {prober: icmp, timeout: 20s, icmp: {preferred_ip_protocol: ip4, payload_size: 2000, dont_fragment: true}}
   grpc: {prober: grpc, timeout: 20s, grpc: {preferred_ip_protocol: ip4}}
   grpcUp: {prober: grpc, timeout: 20s, grpc: {preferred_ip_protocol: ip4, service: up}}
@@ -248,6 +268,34 @@ func TestAgreesWithBlackboxExporter(t *testing.T) {
 		{"neverTLS", good + "/true"},
 		{"version10", plain.URL + "/true"},
 		{"version11", plain.URL + "/true"},
+		{"head", plain.URL + "/true"},
+		{"head", plain.URL + "/moved"},
+		{"repeats", plain.URL + "/post"},
+		{"repeats", plain.URL + "/temporary"},
+		{"repeats", plain.URL + "/moved?to=/post"},
+		{"deflate", plain.URL + "/deflate"},
+		{"deflate", plain.URL + "/gzip"},
+		{"wantsMoved", plain.URL + "/moved"},
+		{"wantsMoved", plain.URL + "/loop"},
+		{"stays", plain.URL + "/moved"},
+		{"stays", plain.URL + "/moved?to=/500"},
+		{"asksHost", plain.URL + "/host"},
+		{"asksHost", good + "/host"},
+		{"otherName", good + "/true"},
+		{"foreignName", good + "/true"},
+		{"onlyTLS12", good + "/true"},
+		{"two", plain.URL + "/two"},
+		{"two", plain.URL + "/true"},
+		{"twoNot", plain.URL + "/two"},
+		{"twoNot", plain.URL + "/true"},
+		{"onlyIPv6", plain.URL + "/true"},
+		{"asWritten", plain.URL + "/true"},
+		{"asWritten", strings.TrimPrefix(plain.URL, "http://") + "/true?next=https://other.example/"},
+		{"follows", plain.URL + "/cookies"},
+		{"later", rawServer(t, func(c net.Conn) { io.WriteString(c, "hello\n"+strings.Repeat("x", 20_000)+" ready\n"); hang(c) })},
+		{"later", rawServer(t, func(c net.Conn) { io.WriteString(c, strings.Repeat("x", 5000)+"\nnot yet") })},
+		{"tcpName", bare(good)},
+		{"tcpNoIPv4", banner},
 		{"tcp", banner},
 		{"tcp", nobody},
 		{"banner", banner},
@@ -268,8 +316,11 @@ func TestAgreesWithBlackboxExporter(t *testing.T) {
 		{"dnsContain", names},
 		{"dnsAll", names},
 		{"dnsRefuse", names},
+		{"dnsCase", names},
+		{"dnsAlone", names},
 		{"dns", nobody},
 		{"icmp", "127.0.0.1"},
+		{"icmpNear", "127.0.0.1"},
 		{"icmpLarge", "127.0.0.1"},
 		{"grpc", health},
 		{"grpcUp", health},
@@ -308,6 +359,30 @@ func oracleSite() http.Handler {
 		}
 		http.SetCookie(w, &http.Cookie{Name: "seen", Value: "1"})
 		http.Redirect(w, r, "/cookie", http.StatusFound)
+	})
+	mux.HandleFunc("/cookies", func(w http.ResponseWriter, r *http.Request) {
+		first, err1 := r.Cookie("first")
+		second, err2 := r.Cookie("second")
+		switch {
+		case err1 != nil:
+			http.SetCookie(w, &http.Cookie{Name: "first", Value: "1"})
+		case err2 != nil:
+			http.SetCookie(w, &http.Cookie{Name: "second", Value: "2"})
+		default:
+			fmt.Fprint(w, first.Value, second.Value)
+			return
+		}
+		http.Redirect(w, r, "/cookies", http.StatusFound)
+	})
+	mux.HandleFunc("/temporary", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/post", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/host", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s %t", r.Host, r.TLS != nil) })
+	mux.HandleFunc("/two", func(w http.ResponseWriter, _ *http.Request) { w.Header()["X-Two"] = []string{"a", "b"} })
+	mux.HandleFunc("/deflate", func(w http.ResponseWriter, _ *http.Request) {
+		z, _ := flate.NewWriter(w, flate.BestSpeed)
+		io.WriteString(z, "packed "+strings.Repeat("x", 5000))
+		z.Close()
 	})
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Route", "echo") })
 	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 300_000)) })
@@ -353,6 +428,9 @@ func agree(t *testing.T, o *oracle, module, target string) {
 		names = append(names, timeless...)
 	}
 	for _, name := range names {
+		if name == "probe_http_uncompressed_body_length" && int(want["probe_http_status_code"])/100 == 3 {
+			continue // of a redirect that is not followed the oracle reads no body
+		}
 		if w, ok := want[name]; ok && got[name] != w {
 			t.Errorf("%s is %v, the oracle says %v (%s %s)", name, got[name], w, a.Class, a.Reason)
 		}

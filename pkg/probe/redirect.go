@@ -2,8 +2,10 @@ package probe
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"strings"
 
@@ -43,6 +45,7 @@ func (h *httpAsker) goElsewhere(ctx context.Context, s *shot) {
 	}
 	d := h.dialer
 	d.host, d.port, d.tls = u.Hostname(), portOf(u), nil
+	d.left = max(s.link.line.left.Load(), 1) // all hops share what may be read
 	if u.Scheme == "https" {
 		d.tls = h.hopTLS.Clone()
 		if d.host != h.host {
@@ -84,11 +87,8 @@ func (h *httpAsker) nextHop(s *shot, u *url.URL) (hop, error) {
 	if same && h.request.Host != h.request.URL.Host {
 		req.Host = h.request.Host
 	}
-	for _, c := range s.resp.Cookies() {
-		if u.Hostname() == s.request.URL.Hostname() && (!c.Secure || u.Scheme == "https") {
-			req.AddCookie(c)
-		}
-	}
+	s.jar.take(s.request, s.resp)
+	s.jar.give(req)
 	if header, _, err := h.refs.header(); err == nil && header != "" && same {
 		req.Header.Set("Authorization", header)
 	}
@@ -96,4 +96,45 @@ func (h *httpAsker) nextHop(s *shot, u *url.URL) (hop, error) {
 	err = req.Write(&b)
 	req.Body = nil
 	return hop{req, b.Bytes(), s.nonce}, err
+}
+
+// maxCookies is what one attempt takes of them.
+const maxCookies = 256
+
+// jar holds the cookies that an attempt's redirects have set. The zero value is an empty one.
+type jar struct {
+	jar *cookiejar.Jar
+	n   int
+}
+
+func (j *jar) take(asked *http.Request, answer *http.Response) {
+	fresh := answer.Cookies()
+	if j.n += len(fresh); len(fresh) == 0 || j.n > maxCookies {
+		return
+	}
+	if j.jar == nil {
+		j.jar, _ = cookiejar.New(nil) // never fails
+	}
+	j.jar.SetCookies(named(asked), fresh)
+}
+
+// give writes one header at once: adding cookie after cookie would copy those before each time.
+func (j *jar) give(req *http.Request) {
+	if j.jar == nil {
+		return
+	}
+	all := req.Header.Values("Cookie")
+	for _, c := range j.jar.Cookies(named(req)) {
+		all = append(all, c.Name+"="+c.Value)
+	}
+	if len(all) > 0 {
+		req.Header.Set("Cookie", strings.Join(all, "; "))
+	}
+}
+
+// named is the URL that the other side takes the request to be for.
+func named(req *http.Request) *url.URL {
+	u := *req.URL
+	u.Host = cmp.Or(req.Host, u.Host)
+	return &u
 }

@@ -61,21 +61,21 @@ func TestRedirects(t *testing.T) {
 		outcome check.Outcome
 		class   check.Class
 		reason  string
-		body    string // that must come
-		hops    float64
+		body    string  // that must come
+		hops    float64 // the one that was not followed included
 	}{
-		"not followed":        {"/1", 0, "GET", check.Fail, check.ClassStatus, "302 Found to /end", "", 0},
+		"not followed":        {"/1", 0, "GET", check.Fail, check.ClassStatus, "302 Found to /end", "", 1},
 		"one":                 {"/1", 1, "GET", check.OK, "", "", "GET  auth=Basic dTpwdw== cookie=true", 1},
 		"two":                 {"/2", 5, "GET", check.OK, "", "", "GET ", 2},
-		"two, one allowed":    {"/2", 1, "GET", check.Fail, check.ClassStatus, "302 Found to /end", "", 1},
+		"two, one allowed":    {"/2", 1, "GET", check.Fail, check.ClassStatus, "302 Found to /end", "", 2},
 		"POST becomes GET":    {"/1", 5, "POST", check.OK, "", "", "GET  ", 1},
 		"POST is repeated":    {"/307", 5, "POST", check.OK, "", "", "POST hello ", 1},
 		"to TLS, no password": {"/secure", 5, "GET", check.OK, "", "", "auth= cookie=true", 1},
-		"loop":                {"/loop", 10, "GET", check.Fail, check.ClassStatus, "302", "", 10},
+		"loop":                {"/loop", 10, "GET", check.Fail, check.ClassStatus, "302", "", 11},
 		"to metadata":         {"/metadata", 5, "GET", check.Unknown, check.ClassSetup, "refused to connect", "", 1},
 		"rebound to metadata": {"/rebound", 5, "GET", check.Unknown, check.ClassSetup, "refused to connect", "", 1},
-		"to a file":           {"/file", 5, "GET", check.Fail, check.ClassStatus, "cannot be followed", "", 0},
-		"to a login page":     {"/away", 5, "GET", check.Fail, check.ClassAuth, "login page /cas/login", "", 0},
+		"to a file":           {"/file", 5, "GET", check.Fail, check.ClassStatus, "cannot be followed", "", 1},
+		"to a login page":     {"/away", 5, "GET", check.Fail, check.ClassAuth, "login page /cas/login", "", 1},
 		"to nobody":           {"/nowhere", 5, "GET", check.Fail, check.ClassConnect, "refused", "", 1},
 	}
 	for name, tc := range tests {
