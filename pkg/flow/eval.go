@@ -32,13 +32,13 @@ type scope struct {
 	vars    map[string]value
 	secrets map[string]string
 	held    int // bytes of all variables
-	mask    *mask
+	mask    *Mask
 }
 
 func newScope(secrets map[string]string) *scope {
-	s := &scope{vars: map[string]value{}, secrets: secrets, mask: &mask{}}
+	s := &scope{vars: map[string]value{}, secrets: secrets, mask: &Mask{}}
 	for _, v := range secrets {
-		s.mask.add(v)
+		s.mask.Add(v)
 	}
 	return s
 }
@@ -50,7 +50,7 @@ func (s *scope) set(name string, v value) error {
 		return errTooLong
 	}
 	if v.secret {
-		s.mask.add(v.text)
+		s.mask.Add(v.text)
 	}
 	s.vars[name] = v
 	return nil
@@ -99,7 +99,7 @@ func (s *scope) work(t text) (value, error) {
 		}
 		if v.secret {
 			secret = true
-			s.mask.add(v.text)
+			s.mask.Add(v.text)
 		}
 		if b.Len()+len(v.text) > maxValue {
 			return value{}, errTooLong

@@ -240,21 +240,22 @@ func (e *expect) show(s *scope, v string) string {
 	if isSecretName(e.Header) || isSecretName(e.JSON) {
 		return masked
 	}
+	seen := fmt.Sprintf("%q", s.mask.clip(guarded(v), maxSeen))
 	if words := e.Means[v]; words != "" {
-		return fmt.Sprintf("%q (%s)", s.mask.clip(v, maxSeen), check.Clip(words, maxSeen))
+		return fmt.Sprintf("%s (%s)", seen, check.Clip(words, maxSeen))
 	}
-	return fmt.Sprintf("%q", s.mask.clip(v, maxSeen))
+	return seen
 }
 
 // refusedStatus shows the answer's words when it is made of words rather than of a page.
 func (s *scope) refusedStatus(pg *page, wanted string) error {
 	status := strings.TrimSpace(strconv.Itoa(pg.Status) + " " + http.StatusText(pg.Status))
 	if location := pg.Header.Get("Location"); pg.Status/100 == 3 && location != "" {
-		return fmt.Errorf("%s to %s, %s", status, s.mask.hide(shortURL(location)), wanted)
+		return fmt.Errorf("%s to %s, %s", status, shortURL(s.mask.Hide(location)), wanted)
 	}
 	kind := pg.Header.Get("Content-Type")
 	if body := bytes.TrimSpace(pg.Body); len(body) > 0 && (strings.Contains(kind, "json") || strings.HasPrefix(kind, "text/plain")) {
-		return fmt.Errorf("%s, %s: %s", status, wanted, s.mask.clip(string(body), maxSeen))
+		return fmt.Errorf("%s, %s: %s", status, wanted, s.mask.clip(guarded(string(body)), maxSeen))
 	}
 	return fmt.Errorf("%s, %s", status, wanted)
 }

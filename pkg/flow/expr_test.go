@@ -116,11 +116,11 @@ func TestEvaluationFaults(t *testing.T) {
 }
 
 func TestMask(t *testing.T) {
-	m := &mask{}
-	m.add(`Pass"w<rd 1`)
-	m.add("Pass")
+	m := &Mask{}
+	m.Add(`Pass"w<rd 1`)
+	m.Add("Pass")
 	for _, shown := range []string{`x Pass"w<rd 1 y`, "Pass%22w%3Crd+1", `Pass\"w<rd 1`, "Pass&#34;w&lt;rd 1"} {
-		if got := m.hide(shown); strings.Contains(got, "w") || strings.Contains(got, "Pass") {
+		if got := m.Hide(shown); strings.Contains(got, "w") || strings.Contains(got, "Pass") {
 			t.Errorf("%s is shown as %s", shown, got)
 		}
 	}

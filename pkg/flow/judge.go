@@ -222,7 +222,7 @@ func (s *session) warn(e *expect, pg *page, r *Run) error {
 	case len(values) == 0:
 		return fmt.Errorf("%s is missing", what)
 	}
-	f, err := warn(e.Warn, s.scope.mask.hide(values[0]), time.Now())
+	f, err := warn(e.Warn, s.scope.mask.Hide(values[0]), time.Now())
 	if err == nil {
 		r.Note(f)
 	}
@@ -235,5 +235,5 @@ func matches(re *regexp.Regexp, pg *page) bool {
 }
 
 func (s *session) seen(b []byte) string {
-	return fmt.Sprintf("%q", s.scope.mask.clip(string(b), maxSeen))
+	return fmt.Sprintf("%q", s.scope.mask.clip(guarded(string(b)), maxSeen))
 }

@@ -46,7 +46,7 @@ func (s *session) request(st *step) (*Request, error) {
 	}
 	u, err := s.program.base.Parse(target.text)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("request.url %q is not an http or https URL", check.Clip(target.text, maxSeen))
+		return nil, fmt.Errorf("request.url %q is not an http or https URL", s.scope.mask.clip(hideQueries(target.text), maxSeen))
 	}
 	r := &Request{Method: st.Request.Method, URL: u, Header: http.Header{"User-Agent": {"Xunjian-Probe/1"}, "Accept": {"*/*"}}}
 	if err := s.fill(r, st); err != nil {
@@ -177,26 +177,27 @@ func (s *session) follow(ctx context.Context, st *step, r *Request) (*page, erro
 			if LoginURL(location) && !st.Login && !st.LoginPage { // a login that leads to itself, and was not asked for
 				class = check.ClassAuth
 			}
-			return nil, &Fault{Outcome: check.Fail, Class: class, Reason: fmt.Sprintf("more than %d redirects, the last one to %s", left, shortURL(location))}
+			return nil, &Fault{Outcome: check.Fail, Class: class, Reason: fmt.Sprintf("more than %d redirects, the last one to %s", left, shortURL(s.scope.mask.Hide(location)))}
 		}
-		if r, err = redirected(r, a.Status, location, st.Login); err != nil {
+		if r, err = s.redirected(r, a.Status, location, st.Login); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // redirected is the next request. Credentials do not follow to another host.
-func redirected(r *Request, status int, location string, credentials bool) (*Request, error) {
+func (s *session) redirected(r *Request, status int, location string, credentials bool) (*Request, error) {
 	u, err := r.URL.Parse(location)
+	location = shortURL(s.scope.mask.Hide(location)) // as it may be shown
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, &Fault{Outcome: check.Fail, Class: check.ClassContent, Reason: "redirected to what is not an http or https URL: " + shortURL(location)}
+		return nil, &Fault{Outcome: check.Fail, Class: check.ClassContent, Reason: "redirected to what is not an http or https URL: " + location}
 	}
 	u.Fragment = ""
 	next := &Request{Method: http.MethodGet, URL: u, Header: r.Header.Clone()}
 	away := u.Host != r.URL.Host || r.URL.Scheme == "https" && u.Scheme == "http"
 	if status == http.StatusTemporaryRedirect || status == http.StatusPermanentRedirect {
 		if away && credentials {
-			return nil, &Fault{Outcome: check.Fail, Class: check.ClassContent, Reason: "redirected with the credentials to another place, not followed: " + shortURL(location)}
+			return nil, &Fault{Outcome: check.Fail, Class: check.ClassContent, Reason: "redirected with the credentials to another place, not followed: " + location}
 		}
 		next.Method, next.Body = r.Method, r.Body
 	} else {

@@ -101,10 +101,10 @@ func (s *session) end(ctx context.Context, r Run) Run {
 	r.Vars = s.scope.plain()
 	r.Reason = s.scope.mask.clip(r.Reason, 2*maxSeen)
 	for i := range r.Steps {
-		r.Steps[i].Reason = s.scope.mask.hide(r.Steps[i].Reason)
+		r.Steps[i].Reason = s.scope.mask.Hide(r.Steps[i].Reason)
 	}
 	for i := range r.Findings {
-		r.Findings[i].Reason = s.scope.mask.hide(r.Findings[i].Reason)
+		r.Findings[i].Reason = s.scope.mask.Hide(r.Findings[i].Reason)
 	}
 	return r
 }

@@ -26,23 +26,22 @@ func (s *session) note(r *Request, a *Answer, err error, took time.Duration) {
 	}
 	var bad *Fault
 	if errors.As(err, &bad) {
-		e.Fault = s.scope.mask.hide(bad.Reason)
+		e.Fault = s.scope.mask.Hide(bad.Reason)
 	} else if err != nil {
-		e.Fault = s.scope.mask.hide(err.Error())
+		e.Fault = s.scope.mask.Hide(err.Error())
 	}
 	s.trace = append(s.trace, e)
 }
 
-// body hides secrets, and the fields that look like ones.
+// body hides the fields that look like secrets, which it has to read for that, and then the secrets.
 func (s *session) body(kind string, b []byte) string {
-	text := s.scope.mask.hide(string(b))
-	switch {
-	case strings.HasPrefix(kind, "application/x-www-form-urlencoded"):
+	text := string(b)
+	if strings.HasPrefix(kind, "application/x-www-form-urlencoded") {
 		text = hideFields(text)
-	case strings.Contains(kind, "json") && ValidJSON([]byte(text)) == nil:
-		text = hideKeys(text)
+	} else {
+		text = guarded(text)
 	}
-	return check.Clip(text, maxShown)
+	return s.scope.mask.clip(text, maxShown)
 }
 
 func hideFields(form string) string {
@@ -60,6 +59,9 @@ func hideFields(form string) string {
 
 // hideKeys hides the strings under secret-looking keys of an object, and of the objects in it.
 func hideKeys(text string) string {
+	if ValidJSON([]byte(text)) != nil {
+		return text
+	}
 	var values []string
 	var visit func(v gjson.Result, depth int)
 	visit = func(v gjson.Result, depth int) {
@@ -84,11 +86,11 @@ func (s *session) tell(st *step, result check.Step) {
 	if s.call.Trace == nil {
 		return
 	}
-	result.Reason = s.scope.mask.hide(result.Reason)
+	result.Reason = s.scope.mask.Hide(result.Reason)
 	values := map[string]string{}
 	for _, x := range st.extracts {
 		if v, ok := s.scope.vars[x.name]; ok {
-			shown := check.Clip(s.scope.mask.hide(v.text), maxSeen)
+			shown := s.scope.mask.clip(guarded(v.text), maxSeen)
 			if isSecretName(x.name) {
 				shown = masked
 			}
@@ -96,10 +98,11 @@ func (s *session) tell(st *step, result check.Step) {
 		}
 	}
 	for i := range s.trace { // what an answer brought later may be a secret of an earlier request
-		s.trace[i].URL = s.scope.mask.hide(s.trace[i].URL)
-		s.trace[i].Body = s.scope.mask.hide(s.trace[i].Body)
-		if a := s.trace[i].Answer; a != nil {
-			a.Body = []byte(s.scope.mask.hide(string(a.Body)))
+		x := &s.trace[i]
+		x.URL, x.Body, x.Fault = s.scope.mask.Hide(x.URL), s.scope.mask.Hide(x.Body), s.scope.mask.Hide(x.Fault)
+		x.Header = s.scope.mask.header(x.Header)
+		if a := x.Answer; a != nil {
+			a.Header, a.Body = s.scope.mask.header(a.Header), []byte(s.scope.mask.Hide(string(a.Body)))
 		}
 	}
 	s.call.Trace(Event{List: st.list, Step: st.FlowStep, Result: result, Exchanges: s.trace, Values: values})

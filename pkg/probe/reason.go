@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/flow"
 )
 
 // maxReason bounds what an attempt says for people.
@@ -71,10 +72,11 @@ func (s *secrets) add(value string) {
 }
 
 func (s secrets) hide(reason string) string {
+	var m flow.Mask
 	for _, v := range s {
-		reason = strings.ReplaceAll(reason, v, masked)
+		m.Add(v)
 	}
-	return reason
+	return m.Hide(reason)
 }
 
 func round(d time.Duration) time.Duration {
