@@ -2,6 +2,7 @@ package pkg_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,7 +21,9 @@ import (
 	"xunjian/pkg/check"
 	"xunjian/pkg/collector"
 	"xunjian/pkg/fleet"
+	"xunjian/pkg/measure"
 	"xunjian/pkg/probe"
+	"xunjian/pkg/report"
 )
 
 // view is what one agent of the story sees of the services.
@@ -213,6 +216,7 @@ func TestVantageLostIsOneSymptom(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		}
+		s.wantNoDowntime()
 	})
 }
 
@@ -228,8 +232,25 @@ func TestVantageLostByItsOwnWord(t *testing.T) {
 		if got := s.open(); !slices.Equal(got, []string{"unknown host minor", "unknown host minor"}) {
 			t.Errorf("%v, want two vantages lost", got)
 		}
+		s.wantNoDowntime()
 	})
 }
+
+// wantNoDowntime holds the month's figures to the board: what an agent that was cut off could not reach was nobody's outage.
+func (s *sight) wantNoDowntime() {
+	s.Helper()
+	file, err := s.client.MonthReport(s.ctx, time.Now().UTC().Format("2006-01"), "json")
+	s.must(err)
+	var month report.Model
+	s.must(json.Unmarshal(file, &month))
+	for _, l := range month.Services {
+		if l.Down != 0 || l.Up == 0 || l.Passed != l.Done || value(l.Outages) != 0 {
+			s.Errorf("%s: up %v, down %v, unknown %v, %d of %d rounds passed", l.Name, l.Up, l.Down, l.Unknown, l.Passed, l.Done)
+		}
+	}
+}
+
+func value[T any](m measure.Maybe[T]) T { return m.Value }
 
 func (s *sight) services() []api.Service {
 	list, err := s.client.Services(s.ctx)

@@ -101,8 +101,7 @@ func (r *runner) due(tick time.Time, grid time.Duration) bool {
 func (r *runner) round(ctx context.Context, at time.Time) (check.Result, []metric.Sample) {
 	if r.spec.Budget == 0 {
 		result, samples := r.prober.Run(ctx, at)
-		r.doubt(ctx, &result)
-		return result, samples
+		return r.doubt(ctx, result, samples)
 	}
 	day := r.agent.day(at)
 	left, err := r.agent.ledger.take(r.spec.Name, day, r.prober.Attempts(), r.spec.Budget)
@@ -111,20 +110,24 @@ func (r *runner) round(ctx context.Context, at time.Time) (check.Result, []metri
 	}
 	result, samples := r.prober.RunAtMost(ctx, at, left)
 	r.agent.ledger.give(r.spec.Name, day, left-len(result.Attempts))
-	r.doubt(ctx, &result)
-	return result, samples
+	return r.doubt(ctx, result, samples)
 }
 
-// doubt looks, when a round says that a target cannot be reached, whether it is this host that cannot reach anything.
-func (r *runner) doubt(ctx context.Context, result *check.Result) {
+// doubt looks, when a round says that a target cannot be reached, whether it is this host that cannot reach anything. Then the
+// samples say nothing of the target either: while nobody hears this host they are all that figures are made of.
+func (r *runner) doubt(ctx context.Context, result check.Result, samples []metric.Sample) (check.Result, []metric.Sample) {
 	first := result.First()
 	if first.Outcome != check.Fail || onThisHost(result.Target) {
-		return
+		return result, samples
 	}
 	switch first.Class {
 	case check.ClassDNS, check.ClassConnect, check.ClassTimeout:
 		result.Cut = r.agent.reach.fault(ctx, first.Class)
 	}
+	if result.Cut != "" && result.CutOff() {
+		samples = r.prober.Blind(result)
+	}
+	return result, samples
 }
 
 // onThisHost says whether a target, a URL or an address, is reached without any network.

@@ -198,6 +198,21 @@ type Result struct {
 // First is the scheduled attempt.
 func (r Result) First() Attempt { return r.Attempts[0] }
 
+// CutOff says that no attempt of the round reached its target, as it would be if the agent reached nothing.
+func (r Result) CutOff() bool {
+	for _, a := range r.Attempts {
+		if a.Outcome != Fail || a.Trouble != "" && a.Trouble != Down && a.Trouble != Unusable {
+			return false
+		}
+		switch a.Class {
+		case ClassDNS, ClassConnect, ClassTimeout, ClassReset:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // DefaultAgain is how often a round asks again unless the check says otherwise.
 const DefaultAgain = 2
 

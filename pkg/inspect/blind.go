@@ -23,6 +23,20 @@ type eye struct {
 	lost   bool
 	since  time.Time
 	reason string
+	dark   time.Time // first round that reached nothing since one that reached something; zero while none did
+}
+
+// saw takes a round of the agent: since when it reaches nothing is known of all its checks together, for one that fails by
+// itself does so between others that are well.
+func (e *eye) saw(r check.Result) {
+	switch first := r.First(); {
+	case r.CutOff():
+		if e.dark.IsZero() {
+			e.dark = r.At
+		}
+	case first.Outcome != check.Unknown && !first.Start.Before(e.dark):
+		e.dark = time.Time{}
+	}
 }
 
 func (e *eye) adopt(s symptom.Symptom) { e.lost, e.since, e.reason = true, s.Since, s.Detail }
@@ -48,21 +62,6 @@ func (b *Board) Lost(agent string) bool {
 	return b.lost(agent)
 }
 
-// cutOff says that a round did not reach its target, as it would be if the agent reached nothing.
-func cutOff(r check.Result) bool {
-	for _, a := range r.Attempts {
-		if a.Outcome != check.Fail || a.Trouble != "" && a.Trouble != check.Down && a.Trouble != check.Unusable {
-			return false
-		}
-		switch a.Class {
-		case check.ClassDNS, check.ClassConnect, check.ClassTimeout, check.ClassReset:
-		default:
-			return false
-		}
-	}
-	return true
-}
-
 // sight is what an agent's checks say together.
 type sight struct {
 	blind        []*vantage // cut off, or failing for want of a connection
@@ -79,11 +78,11 @@ const maxCompared = 64
 // lookAround finds out whose sight a round has changed: its own agent's, or that of those who saw the same check fail.
 func (b *Board) lookAround(now time.Time, s *service, v *vantage) (out []symptom.Symptom) {
 	suspects := []string{}
-	if cutOff(v.last) || b.lost(v.agent) {
+	if v.last.CutOff() || b.lost(v.agent) {
 		suspects = append(suspects, v.agent)
 	} else {
 		for _, o := range s.vantages {
-			if o != v && o.spec.Name == v.spec.Name && o.bad != "" && !b.lost(o.agent) && cutOff(o.last) && len(suspects) < maxCompared {
+			if o != v && o.spec.Name == v.spec.Name && o.bad != "" && !b.lost(o.agent) && o.last.CutOff() && len(suspects) < maxCompared {
 				suspects = append(suspects, o.agent)
 			}
 		}
@@ -104,7 +103,7 @@ func (b *Board) look(now time.Time, agent string) *symptom.Symptom {
 	case e.lost && w.sees && w.cut == "":
 		e.lost = false
 		for _, v := range e.of {
-			if cutOff(v.last) { // what it knows of these is as old as the loss
+			if v.last.CutOff() { // what it knows of these is as old as the loss
 				v.gaps, v.heard = 0, time.Time{}
 			}
 		}
@@ -113,6 +112,9 @@ func (b *Board) look(now time.Time, agent string) *symptom.Symptom {
 		return nil
 	case w.cut == "" && (w.others == 0 || w.others <= w.with):
 		return nil // nobody sees otherwise: then it is so
+	}
+	if !e.dark.IsZero() && e.dark.Before(w.since) {
+		w.since = later(e.dark, w.since.Add(-longestRound(w.blind)))
 	}
 	e.lost, e.since, e.reason = true, w.since, b.text.Sentence(w.cut)
 	if e.reason == "" {
@@ -126,6 +128,14 @@ func (b *Board) look(now time.Time, agent string) *symptom.Symptom {
 	return s
 }
 
+// longestRound is within which time each of the vantages has spoken: what failed longer before that was no part of a loss of sight.
+func longestRound(of []*vantage) (out time.Duration) {
+	for _, v := range of {
+		out = max(out, v.spec.Every+time.Duration(len(v.last.Attempts))*v.spec.Timeout)
+	}
+	return out
+}
+
 // sightOf puts together what an agent's checks say that were asked since the first of them failed.
 func (b *Board) sightOf(now time.Time, agent string) (w sight) {
 	w.services = map[string]bool{}
@@ -135,7 +145,7 @@ func (b *Board) sightOf(now time.Time, agent string) (w sight) {
 			continue
 		}
 		all = append(all, v)
-		if start := v.last.First().Start; cutOff(v.last) && (w.since.IsZero() || start.Before(w.since)) {
+		if start := v.last.First().Start; v.last.CutOff() && (w.since.IsZero() || start.Before(w.since)) {
 			w.since = start
 		}
 	}
@@ -143,7 +153,7 @@ func (b *Board) sightOf(now time.Time, agent string) (w sight) {
 	for _, v := range all {
 		start := v.last.First().Start
 		switch {
-		case cutOff(v.last):
+		case v.last.CutOff():
 			w.blind = append(w.blind, v)
 			w.services[v.spec.Service] = true
 			w.cut = orElse(w.cut, v.last.Cut)
@@ -174,7 +184,7 @@ func (b *Board) compare(now time.Time, v *vantage, w *sight) {
 		if o.agent == v.agent || o.spec.Name != v.spec.Name || b.stale(now, o) || b.lost(o.agent) || !o.looked(w.since) {
 			continue
 		}
-		if cutOff(o.last) {
+		if o.last.CutOff() {
 			w.with++
 		} else {
 			w.others++

@@ -193,6 +193,7 @@ func (b *Board) Observe(now time.Time, agent string, r check.Result) []symptom.S
 		return nil
 	}
 	was := v.bad
+	b.eye(agent).saw(r)
 	b.heed(now, v, r)
 	out := b.warn(now, spec, agent, r)
 	b.count(now, svc, v)
@@ -215,7 +216,7 @@ func (b *Board) Observe(now time.Time, agent string, r check.Result) []symptom.S
 func (b *Board) heed(now time.Time, v *vantage, r check.Result) {
 	first := r.First()
 	switch {
-	case cutOff(r) && (r.Cut != "" || b.lost(v.agent)):
+	case r.CutOff() && (r.Cut != "" || b.lost(v.agent)):
 		v.skip(now, r, b.text.T("inspect.cut", "what", b.text.Sentence(orElse(r.Cut, b.eye(v.agent).reason))))
 		return
 	case first.Outcome == check.Fail && first.Class == check.ClassAuth && first.Trouble == "" && !b.worked[r.Check]:

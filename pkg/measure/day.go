@@ -52,6 +52,7 @@ type vantage struct {
 	*timeline
 	agent  string
 	step   string
+	blind  set
 	rounds [2]rounds // by calendar
 	cursor int       // into the timeline, while latencies are read
 }
@@ -106,6 +107,13 @@ func (m *Maker) windows(service string) []span {
 		return nil
 	}
 	return spansOf(m.Planned(service))
+}
+
+func (m *Maker) blind(agent string) set {
+	if m.Blind == nil {
+		return nil
+	}
+	return spansOf(m.Blind(agent))
 }
 
 func spansOf(in []contract.Span) []span {
@@ -197,7 +205,7 @@ func (r *reading) read(ctx context.Context, of trio) ([]*vantage, error) {
 	err := r.Samples.Select(ctx, from.Add(-back), to, of.success, labels, func(s metric.Series, t []int64, v []float64) error {
 		key := metric.Series{Labels: s.Labels}.String()
 		if vs[key] == nil {
-			vs[key] = &vantage{timeline: newTimeline(r.pace, r.Hold), agent: s.Get(LabelAgent), step: s.Get(labelStep)}
+			vs[key] = &vantage{timeline: newTimeline(r.pace, r.Hold), agent: s.Get(LabelAgent), step: s.Get(labelStep), blind: r.blind(s.Get(LabelAgent))}
 		}
 		return r.results(vs[key], t, v)
 	})
@@ -236,16 +244,19 @@ func ordered(vs map[string]*vantage) []*vantage {
 
 func (r *reading) results(v *vantage, ts []int64, vals []float64) error {
 	for i, t := range ts {
-		fresh := !v.seen || t > v.last
-		if err := v.add(t, vals[i]); err != nil {
+		fresh, x := !v.seen || t > v.last, vals[i]
+		if x == 0 && v.blind.has(t) {
+			x = math.NaN()
+		}
+		if err := v.add(t, x); err != nil {
 			return err
 		}
-		if !fresh || t < r.window.from || math.IsNaN(vals[i]) {
+		if !fresh || t < r.window.from || math.IsNaN(x) {
 			continue
 		}
 		for c := range r.calendar {
 			if r.calendar[c].has(t) {
-				v.rounds[c].count(t-r.window.from, vals[i] > 0)
+				v.rounds[c].count(t-r.window.from, x > 0)
 			}
 		}
 	}

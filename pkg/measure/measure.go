@@ -36,7 +36,8 @@ type Check struct {
 // Rules are how results become time up and down (DOMAIN 1.0). They are these:
 //
 //   - A result holds until the next of its vantage, at most Hold intervals, then the vantage is unknown.
-//   - A check is up when one of its vantages says so, and down when all that know anything say so.
+//   - What an agent could not reach while it reached nothing is unknown.
+//   - A check is down when all of its vantages that know anything say so, or two at least and more than say that it is up.
 //   - A service is down while any of its checks is down, else unknown while any of them is unknown, else up.
 //   - Availability is up / (up + down); unknown time and planned windows are in neither and stand beside it.
 //   - An outage runs from the first failing result to the next good one. It is sure when one vantage had Confirm failing
@@ -57,6 +58,7 @@ type Maker struct {
 	Office   contract.Office
 	Location *time.Location
 	Planned  func(service string) []contract.Span // planned windows in order; nil for none
+	Blind    func(agent string) []contract.Span   // when an agent reached nothing (vantage lost), in order; nil for never
 	Kept     Kept                                 // nil: every day is worked out anew
 }
 

@@ -107,23 +107,25 @@ type lane struct {
 	vantages []*timeline
 }
 
-// stateAt is what the vantages of a check agree on: up when one of them is, down when all that know anything are down.
+// stateAt is what the vantages of a check agree on: down when all that know anything are, or when two are at least and more than
+// are up, as a fault is told.
 func (n lane) stateAt(t int64, cursors []int) state {
 	if !slices.ContainsFunc(n.exists, func(s span) bool { return t >= s.from && t < s.to }) {
 		return absent
 	}
-	out := unknown
+	var says [planned + 1]int
 	for i, v := range n.vantages {
 		var s state
 		s, cursors[i] = v.at(t, cursors[i])
-		if s == up {
-			out = up
-		}
-		if s == down && out == unknown {
-			out = down
-		}
+		says[s]++
 	}
-	return out
+	switch {
+	case says[down] > 1 && says[down] > says[up], says[down] > 0 && says[up] == 0:
+		return down
+	case says[up] > 0:
+		return up
+	}
+	return unknown
 }
 
 // combine lays the checks of a service over each other: it is down while any of them is down, else unknown while any of

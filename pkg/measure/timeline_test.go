@@ -88,6 +88,8 @@ func TestVantagesAndChecks(t *testing.T) {
 	}
 	f("one vantage alone is no outage", 60, 0, 0, whole("110011", "111111"))
 	f("both agree", 40, 20, 0, whole("110011", "100001"))
+	f("one vantage against two is no outage", 60, 0, 0, whole("110011", "111111", "111111"))
+	f("two against one are", 40, 20, 0, whole("110011", "110011", "111111"))
 	f("who knows nothing has no vote", 40, 20, 0, whole("110011", "xxxxxx"))
 	f("the worst check decides", 30, 30, 0, whole("110111"), whole("111001"))
 	f("an unknown check makes the service unknown", 40, 0, 20, whole("1111xx"), whole("111111"))
@@ -169,7 +171,7 @@ func bySecond(lanes []lane, raw [][]string, s, every int64) state {
 		if s*sec < n.exists[0].from {
 			continue
 		}
-		check := unknown
+		check, good, bad := unknown, 0, 0
 		for _, r := range raw[i] {
 			v := '.'
 			for age := int64(0); age < 3; age++ { // the newest result within the hold
@@ -178,12 +180,18 @@ func bySecond(lanes []lane, raw [][]string, s, every int64) state {
 					break
 				}
 			}
-			switch {
-			case v == '1':
-				check = up
-			case v == '0' && check == unknown:
-				check = down
+			switch v {
+			case '1':
+				good++
+			case '0':
+				bad++
 			}
+		}
+		if good > 0 {
+			check = up
+		}
+		if bad > 0 && good == 0 || bad > 1 && bad > good {
+			check = down
 		}
 		switch {
 		case out == down || check == down:

@@ -172,6 +172,17 @@ func (p *Prober) Skip(at time.Time, reason error) (check.Result, []metric.Sample
 	return r, p.schema.samples(r)
 }
 
+// Blind are the samples of a round that said nothing of its target, for this host reaches nothing: those of one that could not
+// run, so that no figure takes it for an outage.
+func (p *Prober) Blind(r check.Result) []metric.Sample {
+	seen := r.Attempts
+	r.Attempts = make([]check.Attempt, len(seen))
+	for i, a := range seen {
+		r.Attempts[i] = check.Attempt{Start: a.Start, Duration: a.Duration, Outcome: check.Unknown}
+	}
+	return p.schema.samples(r)
+}
+
 // Attempts is how many attempts a round makes at most.
 func (p *Prober) Attempts() int { return p.again + 1 }
 

@@ -1,9 +1,7 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,26 +35,6 @@ type Planned struct {
 	From     time.Time `yaml:"from"`
 	To       time.Time `yaml:"to"`
 	Reason   string    `yaml:"reason"`
-}
-
-// PlannedOf are the planned windows of a service in order, overlapping ones as one.
-func (c Config) PlannedOf(service string) (out []contract.Span) {
-	for _, p := range c.Planned {
-		if len(p.Services) == 0 || slices.Contains(p.Services, service) {
-			out = append(out, contract.Span{From: p.From.UnixMilli(), To: p.To.UnixMilli()})
-		}
-	}
-	slices.SortFunc(out, func(a, b contract.Span) int { return cmp.Compare(a.From, b.From) })
-	n := 0
-	for _, s := range out {
-		if n > 0 && s.From <= out[n-1].To {
-			out[n-1].To = max(out[n-1].To, s.To)
-			continue
-		}
-		out[n] = s
-		n++
-	}
-	return out[:n]
 }
 
 // DefaultConfig names nobody and judges by DOMAIN's defaults.

@@ -35,7 +35,7 @@ func (s Sources) Keep(ctx context.Context, cfg Config, loc *time.Location, now t
 	y, m, d := now.In(loc).Date()
 	today := time.Date(y, m, d, 0, 0, 0, 0, loc)
 	for _, service := range s.Services {
-		maker := s.maker(cfg, loc)
+		maker := s.maker(cfg, loc, now)
 		if _, err := maker.Between(ctx, service.Name, today.AddDate(0, 0, -14), today, now); err != nil {
 			return err
 		}
@@ -43,11 +43,11 @@ func (s Sources) Keep(ctx context.Context, cfg Config, loc *time.Location, now t
 	return nil
 }
 
-func (s Sources) maker(cfg Config, loc *time.Location) *measure.Maker {
+func (s Sources) maker(cfg Config, loc *time.Location, now time.Time) *measure.Maker {
 	return &measure.Maker{
 		Rules:   measure.Rules{Confirm: cfg.Confirm, Hold: cfg.Hold},
 		Samples: s.Samples, Checks: s.Checks, Calendar: s.Calendar, Office: cfg.Office, Location: loc,
-		Planned: s.Planned, Kept: s.Kept,
+		Planned: s.Planned, Blind: s.blind(now), Kept: s.Kept,
 	}
 }
 

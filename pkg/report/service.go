@@ -26,7 +26,7 @@ func (b *builder) services(ctx context.Context, m Month) (out []ServiceLine, ste
 
 // sheet is a service's month so far.
 func (b *builder) sheet(ctx context.Context, s check.Service, m Month) (*measure.Sheet, error) {
-	maker := b.src.maker(b.cfg, m.loc)
+	maker := b.src.maker(b.cfg, m.loc, b.asOf)
 	sheet, err := maker.Between(ctx, s.Name, m.From(), earlier(m.To(), b.asOf), b.asOf)
 	if err != nil {
 		return nil, err
