@@ -36,7 +36,7 @@ func TestSelfCheckGoesWithTheRound(t *testing.T) {
 				t.Errorf("%s: a target on this host is cut off: %q", class, got)
 			}
 			for name, blind := range map[string]bool{"gate": cut != "", "here": false} {
-				if got := success(t, r.inbox.kind(metric.KindProbe+name)[0]); math.IsNaN(got) != blind || !blind && got != 0 {
+				if got := success(t, r.inbox.kind(metric.KindProbe + name)[0]); math.IsNaN(got) != blind || !blind && got != 0 {
 					t.Errorf("%s: probe_success of %s is %v", class, name, got)
 				}
 			}

@@ -233,10 +233,10 @@ func (d *Desk) WindowEvents(id string) (out []WindowEvent, err error) {
 	return out, missing(id, err)
 }
 
-// Planned are the times in which a service may fail, in order, overlapping ones as one: the figures leave them out.
-func (d *Desk) Planned(service string) (out []contract.Span) {
+// Planned are the times in which a check of a service may fail, in order, overlapping ones as one: the figures leave them out.
+func (d *Desk) Planned(service, check string) (out []contract.Span) {
 	for _, w := range d.Windows(time.Time{}, time.Time{}) {
-		if !w.end().After(w.From) || !w.everything() && !slices.Contains(w.Services, service) {
+		if !w.end().After(w.From) || !w.everything() && !slices.Contains(w.Services, service) && !slices.Contains(w.Checks, check) {
 			continue
 		}
 		s := contract.Span{From: w.From.UnixMilli(), To: w.end().UnixMilli()}

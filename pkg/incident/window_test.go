@@ -39,7 +39,7 @@ func TestWindow(t *testing.T) {
 	if len(h.Held()) != 0 {
 		t.Error("still held")
 	}
-	if got := h.Planned("signature"); len(got) != 1 || got[0].From != after(10).UnixMilli() || len(h.Planned("sms")) != 0 {
+	if got := h.Planned("signature", "signature-status"); len(got) != 1 || got[0].From != after(10).UnixMilli() || len(h.Planned("sms", "sms-login")) != 0 {
 		t.Errorf("planned %v", got)
 	}
 }
@@ -97,7 +97,7 @@ func TestCancelAndRefuse(t *testing.T) {
 	if es, err := h.WindowEvents(w.ID); err != nil || len(es) != 2 || es[1].Kind != "cancelled" || es[1].Person != "驻点" {
 		t.Errorf("events %+v %v", es, err)
 	}
-	if got := h.Planned("signature"); len(got) != 2 || got[1].To != after(30).UnixMilli() {
+	if got := h.Planned("signature", "signature-status"); len(got) != 2 || got[1].To != after(30).UnixMilli() {
 		t.Errorf("planned %v", got)
 	}
 	frozen = "国庆保障"

@@ -25,10 +25,25 @@ var (
 type reading struct {
 	*Maker
 	Check
-	window   span   // the part of the day that has passed
-	calendar [2]set // 7×24 and 5×8
-	pace     pace
-	exists   []span
+	window    span   // the part of the day that has passed
+	calendar  [2]set // 7×24 and 5×8, planned windows left out
+	pace      pace
+	exists    []span
+	planned   set
+	elsewhere set // while its failing is another service's fault
+}
+
+func (m *Maker) reading(c Check, window span) reading {
+	return reading{Maker: m, Check: c, window: window, pace: paceOf(c.Spec, window, m.Location)}
+}
+
+// lane is the check, or one of its steps, as its vantages saw it.
+func (r *reading) lane(vs []*vantage) lane {
+	out := lane{exists: r.exists, planned: r.planned}
+	for _, v := range vs {
+		out.vantages = append(out.vantages, v.timeline)
+	}
+	return out
 }
 
 // set is a set of spans in order.
@@ -81,39 +96,32 @@ func (m *Maker) work(ctx context.Context, service string, day, until time.Time, 
 		if c.Service != service || !ok || since >= window.to {
 			continue
 		}
-		r := reading{Maker: m, Check: c, window: window, calendar: calendar, pace: paceOf(c.Spec, window, m.Location)}
+		r := m.reading(c, window)
 		r.exists = r.pace.spans(span{max(window.from, since), window.to})
+		r.planned = m.windows(c)
+		for i := range calendar {
+			r.calendar[i] = without(calendar[i], r.planned)
+		}
+		if r.elsewhere, err = m.elsewhere(ctx, c, window); err != nil {
+			return out, err
+		}
 		vs, err := r.read(ctx, ofCheck)
 		if err != nil {
 			return out, err
 		}
-		lanes, all = append(lanes, lane{r.exists, timelines(vs)}), append(all, vs...)
+		lanes, all = append(lanes, r.lane(vs)), append(all, vs...)
 		for i := range due {
-			due[i] += r.due(vs, calendar[i])
+			due[i] += r.due(vs, r.calendar[i])
 		}
 		steps, err := r.read(ctx, ofSteps)
 		if err != nil {
 			return out, err
 		}
-		out.Lines = append(out.Lines, r.steps(steps)...)
+		out.Lines = append(out.Lines, r.steps(steps, calendar)...)
 	}
-	out.Lines[0].fill(lanes, all, window, calendar, m.windows(service), m.Confirm)
+	out.Lines[0].fill(lanes, all, window, calendar, m.Confirm)
 	out.Lines[0].Always.Due, out.Lines[0].Office.Due = due[0], due[1]
 	return out, nil
-}
-
-func (m *Maker) windows(service string) []span {
-	if m.Planned == nil {
-		return nil
-	}
-	return spansOf(m.Planned(service))
-}
-
-func (m *Maker) blind(agent string) set {
-	if m.Blind == nil {
-		return nil
-	}
-	return spansOf(m.Blind(agent))
 }
 
 func spansOf(in []contract.Span) []span {
@@ -124,16 +132,8 @@ func spansOf(in []contract.Span) []span {
 	return out
 }
 
-func timelines(vs []*vantage) []*timeline {
-	out := make([]*timeline, 0, len(vs))
-	for _, v := range vs {
-		out = append(out, v.timeline)
-	}
-	return out
-}
-
 // steps makes a line for each step, in the order of their names as the check's own order is not in the samples.
-func (r *reading) steps(vs []*vantage) (out []Line) {
+func (r *reading) steps(vs []*vantage, calendar [2]set) (out []Line) {
 	by := map[string][]*vantage{}
 	var names []string
 	for _, v := range vs {
@@ -145,7 +145,7 @@ func (r *reading) steps(vs []*vantage) (out []Line) {
 	slices.Sort(names)
 	for _, name := range names {
 		l := Line{Subject: Subject{Service: r.Service, Check: r.Name, Step: name}}
-		l.fill([]lane{{r.exists, timelines(by[name])}}, by[name], r.window, r.calendar, r.windows(r.Service), r.Confirm)
+		l.fill([]lane{r.lane(by[name])}, by[name], r.window, calendar, r.Confirm)
 		l.Always.Due, l.Office.Due = r.due(by[name], r.calendar[0]), r.due(by[name], r.calendar[1])
 		out = append(out, l)
 	}
@@ -153,8 +153,8 @@ func (r *reading) steps(vs []*vantage) (out []Line) {
 }
 
 // fill works out both calendars from what the vantages saw.
-func (l *Line) fill(lanes []lane, vs []*vantage, window span, calendar [2]set, windows []span, confirm int) {
-	runs := plan(combine(lanes, window), windows)
+func (l *Line) fill(lanes []lane, vs []*vantage, window span, calendar [2]set, confirm int) {
+	runs := combine(lanes, window)
 	sure := sureSpans(vs, confirm)
 	confirmed := func(s span) bool {
 		return slices.ContainsFunc(sure, func(spans []span) bool { return touches(spans, s) })
@@ -196,13 +196,8 @@ func sureSpans(vs []*vantage, confirm int) [][]span {
 // read reads a day's samples of a check, and results of the time before it for as long as one may stand or help to confirm.
 func (r *reading) read(ctx context.Context, of trio) ([]*vantage, error) {
 	vs := map[string]*vantage{}
-	longest := int64(0)
-	for _, s := range r.pace {
-		longest = max(longest, s.every)
-	}
-	back := millis(longest * int64(r.Hold+r.Confirm))
 	from, to, labels := time.UnixMilli(r.window.from), time.UnixMilli(r.window.to), map[string]string{LabelCheck: r.Name}
-	err := r.Samples.Select(ctx, from.Add(-back), to, of.success, labels, func(s metric.Series, t []int64, v []float64) error {
+	err := r.Samples.Select(ctx, from.Add(-r.back()), to, of.success, labels, func(s metric.Series, t []int64, v []float64) error {
 		key := metric.Series{Labels: s.Labels}.String()
 		if vs[key] == nil {
 			vs[key] = &vantage{timeline: newTimeline(r.pace, r.Hold), agent: s.Get(LabelAgent), step: s.Get(labelStep), blind: r.blind(s.Get(LabelAgent))}
@@ -229,6 +224,9 @@ func (r *reading) read(ctx context.Context, of trio) ([]*vantage, error) {
 	return ordered(vs), each(of.slow, r.slowness)
 }
 
+// back is how long before the day results may stand in it, or help to confirm.
+func (r *reading) back() time.Duration { return millis(r.pace.longest() * int64(r.Hold+r.Confirm)) }
+
 func ordered(vs map[string]*vantage) []*vantage {
 	keys := make([]string, 0, len(vs))
 	for k := range vs {
@@ -244,19 +242,22 @@ func ordered(vs map[string]*vantage) []*vantage {
 
 func (r *reading) results(v *vantage, ts []int64, vals []float64) error {
 	for i, t := range ts {
-		fresh, x := !v.seen || t > v.last, vals[i]
-		if x == 0 && v.blind.has(t) {
-			x = math.NaN()
+		fresh, s := !v.seen || t > v.last, says(vals[i])
+		switch {
+		case s == down && v.blind.has(t):
+			s = unknown
+		case s == down && r.elsewhere.has(t):
+			s = absent
 		}
-		if err := v.add(t, x); err != nil {
+		if err := v.add(t, s); err != nil {
 			return err
 		}
-		if !fresh || t < r.window.from || math.IsNaN(x) {
+		if !fresh || t < r.window.from || s != up && s != down {
 			continue
 		}
 		for c := range r.calendar {
 			if r.calendar[c].has(t) {
-				v.rounds[c].count(t-r.window.from, x > 0)
+				v.rounds[c].count(t-r.window.from, s == up)
 			}
 		}
 	}

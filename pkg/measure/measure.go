@@ -39,7 +39,10 @@ type Check struct {
 //   - What an agent could not reach while it reached nothing is unknown.
 //   - A check is down when all of its vantages that know anything say so, or two at least and more than say that it is up.
 //   - A service is down while any of its checks is down, else unknown while any of them is unknown, else up.
-//   - Availability is up / (up + down); unknown time and planned windows are in neither and stand beside it.
+//   - A check that goes through a gateway says nothing while the direct check of the same thing is down, which is another
+//     service's fault: the other checks decide.
+//   - Availability is up / (up + down); unknown time and planned windows are in neither and stand beside it. Rounds in planned
+//     windows are in no count either.
 //   - An outage runs from the first failing result to the next good one. It is sure when one vantage had Confirm failing
 //     results in a row in it, or when an incident says so.
 //   - Response times are those of good answers; rounds are due at the ticks of each vantage's grid while the check existed.
@@ -57,9 +60,9 @@ type Maker struct {
 	Calendar *contract.Calendar
 	Office   contract.Office
 	Location *time.Location
-	Planned  func(service string) []contract.Span // planned windows in order; nil for none
-	Blind    func(agent string) []contract.Span   // when an agent reached nothing (vantage lost), in order; nil for never
-	Kept     Kept                                 // nil: every day is worked out anew
+	Planned  func(service, check string) []contract.Span // planned windows of a check in order; nil for none
+	Blind    func(agent string) []contract.Span          // when an agent reached nothing (vantage lost), in order; nil for never
+	Kept     Kept                                        // nil: every day is worked out anew
 }
 
 // Subject is what is measured: a service as a whole, or one step of one of its checks.
@@ -126,12 +129,13 @@ func (m *Maker) Between(ctx context.Context, service string, from, to, asOf time
 	return out, nil
 }
 
-// day is one day's sheet: the kept one, or one worked out anew, which is kept when it is final.
+// day is one day's sheet: the kept one, or one worked out anew, which is kept when it is final. A past month is asked for as of
+// its end, at which its last days were not final yet: they are kept all the same by the time that it is asked for.
 func (m *Maker) day(ctx context.Context, service string, day, asOf time.Time, exists map[string]int64) (Sheet, error) {
 	end := day.AddDate(0, 0, 1)
 	done := m.Kept != nil && end.Add(final).Before(asOf)
 	var kept Sheet
-	if done {
+	if m.Kept != nil && !end.After(asOf) {
 		s, ok, err := m.Kept.Day(service, day)
 		if _, known := m.Calendar.Workday(day); err != nil || ok && !(s.Provisional && known) {
 			return s, err

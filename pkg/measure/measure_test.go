@@ -66,6 +66,12 @@ func every(name string, from, to time.Time, step time.Duration, value func(time.
 	return s
 }
 
+// of is the series of another check.
+func of(name string, s series) series {
+	s.Series = metric.New(s.Name, LabelCheck, name, LabelAgent, "a1")
+	return s
+}
+
 func maker(t testing.TB, spec check.Spec, samples memory) *Maker {
 	t.Helper()
 	cal, err := contract.LoadCalendar(shanghai)
@@ -122,13 +128,79 @@ func TestPlannedWindows(t *testing.T) {
 		return 1
 	}
 	m := maker(t, check.Spec{Every: time.Minute}, memory{every("probe_success", from, to, time.Minute, bad)})
-	m.Planned = func(string) []contract.Span { return []contract.Span{window} }
+	m.Planned = func(_, name string) []contract.Span {
+		if name != "c" { // of one check
+			return nil
+		}
+		return []contract.Span{window}
+	}
 	l := between(t, m, "2026-11-02 00:00", "2026-11-03 00:00").Whole()
+	if f := l.Always; f.Due != 23*60 || f.Done != 23*60 || f.Passed != 23*60 || f.Worst.Success() != Known(1.0) {
+		t.Errorf("rounds in the window are counted: %d of %d done, %d passed, worst hour %+v", f.Done, f.Due, f.Passed, f.Worst)
+	}
 	if f := l.Always; f.Planned != 3_600_000 || f.Down != 0 || f.Up != 23*3_600_000 || len(f.Outages) != 0 {
 		t.Errorf("7×24: planned %d, down %d, up %d, %v", f.Planned, f.Down, f.Up, f.Outages)
 	}
 	if f := l.Office; f.Planned != 3_600_000 || f.Up != 6*3_600_000 || f.Down != 0 {
 		t.Errorf("5×8: planned %d, up %d, down %d", f.Planned, f.Up, f.Down)
+	}
+	m.Checks = append(m.Checks, Check{Spec: check.Spec{Name: "other", Service: "s", Every: time.Minute}})
+	m.Samples = append(m.Samples.(memory), of("other", every("probe_success", from, to, time.Minute, func(time.Time) float64 { return 1 })))
+	if f := between(t, m, "2026-11-02 00:00", "2026-11-03 00:00").Whole().Always; f.Planned != 0 || f.Up != 24*3_600_000 {
+		t.Errorf("a window of one of two checks: planned %v, up %v, down %v", millis(f.Planned), millis(f.Up), millis(f.Down))
+	}
+}
+
+// What fails behind a gateway while the direct check of it fails is no fault of the gateway; what only fails through it is.
+func TestFaultBehindTheGateway(t *testing.T) {
+	from, to := at(t, "2026-11-02 00:00"), at(t, "2026-11-03 00:00")
+	failing := func(a, b string) func(x time.Time) float64 {
+		return func(x time.Time) float64 {
+			if s := x.Format("15:04:05"); s >= a && s < b || s >= "20:00:00" && s < "20:10:00" && a == "10:00:00" {
+				return 0
+			}
+			return 1
+		}
+	}
+	m := maker(t, check.Spec{Every: time.Minute, Direct: "direct"}, memory{
+		every("probe_success", from, to, time.Minute, failing("10:00:00", "10:30:00")),
+		of("direct", every("probe_success", from.Add(30*time.Second), to, time.Minute, failing("10:00:00", "10:29:50"))),
+	})
+	s := m.Samples.(memory) // directly it fails from 10:00:30 on, and no more at 20:00
+	for i, x := range s[1].t {
+		if time.UnixMilli(x).In(shanghai).Hour() == 20 {
+			s[1].v[i] = 1
+		}
+	}
+	m.Checks = append(m.Checks, Check{Spec: check.Spec{Name: "direct", Service: "behind", Every: time.Minute}})
+	f := &between(t, m, "2026-11-02 00:00", "2026-11-03 00:00").Whole().Always
+	if f.Down != 10*60_000 || f.Up != 24*3_600_000-40*60_000 || f.Unknown != 0 || len(f.Interruptions()) != 1 || f.Done-f.Passed != 10 {
+		t.Errorf("up %v, down %v, unknown %v, %d rounds failed: %+v", millis(f.Up), millis(f.Down), millis(f.Unknown), f.Done-f.Passed, f.Outages)
+	}
+	behind, err := m.Between(t.Context(), "behind", from, to, to)
+	if err != nil || behind.Whole().Always.Down != 30*60_000 {
+		t.Errorf("behind it: down %v (%v)", millis(behind.Whole().Always.Down), err)
+	}
+}
+
+// What failed while its agent reached nothing is unknown; what it reached all the same counts.
+func TestBlindAgent(t *testing.T) {
+	from, to := at(t, "2026-11-02 00:00"), at(t, "2026-11-03 00:00")
+	m := maker(t, check.Spec{Every: time.Minute}, memory{every("probe_success", from, to, time.Minute, func(x time.Time) float64 {
+		if x.Hour() == 9 && x.Minute() < 40 {
+			return 0
+		}
+		return 1
+	})})
+	m.Blind = func(agent string) []contract.Span {
+		if agent != "a1" {
+			return nil
+		}
+		return []contract.Span{{From: at(t, "2026-11-02 09:00").UnixMilli(), To: at(t, "2026-11-02 09:30").UnixMilli()}}
+	}
+	f := &between(t, m, "2026-11-02 00:00", "2026-11-03 00:00").Whole().Always
+	if f.Unknown != 30*60_000 || f.Down != 10*60_000 || f.Done != 1440-30 || f.Done-f.Passed != 10 {
+		t.Errorf("unknown %v, down %v, %d done, %d passed", millis(f.Unknown), millis(f.Down), f.Done, f.Passed)
 	}
 }
 
@@ -232,6 +304,11 @@ func TestFinalDaysAreKept(t *testing.T) {
 	}
 	if _, found, err := m.Kept.Day("s", at(t, "2026-11-10 00:00")); found || err != nil {
 		t.Errorf("a day that may still change is kept (%v)", err)
+	}
+	look(to.AddDate(0, 0, 5)) // now they are all kept
+	m.Samples = memory{}
+	if again := look(to); again != whole {
+		t.Errorf("as of a month's end, its last days are not those that were kept since:\n%s\n%s", whole, again)
 	}
 }
 

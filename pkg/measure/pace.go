@@ -50,6 +50,13 @@ func paceOf(s check.Spec, window span, loc *time.Location) pace {
 	return out
 }
 
+func (p pace) longest() (out int64) {
+	for _, s := range p {
+		out = max(out, s.every)
+	}
+	return out
+}
+
 // at is the interval in force at t, or the last one before it.
 func (p pace) at(t int64) int64 {
 	every := p[0].every

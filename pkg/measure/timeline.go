@@ -45,8 +45,19 @@ func newTimeline(p pace, hold int) *timeline {
 	return &timeline{pace: p, hold: int64(hold), phase: map[int64]int64{}}
 }
 
-// add takes the result at t: it holds until the next one, at most for hold. NaN is a round that could not run: unknown.
-func (l *timeline) add(t int64, v float64) error {
+// says is what a sample says. NaN is a round that could not run: unknown.
+func says(v float64) state {
+	switch {
+	case v > 0:
+		return up
+	case math.IsNaN(v):
+		return unknown
+	}
+	return down
+}
+
+// add takes the result at t: it holds until the next one, at most for hold.
+func (l *timeline) add(t int64, s state) error {
 	if l.seen && t < l.last {
 		return fmt.Errorf("sample at %d after one at %d", t, l.last)
 	}
@@ -59,13 +70,6 @@ func (l *timeline) add(t int64, v float64) error {
 	l.close(t)
 	every := l.pace.at(t)
 	l.last, l.seen, l.phase[every] = t, true, t%every
-	s := unknown
-	switch {
-	case v > 0:
-		s = up
-	case !math.IsNaN(v):
-		s = down
-	}
 	if n := len(l.runs); n > 0 && l.runs[n-1].state == s && l.runs[n-1].to == t {
 		l.runs[n-1].results++
 		return nil
@@ -104,6 +108,7 @@ func (l *timeline) ticks(s span) (n int64) {
 // lane is one check as the service sees it: the timelines of its vantages, and when it was there to be asked.
 type lane struct {
 	exists   []span // in order
+	planned  set
 	vantages []*timeline
 }
 
@@ -112,6 +117,9 @@ type lane struct {
 func (n lane) stateAt(t int64, cursors []int) state {
 	if !slices.ContainsFunc(n.exists, func(s span) bool { return t >= s.from && t < s.to }) {
 		return absent
+	}
+	if n.planned.has(t) {
+		return planned
 	}
 	var says [planned + 1]int
 	for i, v := range n.vantages {
@@ -124,12 +132,14 @@ func (n lane) stateAt(t int64, cursors []int) state {
 		return down
 	case says[up] > 0:
 		return up
+	case says[absent] > 0:
+		return absent
 	}
 	return unknown
 }
 
 // combine lays the checks of a service over each other: it is down while any of them is down, else unknown while any of
-// them is unknown, else up. Stretches without any check are absent and left out.
+// them is unknown, else up while any of them is, else planned. Stretches without any check are absent and left out.
 func combine(lanes []lane, window span) []stretch {
 	var out []stretch
 	cursors := make([][]int, len(lanes))
@@ -156,7 +166,7 @@ func combine(lanes []lane, window span) []stretch {
 }
 
 func worse(a, b state) state {
-	rank := [...]int{unknown: 2, up: 1, down: 3, absent: 0}
+	rank := [...]int{absent: 0, planned: 1, up: 2, unknown: 3, down: 4}
 	if rank[b] > rank[a] {
 		return b
 	}
@@ -172,7 +182,7 @@ func boundaries(lanes []lane, window span) []int64 {
 		}
 	}
 	for _, n := range lanes {
-		for _, s := range n.exists {
+		for _, s := range slices.Concat(n.exists, n.planned) {
 			add(s.from)
 			add(s.to)
 		}
@@ -187,22 +197,20 @@ func boundaries(lanes []lane, window span) []int64 {
 	return slices.Compact(out)
 }
 
-// plan lays planned windows over what was seen: whatever happened in them counts as planned. Both are in order.
-func plan(runs []stretch, windows []span) (out []stretch) {
-	for _, r := range runs {
-		for _, w := range windows {
-			if w.to <= r.from || w.from >= r.to {
+// without is the spans but for the parts that lie in the holes; both are in order.
+func without(spans, holes []span) (out []span) {
+	for _, s := range spans {
+		for _, h := range holes {
+			if h.to <= s.from || h.from >= s.to {
 				continue
 			}
-			if w.from > r.from {
-				out = append(out, stretch{span{r.from, w.from}, r.state, r.results})
+			if h.from > s.from {
+				out = append(out, span{s.from, h.from})
 			}
-			end := min(w.to, r.to)
-			out = append(out, stretch{span: span{max(r.from, w.from), end}, state: planned})
-			r.from = end
+			s.from = min(h.to, s.to)
 		}
-		if r.from < r.to {
-			out = append(out, r)
+		if s.from < s.to {
+			out = append(out, s)
 		}
 	}
 	return out

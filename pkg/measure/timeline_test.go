@@ -19,7 +19,7 @@ func line(results string, until int64) *timeline {
 	for i, r := range results {
 		v, given := map[rune]float64{'1': 1, '0': 0, 'x': math.NaN()}[r]
 		if given {
-			if err := l.add(int64(i)*10*sec, v); err != nil {
+			if err := l.add(int64(i)*10*sec, says(v)); err != nil {
 				panic(err)
 			}
 		}
@@ -54,7 +54,7 @@ func TestHoldRule(t *testing.T) {
 	f := func(results string, seconds, up, down, unknown int64) {
 		t.Helper()
 		window := span{0, seconds * sec}
-		got := tallyOf(window, lane{[]span{window}, []*timeline{line(results, window.to)}})
+		got := tallyOf(window, lane{exists: []span{window}, vantages: []*timeline{line(results, window.to)}})
 		if want := (tally{up * sec, down * sec, unknown * sec}); got != want {
 			t.Errorf("%q over %d s: %+v, want %+v", results, seconds, got, want)
 		}
@@ -101,7 +101,7 @@ func TestVantagesAndChecks(t *testing.T) {
 }
 
 func TestOutages(t *testing.T) {
-	runs := combine([]lane{{[]span{{0, 300 * sec}}, []*timeline{line("1110001101100x.....0011000", 260*sec)}}}, span{0, 260 * sec})
+	runs := combine([]lane{{exists: []span{{0, 300 * sec}}, vantages: []*timeline{line("1110001101100x.....0011000", 260*sec)}}}, span{0, 260 * sec})
 	var f Figures
 	f.take(runs, func(s span) bool { return s.to-s.from >= 20*sec })
 	// The single failure at 80 s is none; the one from 110 s lasts, unknown time left out, until the good result at 210 s.
@@ -128,11 +128,11 @@ func TestTicks(t *testing.T) {
 func TestTimelineRefusesDisorder(t *testing.T) {
 	l := newTimeline(steady(time.Second), 3)
 	for _, at := range []int64{1000, 1000, 2000} {
-		if err := l.add(at, 1); err != nil {
+		if err := l.add(at, up); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.add(1500, 1); err == nil {
+	if err := l.add(1500, up); err == nil {
 		t.Error("a sample from before the last one was taken")
 	}
 }

@@ -25,9 +25,9 @@ type Sources struct {
 	Checks   []measure.Check
 	Hosts    []Host
 	Calendar *contract.Calendar
-	Planned  func(service string) []contract.Span // planned windows; nil for none
-	Kept     measure.Kept                         // figures of days past; nil: worked out anew
-	Faults   []incident.Record                    // those that touch the month or the one before; others are passed over
+	Planned  func(service, check string) []contract.Span // planned windows; nil for none
+	Kept     measure.Kept                                // figures of days past; nil: worked out anew
+	Faults   []incident.Record                           // those that touch the month or the one before; others are passed over
 }
 
 // Keep works out the days of the last fortnight, so that those which are final are kept.
