@@ -277,7 +277,7 @@ func (c *Collector) openPager() error {
 
 func (c *Collector) openUplink() (err error) {
 	receiver := ingest.New(ingest.Options{
-		Store: c.series, Judge: c.board, Sink: c.teller.tell, Assigned: c.plans.assigned,
+		Store: c.series, Judge: c.board, Sink: c.teller.tell, Assigned: c.plans.assigned, Unproven: c.board.Unproven,
 		Heard: c.heard, Reports: c.seen, Leaves: c.leaves, Now: c.clock.Now, Registerer: c.registry, Logger: c.log,
 	})
 	c.plans.set(c.cfg)

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"xunjian/pkg/api"
+	"xunjian/pkg/check"
 	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/measure"
@@ -32,7 +34,7 @@ func (r reports) Report(ctx context.Context, month, format, lang string) ([]byte
 	if err != nil {
 		return nil, &api.Invalid{Field: "month", What: err.Error()}
 	}
-	src, err := r.sources(cfg)
+	src, err := r.sources(cfg, m.Previous().From(), m.To())
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +89,8 @@ func form(cfg Config) ([]byte, error) {
 	return b, nil
 }
 
-func (r reports) sources(cfg Config) (report.Sources, error) {
+// sources is what the figures of a span of time are made of.
+func (r reports) sources(cfg Config, from, to time.Time) (report.Sources, error) {
 	calendar, err := cfg.calendar()
 	if err != nil {
 		return report.Sources{}, err
@@ -103,10 +106,29 @@ func (r reports) sources(cfg Config) (report.Sources, error) {
 	for _, s := range cfg.Checks {
 		src.Checks = append(src.Checks, measure.Check{Spec: s})
 	}
+	if src.Checks, err = r.gone(src.Checks, from, to); err != nil {
+		return report.Sources{}, err
+	}
 	for _, a := range r.c.fleet.Agents() {
 		src.Hosts = append(src.Hosts, report.Host{Name: a.Name, IP: host(a.Info.Addr), Every: cfg.Host.Every, Since: a.EnrolledAt})
 	}
 	return src, nil
+}
+
+// gone adds the checks that were asked in that time and are in the configuration no more, as their series name them: what they
+// saw does not vanish from a month with them.
+func (r reports) gone(checks []measure.Check, from, to time.Time) ([]measure.Check, error) {
+	name, err := tsdb.NewMatcher(tsdb.Equal, tsdb.NameLabel, "probe_success")
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range r.c.series.Series(from.UnixMilli(), to.UnixMilli()-1, name) {
+		spec := check.Spec{Name: s.Get(measure.LabelCheck), Service: s.Get("service")}
+		if !slices.ContainsFunc(checks, func(c measure.Check) bool { return c.Name == spec.Name }) {
+			checks = append(checks, measure.Check{Spec: spec, Gone: true})
+		}
+	}
+	return checks, nil
 }
 
 // samples is the series store as the report asks it.

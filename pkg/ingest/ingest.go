@@ -39,6 +39,7 @@ type Options struct {
 	Judge    Judge
 	Sink     func(context.Context, []symptom.Symptom)     // takes what changed; called at once, before the commit
 	Assigned func(agent, check string) bool               // whether the plan gives the check to the agent
+	Unproven func(check.Result) bool                      // whether a round that failed says nothing of the service; may be nil
 	Heard    func(agent string, h uplink.Hello)           // learns of every greeting; may be nil
 	Reports  func(agent string, at time.Time)             // learns that an agent reported; may be nil
 	Leaves   func(agent string, at time.Time, why string) // learns that an agent ends on purpose; may be nil
@@ -115,7 +116,30 @@ func (r *Receiver) Receive(ctx context.Context, agent string, b uplink.Batch, du
 		r.o.Reports(agent, now)
 	}
 	r.judge(ctx, now, agent, offset, b.Results)
-	return r.store(ctx, agent, offset, b, durable)
+	return r.store(ctx, agent, offset, r.weighed(b), durable)
+}
+
+// verdicts are the series of which figures make up and down.
+var verdicts = []string{"probe_success", "xunjian_probe_step_success"}
+
+// weighed is the batch without the verdicts of rounds that say nothing of their service.
+func (r *Receiver) weighed(b uplink.Batch) uplink.Batch {
+	if r.o.Unproven == nil {
+		return b
+	}
+	for _, res := range b.Results {
+		if res.Request != "" || res.Control || !r.o.Unproven(res) {
+			continue
+		}
+		reports := slices.Clone(b.Reports)
+		for i, rep := range reports {
+			if rep.Kind == metric.KindProbe+res.Check && rep.At.Equal(res.At) {
+				reports[i].Samples = slices.DeleteFunc(slices.Clone(rep.Samples), func(s metric.Sample) bool { return slices.Contains(verdicts, s.Series.Name) })
+			}
+		}
+		b.Reports = reports
+	}
+	return b
 }
 
 // judge hands each result on; what the plan does not give to this agent is not believed.

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +74,56 @@ func TestJudgedBeforeFullStore(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// Credentials that are refused and never worked are a wrong setting: the round has no verdict in the store, which figures are
+// made of. After they worked once, a refusal has.
+func TestRefusedCredentialsThatNeverWorked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, 0)
+		defer h.run()()
+		for i, c := range []struct {
+			outcome check.Outcome
+			stored  int
+		}{{check.Fail, 0}, {check.Fail, 0}, {check.OK, 1}, {check.Fail, 2}} {
+			now := time.Now()
+			res := round(now, c.outcome)
+			for j := range res.Attempts {
+				if c.outcome == check.Fail {
+					res.Attempts[j].Class, res.Attempts[j].Reason = check.ClassAuth, "401 Unauthorized"
+				}
+			}
+			rep := h.report(now)
+			rep.Kind = metric.KindProbe + "web"
+			rep.Samples = []metric.Sample{{Series: metric.New("probe_success")}, {Series: metric.New("xunjian_probe_attempts"), Value: 3}}
+			if err := h.settled(h.receive("host-1", uplink.Batch{Reports: []metric.Report{rep}, Results: []check.Result{res}})); err != nil {
+				t.Error(err)
+			}
+			if got := h.verdicts(); got != c.stored {
+				t.Errorf("after round %d: %d verdicts, want %d", i+1, got, c.stored)
+			}
+		}
+	})
+}
+
+// verdicts counts the samples that say how a round ended.
+func (h *house) verdicts() (n int) {
+	h.Helper()
+	m, err := tsdb.NewMatcher(tsdb.Equal, tsdb.NameLabel, "probe_success")
+	if err != nil {
+		h.Fatal(err)
+	}
+	for s, err := range h.series.Select(h.Context(), 0, 1<<60, m) {
+		if err != nil {
+			h.Fatal(err)
+		}
+		for _, v := range s.V {
+			if !math.IsNaN(v) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // What comes twice is stored once, counted, acknowledged, and changes nothing else.

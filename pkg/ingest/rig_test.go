@@ -60,7 +60,7 @@ func newHouse(t testing.TB, linger time.Duration) *house {
 	})
 	h.board = inspect.New("zh-CN", inspect.DefaultConfig(), services, []check.Spec{check.Spec{Name: "web", Service: "cloud-doc", Kind: "tcp", Target: "x:1"}.WithDefaults()})
 	h.Receiver = New(Options{
-		Store: h.series, Judge: h.board, Sink: h.take, Registerer: h.reg,
+		Store: h.series, Judge: h.board, Sink: h.take, Unproven: h.board.Unproven, Registerer: h.reg,
 		Assigned: func(agent, check string) bool { return check == "web" && agent != "other" },
 	})
 	return h

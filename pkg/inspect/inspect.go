@@ -219,13 +219,26 @@ func (b *Board) heed(now time.Time, v *vantage, r check.Result) {
 	case r.CutOff() && (r.Cut != "" || b.lost(v.agent)):
 		v.skip(now, r, b.text.T("inspect.cut", "what", b.text.Sentence(orElse(r.Cut, b.eye(v.agent).reason))))
 		return
-	case first.Outcome == check.Fail && first.Class == check.ClassAuth && first.Trouble == "" && !b.worked[r.Check]:
+	case b.unproven(r):
 		v.skip(now, r, b.text.T("inspect.never_worked", "what", b.text.Sentence(first.Reason)))
 		return
 	case first.Outcome == check.OK || first.Outcome == check.Slow:
 		b.worked[r.Check] = true
 	}
 	v.judge(now, r, b.bar(v, r.Target, first.Start), b.cfg, b.text)
+}
+
+// Unproven says that a round says nothing of the service: its credentials were refused, and they never worked. A wrong setting is
+// unknown, neither here nor in the figures an outage (DOMAIN 1.0 rule 6).
+func (b *Board) Unproven(r check.Result) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.unproven(r)
+}
+
+func (b *Board) unproven(r check.Result) bool {
+	first := r.First()
+	return first.Outcome == check.Fail && first.Class == check.ClassAuth && first.Trouble == "" && !b.worked[r.Check]
 }
 
 func orElse(s, other string) string {

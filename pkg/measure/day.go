@@ -80,7 +80,7 @@ type rounds struct {
 }
 
 // work works a day out, up to the moment given.
-func (m *Maker) work(ctx context.Context, service string, day, until time.Time, exists map[string]int64) (Sheet, error) {
+func (m *Maker) work(ctx context.Context, service string, day, until time.Time, exists map[string]life) (Sheet, error) {
 	window := span{day.UnixMilli(), max(until.UnixMilli(), day.UnixMilli())}
 	office, known, err := m.Office.Spans(m.Calendar, day, until)
 	if err != nil {
@@ -92,12 +92,15 @@ func (m *Maker) work(ctx context.Context, service string, day, until time.Time, 
 	var all []*vantage
 	var due [2]int64
 	for _, c := range m.Checks {
-		since, ok := exists[c.Name]
-		if c.Service != service || !ok || since >= window.to {
+		x, ok := exists[c.Name]
+		if c.Service != service || !ok || x.from >= window.to || x.to <= window.from {
 			continue
 		}
+		if c.Gone {
+			c.Every = x.every
+		}
 		r := m.reading(c, window)
-		r.exists = r.pace.spans(span{max(window.from, since), window.to})
+		r.exists = r.pace.spans(span{max(window.from, x.from), min(x.to, window.to)})
 		r.planned = m.windows(c)
 		for i := range calendar {
 			r.calendar[i] = without(calendar[i], r.planned)
@@ -331,7 +334,7 @@ func (r *reading) due(vs []*vantage, calendar set) (n int64) {
 	}
 	for _, v := range heard {
 		life := always
-		if len(r.Agents) > 0 || r.Vantages > 0 {
+		if len(r.Agents) > 0 || r.Vantages > 0 || r.Gone {
 			life = span{v.first, v.last + v.pace.at(v.last)}
 		}
 		ticks(v.timeline, life)

@@ -3,7 +3,6 @@ package measure
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,6 +30,7 @@ const (
 type Check struct {
 	check.Spec
 	Since time.Time // zero: since its first sample, looked for from the start of the month before
+	Gone  bool      // it is in the plan no more: only its samples say at which pace it was asked, and until when
 }
 
 // Rules are how results become time up and down (DOMAIN 1.0). They are these:
@@ -131,7 +131,7 @@ func (m *Maker) Between(ctx context.Context, service string, from, to, asOf time
 
 // day is one day's sheet: the kept one, or one worked out anew, which is kept when it is final. A past month is asked for as of
 // its end, at which its last days were not final yet: they are kept all the same by the time that it is asked for.
-func (m *Maker) day(ctx context.Context, service string, day, asOf time.Time, exists map[string]int64) (Sheet, error) {
+func (m *Maker) day(ctx context.Context, service string, day, asOf time.Time, exists map[string]life) (Sheet, error) {
 	end := day.AddDate(0, 0, 1)
 	done := m.Kept != nil && end.Add(final).Before(asOf)
 	var kept Sheet
@@ -172,45 +172,4 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-var errEnough = errors.New("enough samples seen")
-
-// existence is since when each check of the service existed, in milliseconds: since the time given, or else since its first
-// sample, which is looked for from a month before.
-func (m *Maker) existence(ctx context.Context, service string, from, to time.Time) (map[string]int64, error) {
-	out := map[string]int64{}
-	for _, c := range m.Checks {
-		if c.Service != service {
-			continue
-		}
-		since := c.Since.UnixMilli()
-		if c.Since.IsZero() {
-			var err error
-			if since, err = FirstSample(ctx, m.Samples, seriesSuccess, map[string]string{LabelCheck: c.Name}, from, to); err != nil {
-				return nil, fmt.Errorf("first sample of check %s: %w", c.Name, err)
-			}
-		}
-		out[c.Name] = since
-	}
-	return out, nil
-}
-
-// FirstSample is when a series has its first sample, looked for from a month before from up to to; the moment to when it has
-// none. What has one before from is only known to.
-func FirstSample(ctx context.Context, samples Samples, series string, labels map[string]string, from, to time.Time) (int64, error) {
-	first := to.UnixMilli()
-	err := samples.Select(ctx, from.AddDate(0, -1, 0), to, series, labels, func(_ metric.Series, t []int64, _ []float64) error {
-		if len(t) > 0 {
-			first = min(first, t[0])
-		}
-		if first <= from.UnixMilli() {
-			return errEnough
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return 0, err
-	}
-	return first, nil
 }

@@ -62,7 +62,7 @@ func stability(f *measure.Figures) Stability {
 	return s
 }
 
-// steps lists the steps of a service's checks in the order of the configuration.
+// steps lists the steps of a service's checks in the order of the configuration, those of checks that are there no more behind.
 func (b *builder) steps(s check.Service, sheet *measure.Sheet) (out []StepLine) {
 	for _, c := range b.src.Checks {
 		var lines []StepLine
