@@ -192,6 +192,20 @@ func (b *Board) compare(now time.Time, v *vantage, w *sight) {
 	}
 }
 
+// maybeBlind says that it may be the agent that reaches nothing and not the target that is away: it has reached nothing else since,
+// it is about to ask for more, and there are other agents to tell the difference. What nobody else can ask needs this most.
+func (b *Board) maybeBlind(v *vantage) bool {
+	if !v.last.CutOff() || b.eye(v.agent).dark.IsZero() || !b.hasCompany(v.agent) {
+		return false
+	}
+	for agent, e := range b.eyes {
+		if agent != v.agent && len(e.of) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // hasCompany says that an agent runs enough checks to tell its own fault from theirs.
 func (b *Board) hasCompany(agent string) bool {
 	checks, services := 0, map[string]bool{}

@@ -92,7 +92,12 @@ func (b *Board) others(v *vantage, s *service) (c company) {
 // held says that the finding of one vantage is not told yet: others were asked and may still answer, or they see no trouble
 // and it may be this agent that sees nothing, which its other checks will show in a moment.
 func (b *Board) held(now time.Time, v *vantage, fresh int) bool {
-	if v.bad == symptom.Slow || !now.Before(v.hold) {
+	switch {
+	case v.bad == symptom.Slow:
+		return false
+	case now.Before(v.badAt.Add(settle)) && b.maybeBlind(v):
+		return true
+	case !now.Before(v.hold):
 		return false
 	}
 	if v.spec.Direct != "" && !b.directLooked(v) {

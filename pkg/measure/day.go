@@ -2,7 +2,6 @@ package measure
 
 import (
 	"context"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -301,43 +300,4 @@ func (r *reading) slowness(v *vantage, ts []int64, vals []float64) {
 			}
 		}
 	}
-}
-
-// due counts the rounds that were due: for each agent that the check names, and for each other that was heard while it
-// was heard. An agent that stands by is not due, and is not heard while it does.
-func (r *reading) due(vs []*vantage, calendar set) (n int64) {
-	heard := map[string]*vantage{}
-	for _, v := range vs {
-		heard[v.agent] = v
-	}
-	ticks := func(l *timeline, life span) {
-		for _, e := range r.exists {
-			for _, c := range calendar {
-				s := span{max(e.from, c.from, life.from), min(e.to, c.to, life.to)}
-				if s.from < s.to {
-					n += l.ticks(s)
-				}
-			}
-		}
-	}
-	always := span{math.MinInt64, math.MaxInt64}
-	for _, a := range r.Agents {
-		grid := newTimeline(r.pace, 1)
-		if v := heard[a]; v != nil {
-			grid = v.timeline
-		}
-		ticks(grid, always)
-		delete(heard, a)
-	}
-	if len(r.Agents) == 0 && len(vs) == 0 {
-		ticks(newTimeline(r.pace, 1), always) // nobody was heard, but somebody was to look
-	}
-	for _, v := range heard {
-		life := always
-		if len(r.Agents) > 0 || r.Vantages > 0 || r.Gone {
-			life = span{v.first, v.last + v.pace.at(v.last)}
-		}
-		ticks(v.timeline, life)
-	}
-	return n
 }

@@ -238,6 +238,29 @@ func TestHoursOfACheck(t *testing.T) {
 	}
 }
 
+// Of a check that agents make in turn, each is due what it was to make: not what others made while it stood by, and once what
+// nobody made.
+func TestDueInTurn(t *testing.T) {
+	from, to := at(t, "2026-11-02 00:00"), at(t, "2026-11-03 00:00")
+	in := func(hours ...int) func(time.Time) float64 {
+		return func(x time.Time) float64 {
+			if slices.Contains(hours, x.Hour()/6) {
+				return 1
+			}
+			return math.Inf(1)
+		}
+	}
+	other := every("probe_success", from.Add(20*time.Second), to, time.Minute, in(1))
+	other.Series = metric.New("probe_success", LabelCheck, "c", LabelAgent, "a2")
+	for name, agents := range map[string][]string{"any": nil, "named": {"a1", "a2", "a3"}} {
+		m := maker(t, check.Spec{Every: time.Minute, Vantages: 1, Agents: agents}, memory{every("probe_success", from, to, time.Minute, in(0, 2)), other})
+		f := &between(t, m, "2026-11-02 00:00", "2026-11-03 00:00").Whole().Always
+		if f.Done != 18*60 || f.Due < 24*60-2 || f.Due > 24*60+2 {
+			t.Errorf("%s: %d of %d rounds, want %d of %d", name, f.Done, f.Due, 18*60, 24*60)
+		}
+	}
+}
+
 // Steps have figures of their own; a step that was not made is unknown, not down.
 func TestSteps(t *testing.T) {
 	from, to := at(t, "2026-11-02 00:00"), at(t, "2026-11-03 00:00")
