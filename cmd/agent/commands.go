@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"xunjian/pkg/agent"
+	"xunjian/pkg/check"
 	"xunjian/pkg/config"
 	"xunjian/pkg/host"
 	"xunjian/pkg/i18n"
@@ -79,6 +80,11 @@ func settings(p *i18n.Printer, verb string, args []string, more func(*flag.FlagS
 		}
 		return c, errUsage // the flag package has told what is wrong
 	}
+	if flags.NArg() > 0 && verb == "check" { // agent check FLOW --verbose: flags may follow
+		if f := fileOrCheck(flags.Arg(0)); flags.Lookup(f).Value.String() == "" {
+			return settings(p, verb, slices.Concat(args[:len(args)-flags.NArg()], []string{"--" + f, flags.Arg(0)}, flags.Args()[1:]), more)
+		}
+	}
 	if flags.NArg() > 0 {
 		return c, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
@@ -97,6 +103,14 @@ func settings(p *i18n.Printer, verb string, args []string, more func(*flag.FlagS
 		c.Token = os.Getenv("XUNJIAN_TOKEN")
 	}
 	return c, faults(&c)
+}
+
+// fileOrCheck is the flag that an argument without one stands for: a file of checks, or the name of a check.
+func fileOrCheck(arg string) string {
+	if _, err := os.Stat(arg); err == nil || !check.ValidName(arg) {
+		return "flow"
+	}
+	return "check"
 }
 
 // faults are all that is wrong with the settings as a whole.

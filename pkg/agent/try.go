@@ -22,6 +22,28 @@ import (
 type fragment struct {
 	Services []check.Service `yaml:"services"`
 	Checks   []check.Spec    `yaml:"checks"`
+
+	file string
+}
+
+// Validate also reads the certificates that the checks name.
+func (f *fragment) Validate(fail config.Fail) {
+	for i := range f.Checks {
+		s, at := &f.Checks[i], config.Under(fail, fmt.Sprintf("checks[%d]", i))
+		for _, p := range s.PEMFiles() {
+			name := p.Name
+			if !filepath.IsAbs(name) {
+				name = filepath.Join(filepath.Dir(f.file), name)
+			}
+			pem, err := os.ReadFile(name)
+			if err != nil {
+				at(p.Path, "%v", err)
+			}
+			*p.Into = string(pem)
+		}
+		s.WithDefaults().Validate(at)
+		flow.Validate(*s, at)
+	}
 }
 
 // LoadChecks reads a file of checks, with the certificates that they name, and tells of every fault at once.
@@ -30,32 +52,9 @@ func LoadChecks(file string) ([]check.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := config.Parse(file, b, fragment{})
+	f, err := config.Parse(file, b, fragment{file: file})
 	if err != nil {
 		return nil, err
-	}
-	var faults config.Faults
-	for i := range f.Checks {
-		s := &f.Checks[i]
-		fail := func(path, format string, args ...any) {
-			faults = append(faults, config.Fault{File: file, Path: fmt.Sprintf("checks[%d].%s", i, path), What: fmt.Sprintf(format, args...)})
-		}
-		for _, p := range s.PEMFiles() {
-			name := p.Name
-			if !filepath.IsAbs(name) {
-				name = filepath.Join(filepath.Dir(file), name)
-			}
-			pem, err := os.ReadFile(name)
-			if err != nil {
-				fail(p.Path, "%v", err)
-			}
-			*p.Into = string(pem)
-		}
-		s.WithDefaults().Validate(fail)
-		flow.Validate(*s, fail)
-	}
-	if len(faults) > 0 {
-		return nil, faults
 	}
 	return f.Checks, nil
 }

@@ -163,12 +163,11 @@ func validate(file string, root *yaml.Node, out any, before Faults) (faults Faul
 		return nil
 	}
 	v.Validate(func(path, format string, args ...any) {
-		for _, f := range before {
-			if f.Path != "" && f.Path == path {
-				return
-			}
+		found := Fault{file, lineOf(root, path), path, fmt.Sprintf(format, args...)}
+		told := func(f Fault) bool { return f.Path != "" && f.Path == path }
+		if !slices.ContainsFunc(before, told) && !slices.Contains(faults, found) {
+			faults = append(faults, found)
 		}
-		faults = append(faults, Fault{file, lineOf(root, path), path, fmt.Sprintf(format, args...)})
 	})
 	return faults
 }
@@ -179,13 +178,14 @@ func faultsOf(file string, err error, root *yaml.Node) Faults {
 	if errors.As(err, &all) {
 		var fs Faults
 		for _, e := range all.Errors {
-			fs = append(fs, Fault{file, e.Mark.Line, pathAt(root, e.Mark.Line), plain(e.Message)})
+			path := pathAt(root, e.Mark.Line, e.Mark.Column)
+			fs = append(fs, Fault{file, e.Mark.Line, path, plain(e.Message, isSecret(path))})
 		}
 		return fs
 	}
 	var one *yaml.LoadError
 	if errors.As(err, &one) {
-		return Faults{{File: file, Line: one.Mark.Line, What: plain(one.Message)}}
+		return Faults{{File: file, Line: one.Mark.Line, What: plain(one.Message, false)}}
 	}
 	return Faults{{File: file, What: err.Error()}}
 }
@@ -197,8 +197,13 @@ var (
 
 var shapes = map[string]string{"map": "a mapping", "seq": "a list"}
 
-// plain says the decoder's message in the words of the file rather than of the program's types.
-func plain(s string) string {
+// secretKey is the last key of a path under which somebody may have put a secret itself.
+var secretKey = regexp.MustCompile(`(?i)(?:^|\.)secrets\.[^.]+$|(?:pass|pwd|secret|token|key)[a-z_]*$`)
+
+func isSecret(path string) bool { return secretKey.MatchString(path) }
+
+// plain says the decoder's message in the words of the file rather than of the program's types, without what may be a secret.
+func plain(s string, secret bool) string {
 	if m := unknownKey.FindStringSubmatch(s); m != nil {
 		return fmt.Sprintf("unknown key %q", m[1])
 	}
@@ -209,6 +214,8 @@ func plain(s string) string {
 	got, into := strconv.Quote(m[2]), m[3]
 	if shape, ok := shapes[m[1]]; ok {
 		got = shape
+	} else if secret {
+		got = "a text (not shown here)"
 	}
 	switch {
 	case into == "time.Duration":

@@ -52,14 +52,17 @@ func child(n *yaml.Node, step string) (*yaml.Node, int) {
 	return nil, 0
 }
 
-// pathAt is the deepest path whose key or item stands on the line.
-func pathAt(root *yaml.Node, line int) string {
+// pathAt is the path of the key or value that begins at a place, or else the deepest one whose key or item stands on the line.
+func pathAt(root *yaml.Node, line, column int) string {
 	if root == nil {
 		return ""
 	}
-	best := ""
+	best, exact := "", ""
 	var walk func(n *yaml.Node, path string)
 	walk = func(n *yaml.Node, path string) {
+		if n.Line == line && n.Column == column && n.Kind != yaml.DocumentNode {
+			exact = path
+		}
 		switch n.Kind {
 		case yaml.DocumentNode:
 			for _, c := range n.Content {
@@ -70,6 +73,9 @@ func pathAt(root *yaml.Node, line int) string {
 				p := strings.TrimPrefix(path+"."+n.Content[i].Value, ".")
 				if n.Content[i].Line == line {
 					best = p
+					if n.Content[i].Column == column {
+						exact = p
+					}
 				}
 				walk(n.Content[i+1], p)
 			}
@@ -84,5 +90,8 @@ func pathAt(root *yaml.Node, line int) string {
 		}
 	}
 	walk(root, "")
+	if exact != "" {
+		return exact
+	}
 	return best
 }

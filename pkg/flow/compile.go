@@ -79,6 +79,12 @@ func Validate(spec check.Spec, fail func(path, format string, args ...any)) {
 		if written := fail; spec.Flow == nil { // the kind has written it of its section: nobody would find a line of the flow
 			fail = func(path, format string, args ...any) { written("document", format+" (in "+path+")", args...) }
 		}
+		named := fail
+		fail = func(path, format string, args ...any) {
+			if path != "target" { // the check's own validation says more
+				named(path, format, args...)
+			}
+		}
 		compile(f, Options{Target: spec.Target, Secrets: slices.Collect(maps.Keys(spec.Secrets))}, fail)
 	}
 }
@@ -206,7 +212,11 @@ func (c *compiler) step(list, path string, s check.FlowStep) *step {
 func (c *compiler) request(path string, out *step, need func(string)) {
 	r := out.Request
 	out.url = c.text(path+".url", r.URL, need)
-	out.body = c.text(path+".body", r.Body+r.JSON, need) // one of the two
+	key := ".body"
+	if r.JSON != "" {
+		key = ".json"
+	}
+	out.body = c.text(path+key, r.Body+r.JSON, need) // one of the two
 	for _, name := range sent {
 		c.known[name] = true
 	}

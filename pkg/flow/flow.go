@@ -68,6 +68,7 @@ type Run struct {
 	Vars     map[string]string // as they were at the end
 	LoggedIn bool              // a login step's credentials were taken
 	Refused  bool              // and a login step's were not
+	Swept    bool              // what earlier runs left behind was looked for, and is gone
 }
 
 // Event is one step as it may be shown: secrets are masked, bodies and values clipped.

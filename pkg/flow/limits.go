@@ -14,12 +14,25 @@ import (
 // dateForms are the ways in which services write dates; those without a zone are of this host's.
 var dateForms = []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006/01/02 15:04:05", "2006-01-02", "2006/01/02", "20060102150405", "20060102", http.TimeFormat}
 
+// dayForms are those without an hour.
+var dayForms = []string{"2006-01-02", "2006/01/02", "20060102"}
+
+// ReadEnd is readDate for a date until which something is good: a day without an hour is good to its end.
+func ReadEnd(s string) (time.Time, bool) {
+	for _, form := range dayForms {
+		if t, err := time.ParseInLocation(form, s, time.Local); err == nil {
+			return t.AddDate(0, 0, 1).Add(-time.Second), true
+		}
+	}
+	return readDate(s)
+}
+
 // warn makes a finding of a date or a number: which limit it has passed, none when all is well.
 func warn(l *check.Limits, text string, now time.Time) (check.Finding, error) {
 	f := check.Finding{Name: l.Name}
 	dates := strings.ContainsAny(l.Minor+l.General+l.Urgent, "dh")
 	if dates {
-		until, ok := readDate(strings.TrimSpace(text))
+		until, ok := ReadEnd(strings.TrimSpace(text))
 		if !ok {
 			return f, fmt.Errorf("%q is not a date", check.Clip(text, maxSeen))
 		}

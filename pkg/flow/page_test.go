@@ -102,6 +102,8 @@ func TestWarn(t *testing.T) {
 		{dates, "1796040000", "general"}, // 30 November 2026
 		{dates, "1795500000000", "urgent"},
 		{dates, "Mon, 23 Nov 2026 00:00:00 GMT", "urgent"},
+		{dates, "2026-11-24", "general"}, // is good for the whole of that day
+		{dates, "20261123", "urgent"},
 		{quota, "501", ""},
 		{quota, " 500 ", "minor"},
 		{quota, "-3", "urgent"},

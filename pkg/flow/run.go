@@ -28,7 +28,7 @@ func (p *Program) Run(ctx context.Context, c Call) Run {
 	s, r := p.begin(c)
 	if r.Outcome == "" {
 		if through := s.steps(ctx, p.steps, &r); through && c.Sweep && ctx.Err() == nil {
-			s.tidy(ctx, p.sweep, &r)
+			r.Swept = s.tidy(ctx, p.sweep, &r)
 		}
 	}
 	return s.end(ctx, r)
@@ -49,8 +49,11 @@ func (p *Program) Control(ctx context.Context, c Call) Run {
 	}
 	r.Steps, r.Findings = nil, nil
 	s.steps(ctx, p.control, &r)
-	if r.Outcome == check.Fail {
+	switch {
+	case r.Outcome == check.Fail:
 		r.Trouble = check.Wrong
+	case len(r.Steps) == 0: // for want of a variable
+		r.Outcome, r.Class, r.Reason = check.Unknown, check.ClassSetup, "the control asked nothing: what it needs was not extracted"
 	}
 	return s.end(ctx, r)
 }
@@ -156,7 +159,7 @@ func titled(st *step, reason string) string { return st.Name + ": " + reason }
 
 // make makes one step, for each element when it has several, and tells whoever follows the run.
 func (s *session) make(ctx context.Context, st *step, r *Run) (check.Step, *Fault) {
-	s.trace = nil
+	s.trace, s.status = nil, 0
 	start := time.Now()
 	bad := s.elements(ctx, st, r)
 	result := check.Step{Name: st.Name, Duration: time.Since(start), Outcome: check.OK, Status: s.status}
@@ -310,8 +313,8 @@ func (st *step) warns() bool {
 	return st.Trouble == check.Warning || slices.ContainsFunc(st.Expect, func(e check.FlowExpect) bool { return e.Trouble == check.Warning })
 }
 
-// tidy makes the steps that remove things, as far as what they need is known. Their failure is a finding.
-func (s *session) tidy(ctx context.Context, steps []*step, r *Run) {
+// tidy makes the steps that remove things, as far as what they need is known. Their failure is a finding, and false.
+func (s *session) tidy(ctx context.Context, steps []*step, r *Run) bool {
 	var first *check.Finding
 	made := 0
 	for _, st := range steps {
@@ -332,4 +335,5 @@ func (s *session) tidy(ctx context.Context, steps []*step, r *Run) {
 	case made > 0:
 		r.Note(check.Finding{Name: cleanup, Reason: "what was written is removed"})
 	}
+	return first == nil
 }

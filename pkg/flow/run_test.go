@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -285,6 +286,44 @@ func TestSweepAndCleanUpAreOneFinding(t *testing.T) {
 		if f := r.Findings; len(r.Steps) != 3 || len(f) != 1 || f[0].Name != "cleanup" || f[0].Level != x.level {
 			t.Errorf("own %d, swept %d: %+v", x.own, x.swept, r)
 		}
+	}
+}
+
+// A sweep counts as made when it came to its end and all was removed: what failed, or was not come to, is tried again.
+func TestSweepIsTriedAgain(t *testing.T) {
+	url := serve(t, map[string]http.HandlerFunc{"GET /{page}": func(w http.ResponseWriter, r *http.Request) {
+		status, _ := strconv.Atoi(r.PathValue("page"))
+		w.WriteHeader(status)
+	}})
+	for _, x := range []struct {
+		first, sweep int
+		swept        bool
+	}{{200, 200, true}, {500, 200, false}, {200, 500, false}} {
+		c := call
+		c.Sweep = true
+		r := program(t, url, fmt.Sprintf("  steps:\n    - {name: a, critical: true, request: {url: /%d}}\n  sweep:\n    - {name: b, request: {url: /%d}}\n", x.first, x.sweep)).Run(t.Context(), c)
+		if r.Swept != x.swept {
+			t.Errorf("%+v: %+v", x, r)
+		}
+	}
+}
+
+// A control that could ask nothing says nothing, and a step that asked nothing shows no status of the one before.
+func TestNothingAsked(t *testing.T) {
+	url := serve(t, map[string]http.HandlerFunc{"/": says("application/json", `{"all":[]}`)})
+	p := program(t, url, `
+  steps:
+    - {name: a, request: {url: /}, extract: {all: {json: all}}}
+    - {name: none, each: "{{ all }}", request: {url: "/{{ each }}"}}
+    - {name: later, trouble: warning, request: {url: /}, extract: {never: {json: never}}}
+  control:
+    - {name: refused, request: {url: "/{{ never }}"}, expect: [{status: [404]}]}
+`)
+	if r := p.Run(t.Context(), call); r.Outcome != check.OK || len(r.Steps) != 3 || r.Steps[1].Status != 0 {
+		t.Errorf("%s %s: %+v", r.Outcome, r.Reason, r.Steps)
+	}
+	if r := p.Control(t.Context(), call); r.Outcome != check.Unknown || !strings.Contains(r.Reason, "asked nothing") {
+		t.Errorf("%s %s", r.Outcome, r.Reason)
 	}
 }
 

@@ -249,7 +249,7 @@ func within(v []string) (string, error) {
 // between is "ok" while now lies between two dates.
 func between(v []string) (string, error) {
 	from, ok1 := readDate(strings.TrimSpace(v[0]))
-	until, ok2 := readDate(strings.TrimSpace(v[1]))
+	until, ok2 := ReadEnd(strings.TrimSpace(v[1]))
 	switch now := time.Now(); {
 	case !ok1 || !ok2:
 		return "", fmt.Errorf("%q, %q: not two dates", shown(v[0]), shown(v[1]))

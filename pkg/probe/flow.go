@@ -107,7 +107,7 @@ func (f *flowAsker) run(ctx context.Context, run func(context.Context, flow.Call
 		call.Weigh = f.memory.weigh
 	}
 	r := run(ctx, call)
-	if sweep {
+	if r.Swept { // else the next run looks again: what failed may have left something behind, too
 		f.mu.Lock()
 		f.swept = time.Now()
 		f.mu.Unlock()

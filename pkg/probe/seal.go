@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -68,7 +69,7 @@ func (j *sealJudge) look(r *flow.Run, now time.Time) {
 		r.Values[0] = float64(c.NotAfter.Unix())
 		r.Note(expiryFinding("seal-certificate", c.Subject.CommonName, c.NotAfter, j.limits, now), j.change(c))
 	}
-	if end, err := time.Parse(time.RFC3339, r.Vars[varSealEnd]); err == nil {
+	if end, ok := flow.ReadEnd(strings.TrimSpace(r.Vars[varSealEnd])); ok {
 		r.Values[1] = float64(end.Unix())
 		f := expiryFinding("seal", "", end, j.limits, now)
 		if f.Level != "" {

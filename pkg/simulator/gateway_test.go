@@ -3,6 +3,7 @@ package simulator_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/simulator"
@@ -81,5 +82,23 @@ func TestGatewayTellsTheServiceBehindIt(t *testing.T) {
 				t.Error("the check through the gateway does not name the one that goes directly")
 			}
 		})
+	}
+}
+
+// Once a day it is shown that the deep route tells bad from good: a wrong key and an unknown route must be refused.
+func TestGatewayControl(t *testing.T) {
+	s := start(t, simulator.Options{})
+	spec := gatewayChecks(t, s)["gateway-deep"]
+	for mode, want := range map[simulator.Mode]check.Outcome{simulator.OK: check.OK, simulator.AuthGone: check.Fail, simulator.Error500: check.Unknown} {
+		breakService(t, s, simulator.Gateway, mode)
+		r := newProber(t, spec).Control(t.Context(), time.Now())
+		readable(t, r)
+		a := r.First()
+		if !r.Control || a.Outcome != want {
+			t.Errorf("%s: %s %s, want %s", mode, a.Outcome, a.Reason, want)
+		}
+		if mode == simulator.OK && (len(a.Steps) != 2 || a.Steps[0].Status != 401 || a.Steps[1].Status != 404) {
+			t.Errorf("the control made %+v", a.Steps)
+		}
 	}
 }
