@@ -59,6 +59,7 @@ type office struct {
 	sessions map[string]string    // account by cookie or bearer token
 	captchas map[string]bool      // and other one-time words: csrf, execution, tickets, codes
 	grants   map[string]grant     // by code
+	refresh  map[string]string    // users by refresh token
 	drafts   map[string]*draft    // by id
 	next     int
 }
@@ -80,7 +81,7 @@ func newOffice() (*office, error) {
 	}
 	return &office{
 		key: key, wrong: map[string]int{}, locked: map[string]time.Time{}, sessions: map[string]string{},
-		captchas: map[string]bool{}, grants: map[string]grant{}, drafts: map[string]*draft{},
+		captchas: map[string]bool{}, grants: map[string]grant{}, refresh: map[string]string{}, drafts: map[string]*draft{},
 	}, nil
 }
 

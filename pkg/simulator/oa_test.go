@@ -327,3 +327,46 @@ func TestOfficeControl(t *testing.T) {
 		t.Errorf("a service that fails says nothing of the probe: %s %s", a.Outcome, a.Reason)
 	}
 }
+
+// The account's password nears its end: told before it is refused, and no fault.
+func TestPasswordAge(t *testing.T) {
+	oaSecrets(t)
+	s := start(t, simulator.Options{})
+	spec := flows(t, s, "../../configs/services/oa.yml")["oa-read"]
+	for limit, want := range map[string]string{"14d": "", "90d": "minor"} {
+		f := *spec.Flow
+		f.Steps = slices.Clone(f.Steps)
+		found := false
+		for i, st := range f.Steps {
+			f.Steps[i].Expect = slices.Clone(st.Expect)
+			for k, e := range st.Expect {
+				if e.Warn != nil && e.Warn.Name == "password" {
+					found, f.Steps[i].Expect[k].Warn = true, &check.Limits{Name: "password", Minor: limit}
+				}
+			}
+		}
+		spec.Flow = &f
+		a := round(t, flowProber(t, spec, "")).First()
+		at := slices.IndexFunc(a.Findings, func(x check.Finding) bool { return x.Name == "password" })
+		if !found || a.Outcome != check.OK || at < 0 || a.Findings[at].Level != want {
+			t.Errorf("%s: %s %s %+v, want %q", limit, a.Outcome, a.Reason, a.Findings, want)
+		}
+	}
+}
+
+// A refresh token is good once, and what it brings is looked at.
+func TestTokenRefresh(t *testing.T) {
+	oaSecrets(t)
+	s := start(t, simulator.Options{})
+	spec := flows(t, s, "../../configs/logins/oauth2.yml")["login-oidc"]
+	wantOK(t, flowProber(t, spec, ""))
+	f := *spec.Flow
+	f.Steps = slices.Clone(f.Steps)
+	i := slices.IndexFunc(f.Steps, func(st check.FlowStep) bool { return st.Name == "refresh" })
+	f.Steps = slices.Insert(f.Steps, i, f.Steps[i])
+	f.Steps[i].Name, f.Steps[i].Extract = "refresh-before", nil
+	spec.Flow = &f
+	if a := round(t, flowProber(t, spec, "")).First(); a.Outcome != check.Fail || !strings.Contains(a.Reason, "refresh: 400") {
+		t.Errorf("a refresh token is taken twice: %s %s", a.Outcome, a.Reason)
+	}
+}

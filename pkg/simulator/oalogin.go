@@ -235,13 +235,30 @@ func (o *office) token(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		user = OAUser
+	case "refresh_token":
+		if user = o.refreshed(r.PostFormValue("refresh_token")); user == "" {
+			writeJSON(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant"})
+			return
+		}
 	default:
 		writeJSON(w, http.StatusBadRequest, map[string]any{"error": "unsupported_grant_type"})
 		return
 	}
-	t := token()
+	t, again := token(), token()
 	o.mu.Lock()
-	o.sessions[t] = user
+	if len(o.refresh) > 10_000 {
+		clear(o.refresh)
+	}
+	o.sessions[t], o.refresh[again] = user, user
 	o.mu.Unlock()
-	writeJSON(w, http.StatusOK, map[string]any{"access_token": t, "token_type": "Bearer", "expires_in": 3600})
+	writeJSON(w, http.StatusOK, map[string]any{"access_token": t, "token_type": "Bearer", "expires_in": 3600, "refresh_token": again})
+}
+
+// refreshed is the user of a refresh token, which is good once; empty for one that is not.
+func (o *office) refreshed(t string) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	user := o.refresh[t]
+	delete(o.refresh, t)
+	return user
 }

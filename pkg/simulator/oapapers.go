@@ -35,7 +35,8 @@ func (o *office) index(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (o *office) user(w http.ResponseWriter, r *http.Request) {
-	ok(w, map[string]any{"account": o.who(r), "name": oaName, "dept": "监测测试部门"})
+	until := time.Now().AddDate(0, 0, 60).Format(time.DateOnly)
+	ok(w, map[string]any{"account": o.who(r), "name": oaName, "dept": "监测测试部门", "passwordUntil": until})
 }
 
 func (o *office) todo(w http.ResponseWriter, r *http.Request) {
