@@ -129,10 +129,13 @@ func TestReloadBadFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.start()
-	before := r.inForce()
-	if !strings.Contains(before, "rule OldRule") {
-		t.Fatalf("in force:\n%s", before)
-	}
+	var before string
+	r.eventually("the rule in force", func() error {
+		if before = r.inForce(); !strings.Contains(before, "rule OldRule") {
+			return fmt.Errorf("in force:\n%s", before)
+		}
+		return nil
+	})
 	for name, c := range map[string]struct {
 		text string
 		say  []string

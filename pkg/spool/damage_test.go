@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -254,8 +255,14 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Duration(5+rand.IntN(60))*time.Millisecond, func() { cmd.Process.Kill() })
+		kill := sync.OnceFunc(func() { // once it has begun, however long a busy machine takes to start it
+			time.AfterFunc(time.Duration(5+rand.IntN(60))*time.Millisecond, func() { cmd.Process.Kill() })
+		})
+		if rand.IntN(4) == 0 { // or while it opens the queue
+			kill()
+		}
 		for s := bufio.NewScanner(out); s.Scan(); {
+			kill()
 			switch s.Text() {
 			case "kept":
 				kept++

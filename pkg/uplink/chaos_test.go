@@ -207,8 +207,11 @@ func TestKilledAgent(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Duration(200+rand.IntN(300))*time.Millisecond, func() { cmd.Process.Kill() })
+		kill := sync.OnceFunc(func() { // once it has begun, however long a busy machine takes to start it
+			time.AfterFunc(time.Duration(200+rand.IntN(300))*time.Millisecond, func() { cmd.Process.Kill() })
+		})
 		for s := bufio.NewScanner(out); s.Scan(); {
+			kill()
 			n, ok := strings.CutPrefix(s.Text(), "safe ")
 			if !ok {
 				t.Errorf("agent: %s", s.Text())
