@@ -5,7 +5,7 @@ set -u
 declare -A need=(
   [prometheus]=prometheus [promtool]=prometheus [prometheus-alertmanager]=prometheus-alertmanager
   [prometheus-node-exporter]=prometheus-node-exporter [prometheus-blackbox-exporter]=prometheus-blackbox-exporter
-  [chromium]=chromium [libreoffice]=libreoffice-writer-nogui [pdftoppm]=poppler-utils
+  [chromium]=chromium [chromedriver]=chromium-driver [libreoffice]=libreoffice-writer-nogui [pdftoppm]=poppler-utils
   [protoc]=protobuf-compiler [victoria-metrics]=victoria-metrics [strace]=strace [openssl]=openssl
   [node]=nodejs [npm]=npm [nginx]=nginx
 )
