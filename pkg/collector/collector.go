@@ -253,7 +253,7 @@ func (c *Collector) tellGap(now time.Time) (worked []string, err error) {
 	var newest int64
 	err = c.series.Last(func(s metric.Series, at int64, v float64) {
 		newest = max(newest, at)
-		if s.Name == "probe_success" && v == 1 {
+		if s.Name == metric.ProbeSuccess && v == 1 {
 			worked = append(worked, s.Get("check"))
 		}
 	})

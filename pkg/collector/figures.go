@@ -8,8 +8,8 @@ import (
 // figuresEvery is how often days that have become final are looked for.
 const figuresEvery = time.Hour
 
-// threeWeeks is more than what Keep sees to.
-const threeWeeks = 21 * 24 * time.Hour
+// keptBack is how far back checks that are in the configuration no more are looked for: more than the fortnight that Keep sees to.
+const keptBack = 21 * 24 * time.Hour
 
 // keepFigures works out the figures of days that will not change any more, and keeps them: they outlive the samples, and
 // what is changed in the configuration later does not change them.
@@ -28,12 +28,12 @@ func (c *Collector) keepFigures(ctx context.Context) error {
 	}
 }
 
-// keep sees to the last threeWeeks, which covers a collector that was away for ten days.
+// keep sees to the last fortnight, which covers a collector that was away for ten days.
 func (r reports) keep(ctx context.Context, now time.Time) error {
 	r.c.mu.Lock()
 	cfg := r.c.cfg
 	r.c.mu.Unlock()
-	src, err := r.sources(cfg, now.Add(-threeWeeks), now)
+	src, err := r.sources(cfg, now.Add(-keptBack), now)
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func (r reports) sources(cfg Config, from, to time.Time) (report.Sources, error)
 // gone adds the checks that were asked in that time and are in the configuration no more, as their series name them: what they
 // saw does not vanish from a month with them.
 func (r reports) gone(checks []measure.Check, from, to time.Time) ([]measure.Check, error) {
-	name, err := tsdb.NewMatcher(tsdb.Equal, tsdb.NameLabel, "probe_success")
+	name, err := tsdb.NewMatcher(tsdb.Equal, tsdb.NameLabel, metric.ProbeSuccess)
 	if err != nil {
 		return nil, err
 	}

@@ -120,7 +120,7 @@ func (r *Receiver) Receive(ctx context.Context, agent string, b uplink.Batch, du
 }
 
 // verdicts are the series of which figures make up and down.
-var verdicts = []string{"probe_success", "xunjian_probe_step_success"}
+var verdicts = []string{metric.ProbeSuccess, metric.StepSuccess}
 
 // weighed is the batch without the verdicts of rounds that say nothing of their service.
 func (r *Receiver) weighed(b uplink.Batch) uplink.Batch {

@@ -108,7 +108,7 @@ func (b *Board) notice(now time.Time, spec check.Spec, agent string, f check.Fin
 		}
 		w.by[agent] = noticed{f, was.at, now}
 	}
-	b.drop(now, spec, w)
+	b.drop(now, spec, f.Name, w)
 	worst, some := w.worst()
 	if !some {
 		delete(b.warnings[spec.Name], f.Name)
@@ -135,11 +135,15 @@ func (b *Board) nameOf(name string) string {
 	return name
 }
 
-// drop forgets agents that have not said anything of a finding for ten minutes and some rounds while others have: they look no
-// longer (standing by, gone), for what is not well is told with each round.
-func (b *Board) drop(now time.Time, spec check.Spec, w *warning) {
+// drop forgets agents that have not said anything of a finding while others have: they look no longer (standing by, gone). What is
+// not well is told with each round, that a negative control went through each hour.
+func (b *Board) drop(now time.Time, spec check.Spec, name string, w *warning) {
+	silent := 10*time.Minute + time.Duration(b.cfg.StaleAfter)*max(spec.Every, spec.Hours.Otherwise)
+	if name == findControl {
+		silent += 2 * time.Hour
+	}
 	for agent, n := range w.by {
-		if now.Sub(n.on) > 10*time.Minute+time.Duration(b.cfg.StaleAfter)*max(spec.Every, spec.Hours.Otherwise) {
+		if now.Sub(n.on) > silent {
 			delete(w.by, agent)
 		}
 	}

@@ -66,3 +66,19 @@ func TestFindingIsTakenOver(t *testing.T) {
 	w.pass(time.Minute)
 	w.one("it looks no longer", with("b", well), symptom.Warning, contract.Minor, false)
 }
+
+// That one agent's negative control went through is told each hour at most: another's that is refused meanwhile, once a day, does
+// not end it, but takes over when the first one looks no longer.
+func TestBlindProbeOfOneAgent(t *testing.T) {
+	w := newWorld(t, two, onTen("sign", "signature"))
+	control := func(agent string, a check.Attempt) []symptom.Symptom {
+		return w.b.Observe(w.now, agent, check.Result{Check: "sign", Service: "signature", At: w.now, Control: true, Attempts: []check.Attempt{a}})
+	}
+	w.one("it went through", control("a", check.Attempt{Outcome: check.Fail, Reason: "seen"}), symptom.Warning, contract.Minor, true)
+	w.pass(50 * time.Minute)
+	w.none("another's is refused as it must be", control("b", fine()))
+	w.pass(10 * time.Minute)
+	w.none("it still goes through", control("a", check.Attempt{Outcome: check.Fail, Reason: "seen"}))
+	w.pass(3 * time.Hour)
+	w.one("it looks no longer", control("b", fine()), symptom.Warning, contract.Minor, false)
+}

@@ -13,11 +13,9 @@ import (
 // trio names the three series of which a subject's figures are made.
 type trio struct{ success, duration, slow string }
 
-const seriesSuccess = "probe_success"
-
 var (
-	ofCheck = trio{seriesSuccess, "probe_duration_seconds", "xunjian_probe_slow"}
-	ofSteps = trio{"xunjian_probe_step_success", "xunjian_probe_step_duration_seconds", "xunjian_probe_step_slow"}
+	ofCheck = trio{metric.ProbeSuccess, "probe_duration_seconds", "xunjian_probe_slow"}
+	ofSteps = trio{metric.StepSuccess, "xunjian_probe_step_duration_seconds", "xunjian_probe_step_slow"}
 )
 
 // reading is one day of one check as its agents saw it.

@@ -32,7 +32,7 @@ func (m *Maker) existence(ctx context.Context, service string, from, to time.Tim
 		case c.Gone:
 			x, err = m.traces(ctx, c, from, to)
 		case c.Since.IsZero():
-			x.from, err = FirstSample(ctx, m.Samples, seriesSuccess, map[string]string{LabelCheck: c.Name}, from, to)
+			x.from, err = FirstSample(ctx, m.Samples, metric.ProbeSuccess, map[string]string{LabelCheck: c.Name}, from, to)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("samples of check %s: %w", c.Name, err)
@@ -65,7 +65,7 @@ func FirstSample(ctx context.Context, samples Samples, series string, labels map
 func (m *Maker) traces(ctx context.Context, c Check, from, to time.Time) (out life, err error) {
 	out.span = span{to.UnixMilli(), from.UnixMilli()}
 	last, gaps := map[string]int64{}, map[int64]int{}
-	err = m.Samples.Select(ctx, from.AddDate(0, -1, 0), to, seriesSuccess, map[string]string{LabelCheck: c.Name}, func(s metric.Series, ts []int64, _ []float64) error {
+	err = m.Samples.Select(ctx, from.AddDate(0, -1, 0), to, metric.ProbeSuccess, map[string]string{LabelCheck: c.Name}, func(s metric.Series, ts []int64, _ []float64) error {
 		key := s.String()
 		for _, t := range ts {
 			if before, ok := last[key]; ok && t > before {

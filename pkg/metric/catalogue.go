@@ -18,6 +18,12 @@ type Desc struct {
 	Help string
 }
 
+// The series that say whether a check, or a step of one, was well: 1 or 0, none where it could not run.
+const (
+	ProbeSuccess = "probe_success"
+	StepSuccess  = "xunjian_probe_step_success"
+)
+
 // Describe is what the catalogue says of a name; unknown names are gauges without help.
 func Describe(name string) (Desc, bool) {
 	d, ok := catalogue[name]

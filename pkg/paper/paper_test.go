@@ -91,7 +91,7 @@ func convert(t *testing.T, docx []byte) []byte {
 	}
 	soffice, err := exec.LookPath("soffice")
 	if err != nil {
-		t.Skip("LibreOffice is not installed: test/setup.sh installs it")
+		t.Fatal("LibreOffice is not installed: test/setup.sh installs it (or set XUNJIAN_WITHOUT_PEERS to do without)")
 	}
 	dir := t.TempDir()
 	in := filepath.Join(dir, "letter.docx")

@@ -72,6 +72,9 @@ func (s *secrets) add(value string) {
 }
 
 func (s secrets) hide(reason string) string {
+	if reason == "" { // of a good answer: nothing to look through
+		return reason
+	}
 	var m flow.Mask
 	for _, v := range s {
 		m.Add(v)

@@ -37,7 +37,7 @@ var timed = map[string]struct {
 
 func newSchema(spec check.Spec) schema {
 	s := schema{
-		{metric.New("probe_success"), success},
+		{metric.New(metric.ProbeSuccess), success},
 		{metric.New("probe_duration_seconds"), duration},
 		{metric.New("probe_failed_due_to_regex"), failedContent},
 		{metric.New("xunjian_probe_attempts"), func(r check.Result) float64 { return float64(len(r.Attempts)) }},
@@ -70,7 +70,7 @@ func ownColumns(spec check.Spec) (s schema) {
 	if kind.Steps != nil {
 		for _, name := range kind.Steps(spec) {
 			s = append(s,
-				column{metric.New("xunjian_probe_step_success", "step", name), stepSuccess(name)},
+				column{metric.New(metric.StepSuccess, "step", name), stepSuccess(name)},
 				column{metric.New("xunjian_probe_step_slow", "step", name), stepSlow(name)},
 				column{metric.New("xunjian_probe_step_duration_seconds", "step", name), stepDuration(name)})
 		}

@@ -239,7 +239,7 @@ func TestDocumentsThroughLibreOffice(t *testing.T) {
 	}
 	office, err := exec.LookPath("soffice")
 	if err != nil {
-		t.Skip("LibreOffice is not installed: test/setup.sh installs it")
+		t.Fatal("LibreOffice is not installed: test/setup.sh installs it (or set XUNJIAN_WITHOUT_PEERS to do without)")
 	}
 	s := start(t, simulator.Options{Office: office})
 	specs := documentChecks(t, s)

@@ -49,7 +49,7 @@ func startNginx(t *testing.T, upstream int) (base string) {
 	}
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
-		t.Skip("nginx is not installed: test/setup.sh installs it")
+		t.Fatal("nginx is not installed: test/setup.sh installs it (or set XUNJIAN_WITHOUT_PEERS to do without)")
 	}
 	dir, port := t.TempDir(), freePort(t)
 	conf := filepath.Join(dir, "nginx.conf")
