@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/cookiejar"
 	"slices"
 	"strings"
@@ -122,6 +123,9 @@ func (s *session) steps(ctx context.Context, steps []*step, r *Run) bool {
 		}
 		result, bad := s.make(ctx, st, r)
 		if bad != nil && bad.Trouble == check.Warning {
+			result, bad = s.again(ctx, st, r, result, bad)
+		}
+		if bad != nil && bad.Trouble == check.Warning {
 			r.Note(check.Finding{Name: st.Name, Level: "minor", Reason: titled(st, bad.Reason)})
 			result.Outcome = check.Fail
 			bad = nil
@@ -156,6 +160,30 @@ func grade(r *Run, st *step, bad *Fault) {
 }
 
 func titled(st *step, reason string) string { return st.Name + ": " + reason }
+
+// gap is the time after which a step is made again.
+const gap = 300 * time.Millisecond
+
+// again makes once more a step that failed and may be repeated without harm (RFC 9110 9.2.2). A round is asked again when it fails;
+// of what is only told beside it, a warning or a clean-up, one bad answer would be news otherwise. What took all its time gets no more.
+func (s *session) again(ctx context.Context, st *step, r *Run, result check.Step, bad *Fault) (check.Step, *Fault) {
+	if bad == nil || bad.Outcome != check.Fail || bad.Class == check.ClassTimeout || !st.repeatable() || !pause(ctx, gap) {
+		return result, bad
+	}
+	return s.make(ctx, st, r)
+}
+
+// repeatable says that to ask twice does what asking once does. Of several elements some may be done already.
+func (st *step) repeatable() bool {
+	switch r := st.Request; {
+	case st.Login, st.Message != "", len(st.each) > 0, r.URL == "":
+		return false
+	case r.Method == "":
+		return r.Body == "" && r.JSON == "" && len(r.Form) == 0 && len(r.Files) == 0 && !r.Hidden
+	default:
+		return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}, r.Method)
+	}
+}
 
 // make makes one step, for each element when it has several, and tells whoever follows the run.
 func (s *session) make(ctx context.Context, st *step, r *Run) (check.Step, *Fault) {
@@ -324,6 +352,7 @@ func (s *session) tidy(ctx context.Context, steps []*step, r *Run) bool {
 		made++
 		inner := Run{}
 		result, bad := s.make(ctx, st, &inner)
+		result, bad = s.again(ctx, st, &inner, result, bad)
 		r.Steps = append(r.Steps, result)
 		if bad != nil && first == nil {
 			first = &check.Finding{Name: cleanup, Level: "minor", Reason: titled(st, bad.Reason)}

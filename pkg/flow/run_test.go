@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -286,6 +287,43 @@ func TestSweepAndCleanUpAreOneFinding(t *testing.T) {
 		if f := r.Findings; len(r.Steps) != 3 || len(f) != 1 || f[0].Name != "cleanup" || f[0].Level != x.level {
 			t.Errorf("own %d, swept %d: %+v", x.own, x.swept, r)
 		}
+	}
+}
+
+// One bad answer to what is only told beside the verdict is asked again where that does no harm, and is no news.
+func TestOneBadAnswerIsNoNews(t *testing.T) {
+	var asked [4]atomic.Int32
+	url := serve(t, map[string]http.HandlerFunc{
+		"/": func(http.ResponseWriter, *http.Request) {},
+		"/{n}": func(w http.ResponseWriter, r *http.Request) {
+			n, _ := strconv.Atoi(r.PathValue("n"))
+			if asked[n].Add(1) == 1 || n == 3 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		},
+	})
+	r := program(t, url, `
+  steps:
+    - {name: extra, trouble: warning, request: {url: /0}}
+    - {name: posted, trouble: warning, request: {url: /1, method: POST}}
+  finally:
+    - {name: remove, request: {url: /2, method: DELETE}}
+`).Run(t.Context(), call)
+	levels := map[string]string{}
+	for _, f := range r.Findings {
+		levels[f.Name] = f.Level
+	}
+	if want := map[string]string{"extra": "", "posted": "minor", "cleanup": ""}; !maps.Equal(levels, want) || len(r.Steps) != 3 {
+		t.Errorf("%v, want %v: %+v", levels, want, r)
+	}
+	for n, want := range []int32{2, 1, 2} {
+		if got := asked[n].Load(); got != want {
+			t.Errorf("/%d asked %d times, want %d", n, got, want)
+		}
+	}
+	r = program(t, url, "  steps:\n    - {name: a, request: {url: /}}\n  finally:\n    - {name: stays, request: {url: /3, method: DELETE}}\n").Run(t.Context(), call)
+	if f := r.Findings; len(f) != 1 || f[0].Level != "minor" || asked[3].Load() != 2 {
+		t.Errorf("%+v after %d tries", f, asked[3].Load())
 	}
 }
 

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,5 +101,30 @@ func TestMessagesOverHTTPWeighMoreWithTime(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// One bad answer to the question for the balance is no news: it is asked once more.
+func TestBalanceIsAskedTwice(t *testing.T) {
+	var asked atomic.Int32
+	bad := int32(1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) <= bad {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		io.WriteString(w, `{"left":70}`)
+	}))
+	t.Cleanup(server.Close)
+	q, err := newSMSQuery(patient(server.URL), Options{}.env(), server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, bad := q.numbers(t.Context(), time.Minute, "left"); bad != nil || n[0] != 70 || asked.Load() != 2 {
+		t.Errorf("%v %+v after %d tries", n, bad, asked.Load())
+	}
+	asked.Store(0)
+	bad = 2
+	if _, bad := q.numbers(t.Context(), time.Minute, "left"); bad == nil || asked.Load() != 2 {
+		t.Errorf("%+v after %d tries", bad, asked.Load())
 	}
 }
