@@ -191,6 +191,7 @@ func TestRestart(t *testing.T) {
 func TestPause(t *testing.T) {
 	inBubble(t, func(w *watch) {
 		w.speak(time.Minute, "a", "b")
+		synctest.Wait() // for the look of this very instant
 		now := time.Now()
 		w.Silent(now)
 		if got := w.Silent(now.Add(10 * time.Minute)); len(got) != 0 {

@@ -254,6 +254,19 @@ func frame(kind http2.FrameType, flags http2.Flags, payload string) []byte {
 	return b.Bytes()
 }
 
+// awaitRequest reads a client's HTTP/2 frames up to its first request: a stream is not to be answered before it is open.
+func awaitRequest(conn net.Conn) {
+	if _, err := io.CopyN(io.Discard, conn, int64(len(http2.ClientPreface))); err != nil {
+		return
+	}
+	conn.Write(frame(http2.FrameSettings, 0, "")) // some clients ask once they have seen it
+	for f := http2.NewFramer(io.Discard, conn); ; {
+		if got, err := f.ReadFrame(); err != nil || got.Header().Type == http2.FrameHeaders {
+			return
+		}
+	}
+}
+
 // Frames that HTTP/2 does not know are passed over, as the standard wants, and leave no line each in the log.
 func TestUnknownFrames(t *testing.T) {
 	var logged bytes.Buffer
@@ -270,10 +283,9 @@ func TestUnknownFrames(t *testing.T) {
 	}
 	odd := func() []byte { return append(frame(0x10, 0, "u=1"), frame(0xf0, 0xff, strings.Repeat("x", 16<<10))...) }
 	healthy := rawServer(t, func(conn net.Conn) {
-		go io.Copy(io.Discard, conn)
+		awaitRequest(conn)
 		conn.Write(bytes.Join([][]byte{
-			frame(http2.FrameSettings, 0, ""), odd(),
-			frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, head(":status", "200", "content-type", "application/grpc")), odd(),
+			odd(), frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, head(":status", "200", "content-type", "application/grpc")), odd(),
 			frame(http2.FrameData, 0, "\x00\x00\x00\x00\x02\x08\x01"), odd(),
 			frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, head("grpc-status", "0")),
 		}, nil))

@@ -32,14 +32,15 @@ const readOnly = 1
 func Update(b *bolt.DB, fn func(*bolt.Tx) error) error {
 	var mine error
 	var id int
+	var path string // Close clears it, and waits for the transaction only
 	err := b.Update(func(tx *bolt.Tx) error {
-		id = tx.ID()
+		id, path = tx.ID(), b.Path()
 		mine = fn(tx)
 		return mine
 	})
 	switch {
 	case err == nil:
-		return stillWritable(b)
+		return stillWritable(path)
 	case mine != nil || id == 0: // id: it did not begin
 		return err
 	case noRoom(err) && untouched(b, id):
@@ -79,9 +80,9 @@ func untouched(b *bolt.DB, id int) bool {
 
 // stillWritable distrusts a success on a file system that has become read-only: it may take writes into memory and
 // answer a sync without writing.
-func stillWritable(b *bolt.DB) error {
+func stillWritable(path string) error {
 	var st syscall.Statfs_t
-	if err := syscall.Statfs(b.Path(), &st); err == nil && st.Flags&readOnly != 0 {
+	if err := syscall.Statfs(path, &st); err == nil && st.Flags&readOnly != 0 {
 		return fmt.Errorf("%w: the file system became read-only meanwhile", ErrFailed)
 	}
 	return nil
