@@ -106,7 +106,7 @@ func (r reports) sources(cfg Config, from, to time.Time) (report.Sources, error)
 	for _, s := range cfg.Checks {
 		src.Checks = append(src.Checks, measure.Check{Spec: s})
 	}
-	if src.Checks, err = r.gone(src.Checks, from, to); err != nil {
+	if err := r.gone(&src, from, to); err != nil {
 		return report.Sources{}, err
 	}
 	for _, a := range r.c.fleet.Agents() {
@@ -115,20 +115,25 @@ func (r reports) sources(cfg Config, from, to time.Time) (report.Sources, error)
 	return src, nil
 }
 
-// gone adds the checks that were asked in that time and are in the configuration no more, as their series name them: what they
-// saw does not vanish from a month with them.
-func (r reports) gone(checks []measure.Check, from, to time.Time) ([]measure.Check, error) {
+// gone adds the checks, and the services, that were asked in that time and are in the configuration no more, as their series
+// name them: what they saw does not vanish from a month with them.
+func (r reports) gone(src *report.Sources, from, to time.Time) error {
 	name, err := tsdb.NewMatcher(tsdb.Equal, tsdb.NameLabel, metric.ProbeSuccess)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, s := range r.c.series.Series(from.UnixMilli(), to.UnixMilli()-1, name) {
 		spec := check.Spec{Name: s.Get(measure.LabelCheck), Service: s.Get("service")}
-		if !slices.ContainsFunc(checks, func(c measure.Check) bool { return c.Name == spec.Name }) {
-			checks = append(checks, measure.Check{Spec: spec, Gone: true})
+		if slices.ContainsFunc(src.Checks, func(c measure.Check) bool { return c.Name == spec.Name }) {
+			continue
+		}
+		src.Checks = append(src.Checks, measure.Check{Spec: spec, Gone: true})
+		if !slices.ContainsFunc(src.Services, func(x check.Service) bool { return x.Name == spec.Service }) && !slices.Contains(src.Gone, spec.Service) {
+			src.Gone = append(src.Gone, spec.Service)
 		}
 	}
-	return checks, nil
+	slices.Sort(src.Gone)
+	return nil
 }
 
 // samples is the series store as the report asks it.

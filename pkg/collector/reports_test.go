@@ -26,7 +26,7 @@ func (r *rig) month() (m report.Model) {
 }
 
 // stored writes rounds of a check, a minute apart, of which the given ones failed.
-func (r *rig) stored(name string, rounds string) {
+func (r *rig) stored(name, service, rounds string) {
 	r.Helper()
 	s := tsdb.Stream{Agent: "host-1", Kind: metric.KindProbe + name, Every: time.Minute, Labels: []metric.Label{{Name: "agent", Value: "host-1"}}}
 	begin := time.Now()
@@ -34,7 +34,7 @@ func (r *rig) stored(name string, rounds string) {
 		done := make(chan error, 1)
 		err := r.series.Append(r.Context(), s, metric.Report{
 			Agent: "host-1", Boot: uint64(begin.Unix()), Seq: uint64(i + 1), Kind: s.Kind, Every: s.Every, At: begin.Add(time.Duration(i) * time.Minute),
-			Samples: []metric.Sample{{Series: metric.New("probe_success", "check", name, "service", "sms"), Value: float64(c - '0')}},
+			Samples: []metric.Sample{{Series: metric.New("probe_success", "check", name, "service", service), Value: float64(c - '0')}},
 		}, func(_ tsdb.Outcome, err error) { done <- err })
 		if err == nil {
 			err = <-done
@@ -46,18 +46,23 @@ func (r *rig) stored(name string, rounds string) {
 	}
 }
 
-// A check that is taken out of the configuration, or gets another name, takes nothing with it of what it saw.
+// A check that is taken out of the configuration, or gets another name, takes nothing with it of what it saw; nor does a service.
 func TestMonthOfACheckThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, strings.Replace(plain(""), "kind: tcp", "kind: tcp, every: 1m", 1))
 		c, stop := bubbled(t, r)
 		defer stop()
 		r.Collector = c
-		r.stored("former", "1110001111")
-		r.stored("balance", "1111111111")
+		r.stored("former", "sms", "1110001111")
+		r.stored("balance", "sms", "1111111111")
 		got := r.month().Services[0]
 		if got.Down != 3*time.Minute || got.Up != 17*time.Minute || got.Unknown != 0 || got.Outages.Value != 1 || got.Planned != 20 || got.Done != 20 {
 			t.Errorf("up %v, down %v, unknown %v, %d outages, %d of %d rounds", got.Up, got.Down, got.Unknown, got.Outages.Value, got.Done, got.Planned)
+		}
+		r.stored("last", "fax", "01")
+		all := r.month().Services
+		if fax := all[len(all)-1]; fax.EN != "fax (removed)" || fax.Done != 2 || fax.Up != time.Minute || fax.Down != time.Minute {
+			t.Errorf("a service that is gone: %+v", fax)
 		}
 	})
 }

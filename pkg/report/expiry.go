@@ -67,7 +67,7 @@ func (b *builder) expiring(ctx context.Context) ([]Expiry, error) {
 
 func (b *builder) expiry(s metric.Series, kind string) Expiry {
 	x := Expiry{Service: s.Get("service"), Check: s.Get(measure.LabelCheck), Target: s.Get("instance"), Kind: kind, Usage: s.Get("usage")}
-	for _, svc := range b.src.Services {
+	for _, svc := range b.src.all() {
 		if svc.Name == x.Service {
 			x.ZH, x.EN = svc.ZH, svc.EN
 		}

@@ -344,3 +344,31 @@ func TestModelJSON(t *testing.T) {
 		t.Error("one round more and the digest stays")
 	}
 }
+
+// A service that is taken out of the configuration stays in the months in which it was looked at, and in no other.
+func TestServiceThatIsGone(t *testing.T) {
+	cfg, src, month, asOf := makeSample(t)
+	last := len(src.Services) - 1
+	name := src.Services[last].Name
+	src.Services, src.Gone = src.Services[:last], []string{name}
+	for i, c := range src.Checks {
+		src.Checks[i].Gone = c.Service == name
+	}
+	m, err := Build(t.Context(), cfg, src, month, asOf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Services[len(m.Services)-1]; len(m.Services) != last+1 || got.Name != name || got.ZH != name+"（已移出配置）" || got.EN != name+" (removed)" || !got.Lasting {
+		t.Errorf("%d services, the last %+v", len(m.Services), got)
+	}
+	if h := m.Summary[last]; h.Subject != name || h.Previous.Value != 1 || h.Now.Value >= 1 {
+		t.Errorf("in the summary: %+v", h)
+	}
+	after, err := ParseMonth("2027-01", at(t, "2027-02-01 08:30:00"), shanghai)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = Build(t.Context(), cfg, src, after, at(t, "2027-02-01 08:30:00")); err != nil || len(m.Services) != last {
+		t.Errorf("%v: two months later: %+v", err, m.Services)
+	}
+}

@@ -3,10 +3,12 @@ package report
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"xunjian/pkg/check"
 	"xunjian/pkg/contract"
+	"xunjian/pkg/i18n"
 	"xunjian/pkg/incident"
 	"xunjian/pkg/measure"
 )
@@ -22,6 +24,7 @@ type Host struct {
 type Sources struct {
 	Samples  measure.Samples
 	Services []check.Service
+	Gone     []string // services that are in the configuration no more: they stand in the months in which they were looked at
 	Checks   []measure.Check
 	Hosts    []Host
 	Calendar *contract.Calendar
@@ -34,13 +37,23 @@ type Sources struct {
 func (s Sources) Keep(ctx context.Context, cfg Config, loc *time.Location, now time.Time) error {
 	y, m, d := now.In(loc).Date()
 	today := time.Date(y, m, d, 0, 0, 0, 0, loc)
-	for _, service := range s.Services {
+	for _, service := range s.all() {
 		maker := s.maker(cfg, loc, now)
 		if _, err := maker.Between(ctx, service.Name, today.AddDate(0, 0, -14), today, now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// all are the services, those that are gone last.
+func (s Sources) all() []check.Service {
+	out := slices.Clone(s.Services)
+	for _, name := range s.Gone {
+		zh, en := i18n.For("zh-CN"), i18n.For("en")
+		out = append(out, check.Service{Name: name, ZH: zh.T("report.gone", "service", name), EN: en.T("report.gone", "service", name)})
+	}
+	return out
 }
 
 func (s Sources) maker(cfg Config, loc *time.Location, now time.Time) *measure.Maker {

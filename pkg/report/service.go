@@ -13,10 +13,13 @@ import (
 // services works out 2.1 and 2.2 for a month, by measure's rules.
 func (b *builder) services(ctx context.Context, m Month) (out []ServiceLine, steps []StepLine, known bool, err error) {
 	known = true
-	for _, s := range b.src.Services {
+	for i, s := range b.src.all() {
 		sheet, err := b.sheet(ctx, s, m)
 		if err != nil {
 			return nil, nil, false, err
+		}
+		if gone := i >= len(b.src.Services); gone && sheet.Whole().Always.Due == 0 {
+			continue
 		}
 		known = known && !sheet.Provisional
 		out, steps = append(out, b.line(s, sheet)), append(steps, b.steps(s, sheet)...)

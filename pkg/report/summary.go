@@ -1,16 +1,21 @@
 package report
 
 import (
+	"slices"
+
 	"xunjian/pkg/contract"
 	"xunjian/pkg/measure"
 )
 
 // summary is chapter 1: this month beside the one before, whose faults are old.
 func (b *builder) summary(m *Model, before []ServiceLine, old []Fault) (out []Headline) {
-	for i, s := range m.Services {
+	for _, s := range m.Services {
 		h := Headline{
 			Key: "availability", Subject: s.Name, TitleZH: s.ZH, TitleEN: s.EN, Unit: Share,
-			Now: s.Always, Previous: before[i].Always, Target: measure.Known(b.cfg.Target), Verdict: s.Verdict,
+			Now: s.Always, Target: measure.Known(b.cfg.Target), Verdict: s.Verdict,
+		}
+		if i := slices.IndexFunc(before, func(p ServiceLine) bool { return p.Name == s.Name }); i >= 0 {
+			h.Previous = before[i].Always
 		}
 		out = append(out, h)
 	}
