@@ -106,7 +106,7 @@ func (d *demo) writeSecrets() error {
 		"mas.secret": simulator.SMSPassword, "aliyun.secret": simulator.SMSPassword, "tencent.secret": simulator.SMSPassword,
 		"seal.secret": simulator.SealSecret,
 		"wopi.token":  simulator.DocToken, "store.token": simulator.DocToken, "onlyoffice.jwt": simulator.DocSecret, "wps.key": simulator.DocSecret,
-		"gateway.key": simulator.GatewayKey, "gateway-admin.token": simulator.GatewayKey,
+		"gateway.key": simulator.GatewayKey, "gateway-admin.token": simulator.GatewayKey, "gateway-monitor.password": simulator.GatewayKey,
 		"oa.secret": simulator.OAPassword,
 	} {
 		if err := writeAtomic(d.path("secrets", name), value+"\n"); err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// GatewayKey opens the gateway's routes and its administration.
+// GatewayKey opens the gateway's routes and its administration; of Spring and HAProxy it is the password of the account monitor.
 const GatewayKey = "simulated-gateway-key"
 
 // The faults of gateway's own.
@@ -160,13 +160,30 @@ func (g *gateway) routeAdmin(mux *http.ServeMux) {
 	}
 	for path, page := range pages {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Kong-Admin-Token") != GatewayKey && modeOf(r) != AdminOpen {
-				kongMessage(w, http.StatusForbidden, "Invalid RBAC token")
-				return
+			if modeOf(r) == AdminOpen || admitted(w, r) {
+				page(w, r)
 			}
-			page(w, r)
 		})
 	}
+}
+
+// admitted asks for what each product asks for: Kong for its token, Spring and HAProxy for an account; APISIX' control API and
+// nginx' page know addresses only.
+func admitted(w http.ResponseWriter, r *http.Request) bool {
+	switch path := r.URL.Path; {
+	case strings.HasPrefix(path, "/admin/"):
+		if r.Header.Get("Kong-Admin-Token") != GatewayKey {
+			kongMessage(w, http.StatusForbidden, "Invalid RBAC token")
+			return false
+		}
+	case strings.HasPrefix(path, "/actuator/"), strings.HasPrefix(path, "/haproxy"):
+		if user, password, _ := r.BasicAuth(); user != "monitor" || password != GatewayKey {
+			w.Header().Set("WWW-Authenticate", `Basic realm="statistics"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return false
+		}
+	}
+	return true
 }
 
 func (g *gateway) routeNames(r *http.Request) (names []string) {

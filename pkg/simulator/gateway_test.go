@@ -14,6 +14,7 @@ func gatewayChecks(t *testing.T, s *simulator.Simulator) map[string]check.Spec {
 	t.Helper()
 	t.Setenv("XUNJIAN_TEST_KEY", simulator.GatewayKey)
 	t.Setenv("XUNJIAN_TEST_ADMIN", simulator.GatewayKey)
+	t.Setenv("XUNJIAN_TEST_PASSWORD", simulator.GatewayKey)
 	base := s.URL(simulator.Gateway)
 	return relocated(t, s, "gateway.yml", "https://gateway.example.org", base, "gateway.example.org:443", strings.TrimPrefix(base, "https://"),
 		"https://docs.example.org", s.URL(simulator.CloudDoc), "http://gateway.internal:8001", base+"/admin",

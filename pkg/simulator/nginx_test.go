@@ -98,7 +98,6 @@ func TestNginx(t *testing.T) {
 	t.Cleanup(backend.Close)
 	base := startNginx(t, backend.Listener.Addr().(*net.TCPAddr).Port)
 	t.Setenv("XUNJIAN_TEST_KEY", simulator.GatewayKey)
-	t.Setenv("XUNJIAN_TEST_ADMIN", simulator.GatewayKey)
 	s := start(t, simulator.Options{})
 	specs := relocated(t, s, "gateway.yml", "https://gateway.example.org", base, "http://gateway.internal:8088", base)
 
