@@ -259,14 +259,18 @@ func (h *house) restart() { h.halt(); h.start() }
 // observe tells of a fault or its end, now.
 func (h *house) observe(service string, firing bool) incident.Record {
 	h.t.Helper()
-	now := time.Now()
-	r, _, err := h.desk.Observe(now, symptom.Symptom{
-		Source: symptom.FromProbe, Service: service, Class: symptom.Down, Level: contract.Urgent, Detail: "502 from the gateway", Firing: firing, Since: now, At: now,
-	})
+	r, _, err := h.desk.Observe(time.Now(), outage(service, firing))
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	return r
+}
+
+func outage(service string, firing bool) symptom.Symptom {
+	now := time.Now()
+	return symptom.Symptom{
+		Source: symptom.FromProbe, Service: service, Class: symptom.Down, Level: contract.Urgent, Detail: "502 from the gateway", Firing: firing, Since: now, At: now,
+	}
 }
 
 // recover ends a fault and lets the verification pass.
