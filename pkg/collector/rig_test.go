@@ -206,12 +206,12 @@ func (j *journal) has(text string) error {
 type phone struct {
 	*httptest.Server
 	mu   sync.Mutex
-	keys map[string]int    // times that each key came
-	what map[string]string // status, service and incident by key
+	keys map[string]int      // times that each key came
+	what map[string][]string // status, service and incident of each page in it, by key
 }
 
 func newPhone(t testing.TB) *phone {
-	p := &phone{keys: map[string]int{}, what: map[string]string{}}
+	p := &phone{keys: map[string]int{}, what: map[string][]string{}}
 	p.Server = httptest.NewServer(p)
 	t.Cleanup(p.Close)
 	return p
@@ -219,9 +219,10 @@ func newPhone(t testing.TB) *phone {
 
 func (p *phone) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	var body struct {
-		Status       string            `json:"status"`
-		GroupKey     string            `json:"groupKey"`
-		CommonLabels map[string]string `json:"commonLabels"`
+		Alerts []struct {
+			Status string            `json:"status"`
+			Labels map[string]string `json:"labels"`
+		} `json:"alerts"`
 	}
 	if err := json.NewDecoder(req.Body).Decode(&body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -231,7 +232,23 @@ func (p *phone) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer p.mu.Unlock()
 	key := req.Header.Get("Idempotency-Key")
 	p.keys[key]++
-	p.what[key] = body.Status + " " + body.CommonLabels["service"] + " " + body.GroupKey
+	p.what[key] = nil
+	for _, a := range body.Alerts {
+		p.what[key] = append(p.what[key], a.Status+" "+a.Labels["service"]+" "+a.Labels["incident"])
+	}
+}
+
+// told is in which messages each page came.
+func (p *phone) told() map[string][]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string][]string{}
+	for key, all := range p.what {
+		for _, what := range all {
+			out[what] = append(out[what], key)
+		}
+	}
+	return out
 }
 
 // listener is a port of loopback that is taken.

@@ -125,14 +125,13 @@ func TestRecordsGoOnOnAFullDisk(t *testing.T) {
 	}
 	r.round("balance", "sms", check.Fail)
 	r.eventually("the page", func() error {
-		phone.mu.Lock()
-		defer phone.mu.Unlock()
-		for _, what := range phone.what {
+		told := phone.told()
+		for what := range told {
 			if strings.HasPrefix(what, "firing sms ") {
 				return nil
 			}
 		}
-		return fmt.Errorf("%q; %d wait", phone.what, r.teller.waiting())
+		return fmt.Errorf("%q; %d wait", told, r.teller.waiting())
 	})
 	if got := r.readings(); len(got) != 100 {
 		t.Errorf("%d readings on a full disk", len(got))
