@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -141,14 +142,17 @@ func eventually(t *testing.T, what string, ask func() error) {
 	t.Fatalf("%s: %v", what, err)
 }
 
+// freeAddr is one that outgoing connections do not take before it is listened on: Linux takes their ports from 32768 on.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 16 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.N(12_000))); err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func port(addr string) string { _, p, _ := net.SplitHostPort(addr); return p }

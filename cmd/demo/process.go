@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -141,8 +142,14 @@ func choosePorts(o options) ports {
 	return p
 }
 
+// freePort is the wanted one, or another that outgoing connections do not take before it is listened on: Linux takes theirs
+// from 32768 on.
 func freePort(want int, taken map[int]bool) int {
-	for _, port := range []int{want, 0, 0, 0} {
+	for try := range 16 {
+		port := want
+		if try > 0 || want == 0 {
+			port = 20_000 + rand.N(12_000)
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
