@@ -71,6 +71,9 @@ type agent struct {
 	tried  time.Time // when its host was last tried
 	backAt time.Time // first heard again after a silence that was told
 	dirty  bool      // heard differs from what is on disk
+
+	skew    time.Duration // of its clock, as its last message had it
+	clocked bool          // skew is known
 }
 
 // identity is what an enrolment leaves, and what must never be lost.

@@ -36,8 +36,20 @@ func (r *Registry) Heard(now time.Time, name string, info Info) {
 	defer r.mu.Unlock()
 	if a := r.agents[name]; a != nil {
 		a.seen(now)
+		info.Skew = a.offBy(info.Skew)
 		a.Info = info
 	}
+}
+
+// offBy is by how much an agent's clock is off, which its messages tell about once a minute. One that waited on its way, on a
+// line that is full or in a machine that stood still, makes a clock look slow and never fast: slow is what two in a row say.
+func (a *agent) offBy(skew time.Duration) time.Duration {
+	before, again := a.skew, a.clocked
+	a.skew, a.clocked = skew, true
+	if skew < 0 && again {
+		return max(skew, min(before, 0))
+	}
+	return skew
 }
 
 func (a *agent) seen(now time.Time) {

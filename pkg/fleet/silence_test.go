@@ -258,11 +258,16 @@ func TestSkew(t *testing.T) {
 			want []string
 		}{
 			{5 * time.Second, nil},
+			{-20 * time.Second, nil}, // it may have waited on its way
+			{time.Millisecond, nil},
+			{-9 * time.Second, nil},
 			{-5100 * time.Millisecond, []string{"a AgentClockSkew +"}},
 			{-9 * time.Second, nil},
 			{4500 * time.Millisecond, nil}, // within the limit, not yet clearly
 			{4 * time.Second, []string{"a AgentClockSkew -"}},
 			{5 * time.Second, nil},
+			{5100 * time.Millisecond, []string{"a AgentClockSkew +"}}, // nothing makes a clock look fast
+			{-time.Millisecond, []string{"a AgentClockSkew -"}},
 		} {
 			w.Heard(time.Now(), "a", Info{Skew: step.skew})
 			w.Seen(time.Now(), "b")
