@@ -158,7 +158,7 @@ func mark(sign, text string) string {
 func (r *faultRig) try(ctx context.Context, door string, mode simulator.Mode) (outcome, error) {
 	out := outcome{door: door, mode: mode, due: expected[door][mode]}
 	if out.due.control {
-		if err := r.control(ctx); err != nil {
+		if err := r.ripe(ctx); err != nil {
 			return out, err
 		}
 	}
@@ -168,6 +168,11 @@ func (r *faultRig) try(ctx context.Context, door string, mode simulator.Mode) (o
 	}
 	if err := r.fault(ctx, door, mode, out.due.delay); err != nil {
 		return out, err
+	}
+	if out.due.control { // not before: a control that is made in between would find all well, and the next comes a day later
+		if err := r.control(ctx); err != nil {
+			return out, err
+		}
 	}
 	if err := r.watch(ctx, &out, before); err != nil {
 		return out, err
