@@ -161,13 +161,13 @@ func grade(r *Run, st *step, bad *Fault) {
 
 func titled(st *step, reason string) string { return st.Name + ": " + reason }
 
-// gap is the time after which a step is made again.
-const gap = 300 * time.Millisecond
+// Shortly is when what may have been one bad answer is asked again.
+const Shortly = 300 * time.Millisecond
 
 // again makes once more a step that failed and may be repeated without harm (RFC 9110 9.2.2). A round is asked again when it fails;
 // of what is only told beside it, a warning or a clean-up, one bad answer would be news otherwise. What took all its time gets no more.
 func (s *session) again(ctx context.Context, st *step, r *Run, result check.Step, bad *Fault) (check.Step, *Fault) {
-	if bad == nil || bad.Outcome != check.Fail || bad.Class == check.ClassTimeout || !st.repeatable() || !pause(ctx, gap) {
+	if bad == nil || bad.Outcome != check.Fail || bad.Class == check.ClassTimeout || !st.repeatable() || !Pause(ctx, Shortly) {
 		return result, bad
 	}
 	return s.make(ctx, st, r)
@@ -266,7 +266,7 @@ func (s *session) once(ctx context.Context, st *step, r *Run) *Fault {
 		if waiting == nil {
 			return s.judged(ctx, st, pg, nil, r)
 		}
-		if !pause(ctx, st.pause()) {
+		if !Pause(ctx, st.pause()) {
 			bad := over(ctx, "wait")
 			bad.Reason += ": " + waiting.Error()
 			return bad
@@ -324,8 +324,8 @@ func over(ctx context.Context, doing string) *Fault {
 	return &Fault{Outcome: check.Unknown, Class: check.ClassSetup, Reason: doing + ": called off"}
 }
 
-// pause is false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause is false when ctx ends first.
+func Pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

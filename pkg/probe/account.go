@@ -199,6 +199,12 @@ func keepState(file string, state any) error {
 	return err
 }
 
+// recallState reads what keepState wrote. It is false the first time, and when the file cannot be read: then all begins anew.
+func recallState(file string, state any) bool {
+	b, err := os.ReadFile(file)
+	return err == nil && json.Unmarshal(b, state) == nil
+}
+
 // LockedAccounts are the checks under this folder of state whose account was refused, so that they, or others with it, may not ask.
 func LockedAccounts(state string) ([]string, error) {
 	files, err := os.ReadDir(AccountFolder(state))

@@ -1,9 +1,7 @@
 package probe
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -40,7 +38,7 @@ func (w *versionWatch) recall(state, name, target string) {
 	}
 	w.file = filepath.Join(state, "versions", name+".json")
 	var past versions
-	if b, err := os.ReadFile(w.file); err == nil && json.Unmarshal(b, &past) == nil && past.Target == target {
+	if recallState(w.file, &past) && past.Target == target {
 		w.versions = past
 	}
 }

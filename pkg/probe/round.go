@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"xunjian/pkg/check"
+	"xunjian/pkg/flow"
 )
 
 // A round asks once on time. When that is not ok it asks twice more, on fresh connections and side by side, so that one bad
@@ -23,11 +24,8 @@ import (
 // errGivenUp ends re-probes that have waited long enough.
 var errGivenUp = errors.New("given up")
 
-// shortly is when what may have been one bad answer is asked again.
-const shortly = 300 * time.Millisecond
-
 // gap keeps the two re-probes of a quick failure apart, so that both do not fall into one hiccup.
-func (p *Prober) gap() time.Duration { return min(shortly, p.spec.Every/5) }
+func (p *Prober) gap() time.Duration { return min(flow.Shortly, p.spec.Every/5) }
 
 // lateGap is the same for late answers, where Slow already lies between the first attempt and the others.
 func (p *Prober) lateGap() time.Duration { return min(100*time.Millisecond, p.spec.Slow/10) }
@@ -106,6 +104,6 @@ func (p *Prober) askAgain(ctx context.Context, again int, gap time.Duration) fun
 }
 
 func (p *Prober) after(ctx context.Context, wait time.Duration) check.Attempt {
-	rest(ctx, wait)
+	flow.Pause(ctx, wait)
 	return p.attempt(ctx, true)
 }

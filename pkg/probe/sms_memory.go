@@ -1,9 +1,7 @@
 package probe
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -65,8 +63,8 @@ func (m *smsMemory) recall(state, name, account string) {
 	}
 	m.file = filepath.Join(state, "sms", name+".json")
 	var past smsPast
-	if b, err := os.ReadFile(m.file); err != nil || json.Unmarshal(b, &past) != nil {
-		return // the first time, or unreadable: then it begins anew
+	if !recallState(m.file, &past) {
+		return
 	}
 	if past.Account != account {
 		past = smsPast{Account: account, Sent: past.Sent}

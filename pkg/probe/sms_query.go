@@ -69,7 +69,7 @@ func (q *smsQuery) numbers(ctx context.Context, wait time.Duration, paths ...str
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	body, bad := q.fetch(ctx)
-	if bad != nil && bad.outcome == check.Fail && bad.class != check.ClassTimeout && rest(ctx, shortly) { // one bad answer is no news
+	if bad != nil && bad.outcome == check.Fail && bad.class != check.ClassTimeout && flow.Pause(ctx, flow.Shortly) { // one bad answer is no news
 		body, bad = q.fetch(ctx)
 	}
 	if bad != nil {
@@ -119,16 +119,4 @@ func (q *smsQuery) fetch(ctx context.Context) ([]byte, *fault) {
 		return nil, failed(check.ClassContent, "%v", err)
 	}
 	return bytes.Clone(body.bytes()), nil
-}
-
-// rest is false when ctx ends first.
-func rest(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
